@@ -1,0 +1,55 @@
+"""The classes a segmenter tells apart: index, name, colour."""
+
+from __future__ import annotations
+
+import colorsys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+UNLABELLED = 255
+CITYSCAPES_COLORS = {
+    "road": (128, 64, 128),
+    "sidewalk": (244, 35, 232),
+    "building": (70, 70, 70),
+    "wall": (102, 102, 156),
+    "fence": (190, 153, 153),
+    "pole": (153, 153, 153),
+    "traffic light": (250, 170, 30),
+    "traffic sign": (220, 220, 0),
+    "vegetation": (107, 142, 35),
+    "terrain": (152, 251, 152),
+    "sky": (70, 130, 180),
+    "person": (220, 20, 60),
+    "rider": (255, 0, 0),
+    "car": (0, 0, 142),
+    "truck": (0, 0, 70),
+    "bus": (0, 60, 100),
+    "train": (0, 80, 100),
+    "motorcycle": (0, 0, 230),
+    "bicycle": (119, 11, 32),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ClassInfo:
+    """One class.
+
+    Attributes:
+        id: Index in label images.
+        name: What the text encoder is asked for; synonyms follow after commas.
+        color: RGB, each 0 to 255.
+    """
+
+    id: int
+    name: str
+    color: tuple[int, int, int]
+
+
+def class_table(names: Sequence[str], colors: Mapping[str, tuple[int, int, int]] = CITYSCAPES_COLORS) -> tuple[ClassInfo, ...]:
+    """Numbers the classes in order; names without a colour of their own get distinct hues."""
+    return tuple(ClassInfo(i, name, colors.get(name, _hue(i))) for i, name in enumerate(names))
+
+
+def _hue(index: int) -> tuple[int, int, int]:
+    red, green, blue = colorsys.hsv_to_rgb(index * 0.618034 % 1.0, 0.65, 0.9)
+    return round(255 * red), round(255 * green), round(255 * blue)

@@ -1,0 +1,94 @@
+"""Which adapters fit an embedding, and how much each counts (SemLA, section 3.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from semla_ros.errors import EmbeddingError
+
+Vector = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Mixture:
+    """Adapters to fuse, nearest first. No names: the bare base model.
+
+    Attributes:
+        names: Adapter names.
+        weights: One a name, positive, summing to 1.
+        distances: Euclidean distance from the embedding to each adapter's centroid.
+        support: Eq. 15, high where the library knows the domain.
+    """
+
+    names: tuple[str, ...] = ()
+    weights: tuple[float, ...] = ()
+    distances: tuple[float, ...] = ()
+    support: float = 0.0
+
+    def change(self, other: Mixture) -> float:
+        """L1 distance between the weights of two mixtures: 0 for the same, 2 for disjoint ones."""
+        mine, theirs = (dict(zip(m.names, m.weights, strict=True)) for m in (self, other))
+        return sum(abs(mine.get(name, 0.0) - theirs.get(name, 0.0)) for name in mine.keys() | theirs.keys())
+
+
+def retrieve(
+    embedding: Vector, names: Sequence[str], centroids: Vector, k: int, temperature: float
+) -> Mixture:
+    """Retrieves the k nearest adapters and weights them by closeness.
+
+    Args:
+        embedding: (D,), unnormalised.
+        names: N adapter names.
+        centroids: (N, D), unnormalised.
+        k: Adapters to take; all where there are fewer.
+        temperature: Of the softmax over inverse distances.
+
+    Raises:
+        EmbeddingError: The embedding is not finite or of another dimension.
+    """
+    embedding = checked(embedding, centroids.shape[1])
+    distances = np.linalg.norm(centroids - embedding, axis=1)
+    nearest = np.argsort(distances, kind="stable")[:k]
+    weights = closeness_weights(distances[nearest], temperature)
+    return Mixture(
+        names=tuple(names[i] for i in nearest),
+        weights=tuple(weights.tolist()),
+        distances=tuple(distances[nearest].tolist()),
+        support=support(weights, distances[nearest]),
+    )
+
+
+def closeness_weights(distances: Vector, temperature: float) -> Vector:
+    """Softmax over inverse distances: w_i = exp(1 / (τ d_i)) / Σ_k exp(1 / (τ d_k)). A distance of 0 takes all."""
+    exact = distances == 0
+    if exact.any():
+        return exact / exact.sum()
+    exponents = 1 / (temperature * distances)
+    powers = np.exp(exponents - exponents.max(initial=0.0))
+    weights: Vector = powers / powers.sum() if len(powers) else powers
+    return weights
+
+
+def support(weights: Vector, distances: Vector) -> float:
+    """Support score, Σ w_i / ‖e − c_i‖ (Eq. 15); infinite on a centroid, 0 without adapters."""
+    with np.errstate(divide="ignore"):
+        terms = np.where(weights > 0, weights / distances, 0.0)
+    return float(terms.sum())
+
+
+def checked(embedding: Vector, dimension: int) -> Vector:
+    """The embedding, float64.
+
+    Raises:
+        EmbeddingError: Not finite, or not of shape (dimension,).
+    """
+    if embedding.shape != (dimension,):
+        raise EmbeddingError("embedding of the wrong shape", got=embedding.shape, expected=(dimension,))
+    bad = int((~np.isfinite(embedding)).sum())
+    if bad:
+        raise EmbeddingError("embedding is not finite", got=f"{bad} of {dimension} values NaN or infinite")
+    return embedding.astype(np.float64)

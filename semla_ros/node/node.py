@@ -1,0 +1,179 @@
+"""The ROS 2 node: lifecycle, parameters and services around the pipeline."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from rcl_interfaces.msg import SetParametersResult
+from rclpy.clock import Clock
+from rclpy.clock_type import ClockType
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.parameter import Parameter
+from std_srvs.srv import SetBool, Trigger
+
+from semla_ros.config import Config
+from semla_ros.errors import SemlaError
+from semla_ros.node import settings
+from semla_ros.node.complaints import Complaints
+from semla_ros.node.diagnostics import Diagnostics
+from semla_ros.node.publishers import Publishers
+from semla_ros.node.statistics import Statistics
+from semla_ros.node.stream import Stream
+from semla_ros.node.subscription import ImageSubscription
+
+if TYPE_CHECKING:
+    from semla_ros.pipeline import SemlaPipeline
+
+Build = Callable[[Config], "SemlaPipeline"]
+MATCH_PERIOD_S = 0.2
+REPORT_PERIOD_S = 1.0
+
+
+def build_bundle(config: Config) -> SemlaPipeline:
+    """The pipeline of the bundle that the settings name; torch is imported no sooner than now."""
+    from semla_ros.build import build_pipeline
+
+    return build_pipeline(config)
+
+
+class SemlaNode(LifecycleNode):
+    """Segments the frames of a camera, adapting to the domain they show.
+
+    Args:
+        build: Makes the pipeline, when the node is configured.
+        options: For rclpy's LifecycleNode.
+
+    Raises:
+        ConfigError: A parameter is wrong.
+    """
+
+    def __init__(self, build: Build = build_bundle, **options: Any) -> None:
+        super().__init__("semla", **options)
+        self.config = settings.declare(self)
+        self._build = build
+        self._stream: Stream | None = None
+        self._active = False
+        self._statistics = Statistics()
+        self._complaints = Complaints(self.get_logger())
+        self._outputs = Publishers(self)
+        self._camera = ImageSubscription(self, self._receive)
+        self._diagnostics = Diagnostics(self, self._outputs.all(), self._camera, self._statistics)
+        self.add_on_set_parameters_callback(self._accept)
+        self.create_service(SetBool, "~/freeze", self._freeze)
+        self.create_service(Trigger, "~/reset", self._reset)
+        self.create_service(Trigger, "~/reload_library", self._reload_library)
+        steady = Clock(clock_type=ClockType.STEADY_TIME)  # a paused simulation is still watched
+        self.create_timer(MATCH_PERIOD_S, self._match, clock=steady)
+        self.create_timer(REPORT_PERIOD_S, self._report, clock=steady)
+
+    def start(self) -> bool:
+        """Configures and activates; returns whether both succeeded."""
+        success = TransitionCallbackReturn.SUCCESS
+        return self.trigger_configure() == success and self.trigger_activate() == success
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Loads the models."""
+        try:
+            pipeline = self._build(self.config)
+        except SemlaError as error:
+            self.get_logger().fatal(str(error))
+            return TransitionCallbackReturn.FAILURE
+        except Exception:  # rclpy would keep it to itself
+            self.get_logger().fatal(traceback.format_exc())
+            return TransitionCallbackReturn.FAILURE
+        self._stream = Stream(self, pipeline, self._outputs, self._statistics, self._complaints, self.config)
+        return super().on_configure(state)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Says what there is to know, and subscribes."""
+        result = super().on_activate(state)
+        if self._stream:
+            self._stream.announce()
+        self._active = True
+        self._camera.match(self.config)
+        return result
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Unsubscribes, lets the frame at work come out, and falls silent."""
+        self._active = False
+        self._camera.close()
+        if self._stream:
+            self._stream.drain()
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Frees the models."""
+        self.close()
+        return super().on_cleanup(state)
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Unsubscribes and frees the models."""
+        self.close()
+        return super().on_shutdown(state)
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Back to unconfigured."""
+        self.close()
+        return super().on_error(state)
+
+    def close(self) -> None:
+        """Unsubscribes, ends the worker and frees the models."""
+        self._active = False
+        self._camera.close()
+        if self._stream:
+            self._stream.close()
+            self._stream = None
+
+    def _receive(self, message: Any) -> None:
+        if self._stream:
+            self._stream.receive(message)
+
+    def _match(self) -> None:
+        if self._active:
+            self._camera.match(self.config)
+
+    def _report(self) -> None:
+        silent = self._camera.waiting_for() if self._camera.silence_s > self.config.silence_s else None
+        if silent:
+            self._complaints.warning(silent)
+        self._outputs.repeat_domain()
+        stage = "active" if self._active else "inactive" if self._stream else "unconfigured"
+        self._diagnostics.report(stage, silent)
+
+    def _accept(self, parameters: list[Parameter[Any]]) -> SetParametersResult:
+        try:
+            config = settings.applied(self.config, parameters)
+            if self._stream:
+                self._stream.configure(config)
+        except SemlaError as error:
+            return SetParametersResult(successful=False, reason=str(error))
+        self.config = config
+        self._match()
+        return SetParametersResult(successful=True)
+
+    def _freeze(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        if self._stream:
+            self._stream.freeze(request.data)
+        held = "the mixture is held" if request.data else "the mixture follows the domain"
+        return self._answer(response, held)
+
+    def _reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        if self._stream:
+            self._stream.reset()
+        return self._answer(response, "the domain is looked at afresh")
+
+    def _reload_library(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        try:
+            if self._stream:
+                self._stream.reload_library()
+        except SemlaError as error:
+            response.success, response.message = False, str(error)
+            return response
+        return self._answer(response, "the library is read again")
+
+    def _answer(self, response: Any, done: str) -> Any:
+        response.success = self._stream is not None
+        response.message = done if self._stream else "not configured: there are no models"
+        return response

@@ -1,0 +1,93 @@
+"""What became of the frames, and how long they took."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import defaultdict, deque
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+WINDOW = 100
+RATE_WINDOW_S = 5.0
+
+
+class Statistics:
+    """Counts frames and keeps the latencies of the last hundred. Safe to use from several threads.
+
+    Every frame received is in the end segmented, dropped or failed.
+
+    Args:
+        clock: Seconds, monotonic.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._counts = dict.fromkeys(("received", "segmented", "dropped", "failed"), 0)
+        self._latency: defaultdict[str, deque[float]] = defaultdict(lambda: deque(maxlen=WINDOW))
+        self._ages: deque[float] = deque(maxlen=WINDOW)
+        self._finished: deque[float] = deque(maxlen=1000)
+        self._failures: deque[float] = deque(maxlen=1)
+        self._last_error = ""
+
+    def receive(self) -> None:
+        """A frame came in."""
+        self._count("received")
+
+    def drop(self) -> None:
+        """A newer frame took the place of one that waited."""
+        self._count("dropped")
+
+    def fail(self, error: str) -> None:
+        """A frame could not be segmented."""
+        self._count("failed")
+        self._failures.append(self._clock())
+        self._last_error = error
+
+    def finish(self, latency_s: Mapping[str, float], age_s: float | None) -> None:
+        """A frame was segmented and published; its age is None where it had no stamp."""
+        self._count("segmented")
+        with self._lock:
+            self._finished.append(self._clock())
+            for stage, seconds in latency_s.items():
+                self._latency[stage].append(seconds)
+            if age_s is not None:
+                self._ages.append(age_s)
+
+    @property
+    def failing(self) -> bool:
+        """Whether a frame failed within the last seconds."""
+        return any(self._clock() - at < RATE_WINDOW_S for at in self._failures)
+
+    @property
+    def last_error(self) -> str:
+        """Why the last frame failed that did; empty where none has."""
+        return self._last_error
+
+    @property
+    def fps(self) -> float:
+        """Frames segmented a second, over the last five."""
+        with self._lock:
+            return sum(self._clock() - at < RATE_WINDOW_S for at in self._finished) / RATE_WINDOW_S
+
+    def key_values(self) -> dict[str, str]:
+        """All figures, as diagnostics want them."""
+        values = {"fps": f"{self.fps:.2f}"}
+        with self._lock:
+            values |= {f"frames_{what}": str(count) for what, count in self._counts.items()}
+            for stage, seconds in self._latency.items():
+                values |= _spread(f"latency_{stage}", seconds)
+            return values | _spread("age", self._ages) | {"last_error": self._last_error}
+
+    def _count(self, what: str) -> None:
+        with self._lock:
+            self._counts[what] += 1
+
+
+def _spread(name: str, seconds: deque[float]) -> dict[str, str]:
+    if not seconds:
+        return {}
+    median, p95 = 1000.0 * np.percentile(seconds, (50, 95))
+    return {f"{name}_ms_median": f"{median:.2f}", f"{name}_ms_p95": f"{p95:.2f}"}

@@ -1,0 +1,165 @@
+"""Camera messages in, segmentation out."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, fields
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from rclpy.lifecycle import LifecycleNode
+from sensor_msgs.msg import CompressedImage
+
+from semla_ros.config import Config
+from semla_ros.errors import SemlaError
+from semla_ros.frame import Frame
+from semla_ros.images import decode, decode_compressed
+from semla_ros.node.complaints import Complaints
+from semla_ros.node.publishers import Publishers
+from semla_ros.node.settings import NodeConfig
+from semla_ros.node.statistics import Statistics
+from semla_ros.node.worker import Worker
+
+if TYPE_CHECKING:
+    from semla_ros.pipeline import SemlaPipeline
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A camera message and when it came in, nanoseconds: once by the node's clock, once by the steady one."""
+
+    message: Any
+    stamp_ns: int
+    steady_ns: int
+
+
+class Stream:
+    """Runs the pipeline in a worker: the newest frame only, one after the other.
+
+    Args:
+        node: Whose clock and context are used.
+        pipeline: What segments.
+        publishers: Where the results go.
+        statistics: Where the frames are counted.
+        complaints: Where errors are said.
+        config: The settings in force.
+    """
+
+    def __init__(
+        self,
+        node: LifecycleNode,
+        pipeline: SemlaPipeline,
+        publishers: Publishers,
+        statistics: Statistics,
+        complaints: Complaints,
+        config: NodeConfig,
+    ) -> None:
+        self._node = node
+        self._pipeline = pipeline
+        self._publishers = publishers
+        self._statistics = statistics
+        self._complaints = complaints
+        self._config = config
+        self._worker = Worker(self._segment)
+
+    def receive(self, message: Any) -> None:
+        """Takes a camera message; one that still waits for the worker gives way to it."""
+        self._statistics.receive()
+        if self._worker.offer(Arrival(message, self._now(), time.monotonic_ns())):
+            self._statistics.drop()
+
+    def announce(self) -> None:
+        """Publishes classes and domain state, for those who have just come."""
+        self._publishers.send_classes(self._pipeline.classes, self._config.segmenter.min_confidence)
+        self._publishers.send_domain(self._pipeline.domain)
+        self._publishers.repeat_domain()
+
+    def configure(self, config: NodeConfig) -> None:
+        """Puts settings in force, from the next frame on.
+
+        Raises:
+            ConfigError: The pipeline refuses them; the old ones stay in force.
+        """
+        self._worker.run(partial(self._configure, config)).result()
+
+    def freeze(self, frozen: bool) -> None:
+        """Holds the mixture, or lets it go again."""
+        self._between_frames(partial(self._pipeline.freeze, frozen))
+
+    def reset(self) -> None:
+        """Forgets the domain: the next frame is looked at as if it were the first."""
+        self._between_frames(self._pipeline.reset)
+
+    def reload_library(self) -> None:
+        """Reads the adapters from disk again.
+
+        Raises:
+            AdapterError: An adapter is damaged or does not fit; the old library stays.
+            BundleError: There is no library any more; the old one stays.
+        """
+        self._between_frames(self._pipeline.reload_library).result()
+
+    def drain(self) -> None:
+        """Drops the waiting frame and returns when the one at work is done."""
+        if self._worker.drain():
+            self._statistics.drop()
+
+    def close(self) -> None:
+        """Ends the worker and lets go of the pipeline."""
+        self.drain()
+        self._worker.stop()
+        del self._pipeline
+
+    def _between_frames(self, errand: Callable[[], None]) -> Future[None]:
+        def run() -> None:
+            errand()
+            self._publishers.send_domain(self._pipeline.domain)
+
+        return self._worker.run(run)
+
+    def _configure(self, config: NodeConfig) -> None:
+        if any(getattr(config, group.name) != getattr(self._config, group.name) for group in fields(Config)):
+            self._pipeline.configure(config)
+        told, self._config = self._config, config
+        if config.segmenter != told.segmenter:
+            self._publishers.send_classes(self._pipeline.classes, config.segmenter.min_confidence)
+        self._publishers.send_domain(self._pipeline.domain)
+
+    def _segment(self, arrival: Arrival) -> None:
+        try:
+            self._perceive(arrival)
+        except Exception as error:  # whatever it was, the next frame gets its chance
+            if self._node.context.ok():
+                self._fail(error)
+
+    def _perceive(self, arrival: Arrival) -> None:
+        begin = time.monotonic_ns()
+        header = arrival.message.header
+        compressed = isinstance(arrival.message, CompressedImage)
+        rgb = decode_compressed(arrival.message) if compressed else decode(arrival.message)
+        decoded = time.monotonic_ns()
+        stamp_ns = 10**9 * header.stamp.sec + header.stamp.nanosec
+        perception = self._pipeline.process(Frame(rgb, stamp_ns or self._received(arrival), header.frame_id))
+        processed = time.monotonic_ns()
+        self._publishers.send(perception, header, self._pipeline.classes, self._config)
+        published = time.monotonic_ns()
+        own = {"decode": decoded - begin, "publish": published - processed, "total": published - arrival.steady_ns}
+        latency_s = {**perception.latency_s, **{stage: 1e-9 * ns for stage, ns in own.items()}}
+        self._statistics.finish(latency_s, 1e-9 * (self._now() - stamp_ns) if stamp_ns else None)
+
+    def _received(self, arrival: Arrival) -> int:
+        text = "images carry no stamp: the time they came in is used for tracking, and published stamps stay zero"
+        self._node.get_logger().warning(text, once=True)
+        return arrival.stamp_ns
+
+    def _fail(self, error: Exception) -> None:
+        expected = isinstance(error, SemlaError)
+        self._statistics.fail(str(error) if expected else f"{type(error).__name__}: {error}")
+        topic = self._node.resolve_topic_name("image")
+        self._complaints.error(f"image of {topic} lost: {error if expected else traceback.format_exc()}")
+
+    def _now(self) -> int:
+        return int(self._node.get_clock().now().nanoseconds)

@@ -1,0 +1,33 @@
+"""Recordings of a camera: bags, videos, pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from semla_ros.errors import RecordingError
+from semla_ros.recordings.bag import Bag, is_bag
+from semla_ros.recordings.pictures import SUFFIXES, Pictures
+from semla_ros.recordings.recording import Recording, with_ground_truth
+from semla_ros.recordings.video import Video
+
+__all__ = ["Recording", "open_recording", "with_ground_truth"]
+
+
+def open_recording(path: Path, topic: str | None = None, fps: float | None = None) -> Recording:
+    """Opens a recording of whatever kind.
+
+    Args:
+        path: A ROS 2 bag (folder, .mcap or .db3), a ROS 1 .bag, a video, a folder of pictures, or a picture.
+        topic: Image topic of a bag; None takes the only camera's, raw rather than compressed.
+        fps: Frame rate of a folder of pictures whose names are no times.
+
+    Raises:
+        RecordingError: No such path, nothing readable there, or no or several cameras to choose from.
+    """
+    if not path.exists():
+        raise RecordingError("no such recording", where=path)
+    if is_bag(path):
+        return Bag(path, topic)
+    if path.is_dir() or path.suffix.lower() in SUFFIXES:
+        return Pictures(path, fps)
+    return Video(path)

@@ -1,0 +1,68 @@
+"""Package semla_ros (ament_python)."""
+
+from glob import glob
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+NAME = "semla_ros"
+
+ROS_WHEELS = [
+    "ros-rclpy[fastrtps]>=9.1,<10",
+    "ros-sensor-msgs>=5.5,<6",
+    "ros-std-msgs>=5.5,<6",
+    "ros-std-srvs>=5.5,<6",
+    "ros-diagnostic-msgs>=5.5,<6",
+]
+
+
+def installed(folder: str) -> list[tuple[str, list[str]]]:
+    """Data files of a folder, kept in their layout below share/semla_ros."""
+    files = [path for path in Path(folder).rglob("*") if path.is_file()]
+    return [(f"share/{NAME}/{path.parent}", [str(path)]) for path in files]
+
+
+setup(
+    name=NAME,
+    version="0.1.0",
+    packages=find_packages(include=[NAME, f"{NAME}.*"]),
+    package_data={NAME: ["py.typed"]},
+    data_files=[
+        ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
+        (f"share/{NAME}", ["package.xml"]),
+        (f"share/{NAME}/launch", glob("launch/*.launch.py")),
+        *installed("config"),
+        *installed("models"),
+    ],
+    python_requires=">=3.10",
+    install_requires=[
+        "torch>=2.4",
+        "torchvision",
+        "open_clip_torch>=2.30",
+        "peft>=0.12",
+        "safetensors>=0.4",
+        "numpy>=1.26",
+        "opencv-python>=4.8",
+        "pyyaml>=6",
+        "rosbags>=0.10",
+        "matplotlib>=3.7",
+        "av>=12",
+        "rich>=13",
+        "tqdm>=4.66",
+    ],
+    extras_require={
+        "ros": ROS_WHEELS,
+        "dev": ["pytest>=8", "hypothesis>=6", "ruff>=0.9", "mypy>=1.14", "types-PyYAML", "types-tqdm"],
+    },
+    zip_safe=False,
+    maintainer="semla_ros developers",
+    maintainer_email="semla_ros@users.noreply.github.com",
+    description="Semantic segmentation that adapts to light and weather: SemLA as a ROS 2 perception node",
+    license="Apache-2.0",
+    entry_points={
+        "console_scripts": [
+            "semla = semla_ros.cli:main",
+            "semla_node = semla_ros.node.main:main",
+        ],
+    },
+)
