@@ -13,7 +13,10 @@ from semla_ros.modeling.architecture import VIT_B16, VIT_L14_336, CatSegArch
 from semla_ros.modeling.catseg import CatSeg
 from semla_ros.modeling.segmenter import Segmenter
 
-OFFICIAL_PREFIXES = {"sem_seg_head.predictor.clip_model.": "clip.", "sem_seg_head.predictor.transformer.": "aggregator."}
+OFFICIAL_PREFIXES = {
+    "sem_seg_head.predictor.clip_model.": "clip.",
+    "sem_seg_head.predictor.transformer.": "aggregator.",
+}
 UNUSED = re.compile(r"logit_scale$|^(clip_)?pixel_(mean|std)$|^sem_seg_head\.predictor\.text_features")
 
 

@@ -45,7 +45,9 @@ class ClassInfo:
     color: tuple[int, int, int]
 
 
-def class_table(names: Sequence[str], colors: Mapping[str, tuple[int, int, int]] = CITYSCAPES_COLORS) -> tuple[ClassInfo, ...]:
+def class_table(
+    names: Sequence[str], colors: Mapping[str, tuple[int, int, int]] = CITYSCAPES_COLORS
+) -> tuple[ClassInfo, ...]:
     """Numbers the classes in order; names without a colour of their own get distinct hues."""
     return tuple(ClassInfo(i, name, colors.get(name, _hue(i))) for i, name in enumerate(names))
 

@@ -40,16 +40,22 @@ class ModelConfig:
 
     bundle: str = setting("streetworld", "Model bundle: a folder, or the name of a bundled one", read_only=True)
     device: str = setting("auto", "auto takes CUDA where there is one", choices=("auto", "cpu", "cuda"), read_only=True)
-    threads: int = setting(0, "CPU threads of the networks; 0 leaves the choice to torch", low=0, high=1024, read_only=True)
+    threads: int = setting(
+        0, "CPU threads of the networks; 0 leaves the choice to torch", low=0, high=1024, read_only=True
+    )
 
 
 @dataclass(frozen=True)
 class SegmenterConfig:
     """What the segmenter looks for."""
 
-    classes: tuple[str, ...] = setting((), "Class names; empty takes the bundle's. Synonyms in one name: 'car, automobile'")
+    classes: tuple[str, ...] = setting(
+        (), "Class names; empty takes the bundle's. Synonyms in one name: 'car, automobile'"
+    )
     mode: str = setting("plain", "One pass, or the paper's sliding window", choices=("plain", "sliding"))
-    min_confidence: float = setting(0.0, "Pixels less sure than this are published as 255, unlabelled", low=0.0, high=1.0)
+    min_confidence: float = setting(
+        0.0, "Pixels less sure than this are published as 255, unlabelled", low=0.0, high=1.0
+    )
 
 
 @dataclass(frozen=True)
@@ -66,9 +72,13 @@ class TrackerConfig:
     ema_time_s: float = setting(0.5, "Time constant of the embedding's moving average", low=0.0, high=3600.0, unit="s")
     enter: float = setting(0.0, "Distance to the active mixture that starts the clock; 0 takes the bundle's", low=0.0)
     rearm: float = setting(0.0, "Distance below which the clock stops again; 0 takes the bundle's", low=0.0)
-    debounce_s: float = setting(1.0, "How long the distance must stay beyond the threshold", low=0.0, high=3600.0, unit="s")
+    debounce_s: float = setting(
+        1.0, "How long the distance must stay beyond the threshold", low=0.0, high=3600.0, unit="s"
+    )
     min_interval_s: float = setting(2.0, "Least time between two swaps", low=0.0, high=3600.0, unit="s")
-    epsilon: float = setting(0.05, "A swap that moves the weights by less than this in L1 is skipped", low=0.0, high=2.0)
+    epsilon: float = setting(
+        0.05, "A swap that moves the weights by less than this in L1 is skipped", low=0.0, high=2.0
+    )
 
 
 @dataclass(frozen=True)
@@ -76,9 +86,14 @@ class FusionConfig:
     """Which adapters are mixed, and how sharply (paper, section 3.3)."""
 
     adapt: bool = setting(True, "False leaves the base segmenter as it is: no embedding, no swap")
-    k: int = setting(5, "Adapters in a mixture", low=1, high=1000)
-    temperature: float = setting(0.05, "Softmax temperature over inverse distances", low=1e-6, high=1e6)
-    exclude: tuple[str, ...] = setting((), "Adapters that are never retrieved")
+    k: int = setting(0, "Adapters in a mixture; 0 takes the bundle's", low=0, high=1000)
+    temperature: float = setting(
+        0.0, "Softmax temperature over inverse distances; 0 takes the bundle's", low=0.0, high=1e6
+    )
+    exclude: tuple[str, ...] = setting((), "Adapters that are never retrieved", read_only=True)
+    memory_mib: int = setting(
+        512, "Budget of the adapters kept in memory", low=1, high=1_000_000, unit="MiB", read_only=True
+    )
 
 
 @dataclass(frozen=True)
@@ -158,9 +173,13 @@ def check(path: str, spec: Field[Any], value: Any) -> Any:
         raise ConfigError("setting of the wrong type", where=path, got=repr(value), expected=_type_name(kind))
     limits = spec.metadata
     if limits["choices"] and value not in limits["choices"]:
-        raise ConfigError("setting not among its choices", where=path, got=repr(value), expected=" | ".join(limits["choices"]))
+        raise ConfigError(
+            "setting not among its choices", where=path, got=repr(value), expected=" | ".join(limits["choices"])
+        )
     if kind in (int, float) and not (limits["low"] <= value <= limits["high"] and math.isfinite(value)):
-        raise ConfigError("setting out of range", where=path, got=value, expected=f"{limits['low']} to {limits['high']}")
+        raise ConfigError(
+            "setting out of range", where=path, got=value, expected=f"{limits['low']} to {limits['high']}"
+        )
     return value
 
 

@@ -35,9 +35,7 @@ class Mixture:
         return sum(abs(mine.get(name, 0.0) - theirs.get(name, 0.0)) for name in mine.keys() | theirs.keys())
 
 
-def retrieve(
-    embedding: Vector, names: Sequence[str], centroids: Vector, k: int, temperature: float
-) -> Mixture:
+def retrieve(embedding: Vector, names: Sequence[str], centroids: Vector, k: int, temperature: float) -> Mixture:
     """Retrieves the k nearest adapters and weights them by closeness.
 
     Args:

@@ -60,9 +60,7 @@ class SwinBlock(nn.Module):
         self.norm1 = nn.LayerNorm(dim)
         self.attn = WindowAttention(dim, guidance_dim, heads)
         self.norm2 = nn.LayerNorm(dim)
-        self.mlp = nn.Sequential(
-            OrderedDict(fc1=nn.Linear(dim, 4 * dim), act=nn.GELU(), fc2=nn.Linear(4 * dim, dim))
-        )
+        self.mlp = nn.Sequential(OrderedDict(fc1=nn.Linear(dim, 4 * dim), act=nn.GELU(), fc2=nn.Linear(4 * dim, dim)))
         self.register_buffer("attn_mask", self._mask(grid) if self.shift else None)
 
     def forward(self, x: Tensor, guidance: Tensor) -> Tensor:
@@ -119,7 +117,9 @@ class LinearAttention(nn.Module):
         value = self._split(self.v(x))
         pad_key, pad_value = self._feature(guided(self.k, pad, pad_guidance)), self._split(self.v(pad))
         sum_key = key.sum(1) + copies * pad_key
-        sum_key_value = torch.einsum("btnhd,btnhe->bnhde", key, value) + copies * pad_key[..., None] * pad_value[..., None, :]
+        sum_key_value = (
+            torch.einsum("btnhd,btnhe->bnhde", key, value) + copies * pad_key[..., None] * pad_value[..., None, :]
+        )
         norm = torch.einsum("btnhd,bnhd->btnh", query, sum_key) + 1e-6
         return (torch.einsum("btnhd,bnhde->btnhe", query, sum_key_value) / norm[..., None]).flatten(-2)
 

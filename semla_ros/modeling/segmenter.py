@@ -108,7 +108,8 @@ class Segmenter:
 
 
 def sliding_window(
-    forward: Callable[[Tensor], Tensor], pixels: Tensor, canvas: int = 640, window: int = 384, stride: int = 256) -> Tensor:
+    forward: Callable[[Tensor], Tensor], pixels: Tensor, canvas: int = 640, window: int = 384, stride: int = 256
+) -> Tensor:
     """SemLA's evaluation: the mean of overlapping windows and of the whole picture (PARITY: sliding window).
 
     Args:

@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from semla_ros.errors import SemlaError
+
 PERIOD_S = 10.0
 DIFFERENT = 5
 
@@ -47,3 +49,8 @@ class Complaints:
             return False
         self._said[text] = now
         return True
+
+
+def reason(error: Exception) -> str:
+    """An error in one line: our own words, or the type of one that nobody thought of."""
+    return str(error) if isinstance(error, SemlaError) else f"{type(error).__name__}: {error}"

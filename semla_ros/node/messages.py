@@ -30,7 +30,7 @@ def image(header: Header, pixels: NDArray[Any]) -> Image:
     """
     packed = np.ascontiguousarray(pixels)
     data = array.array("B")  # anything else is copied by rclpy byte by byte: 126 ms instead of 0.2 for 2.8 MB
-    data.frombytes(memoryview(packed).cast("B"))
+    data.frombytes(packed.data.cast("B"))
     return Image(
         header=header,
         height=packed.shape[0],
@@ -53,7 +53,7 @@ def label_info(vision: ModuleType, header: Header, classes: Sequence[ClassInfo],
     return vision.LabelInfo(header=header, class_map=class_map, threshold=threshold)
 
 
-def status(level: int, name: str, message: str, values: Mapping[str, str], hardware: str) -> DiagnosticStatus:
+def status(level: int, name: str, message: str, values: Mapping[str, str], hardware: str = "") -> DiagnosticStatus:
     """One line of diagnostics, with its details.
 
     Args:

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from rcl_interfaces.msg import SetParametersResult
-from rclpy.clock import Clock
-from rclpy.clock_type import ClockType
+from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from std_srvs.srv import SetBool, Trigger
 
 from semla_ros.config import Config
-from semla_ros.errors import SemlaError
 from semla_ros.node import settings
-from semla_ros.node.complaints import Complaints
+from semla_ros.node.complaints import Complaints, reason
 from semla_ros.node.diagnostics import Diagnostics
 from semla_ros.node.publishers import Publishers
 from semla_ros.node.statistics import Statistics
 from semla_ros.node.stream import Stream
 from semla_ros.node.subscription import ImageSubscription
+from semla_ros.node.transition import outspoken
 
 if TYPE_CHECKING:
     from semla_ros.pipeline import SemlaPipeline
@@ -59,7 +57,7 @@ class SemlaNode(LifecycleNode):
         self._complaints = Complaints(self.get_logger())
         self._outputs = Publishers(self)
         self._camera = ImageSubscription(self, self._receive)
-        self._diagnostics = Diagnostics(self, self._outputs.all(), self._camera, self._statistics)
+        self._diagnostics = Diagnostics(self, self._outputs.topics, self._camera, self._statistics)
         self.add_on_set_parameters_callback(self._accept)
         self.create_service(SetBool, "~/freeze", self._freeze)
         self.create_service(Trigger, "~/reset", self._reset)
@@ -73,19 +71,14 @@ class SemlaNode(LifecycleNode):
         success = TransitionCallbackReturn.SUCCESS
         return self.trigger_configure() == success and self.trigger_activate() == success
 
+    @outspoken
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Loads the models."""
-        try:
-            pipeline = self._build(self.config)
-        except SemlaError as error:
-            self.get_logger().fatal(str(error))
-            return TransitionCallbackReturn.FAILURE
-        except Exception:  # rclpy would keep it to itself
-            self.get_logger().fatal(traceback.format_exc())
-            return TransitionCallbackReturn.FAILURE
+        pipeline = self._build(self.config)
         self._stream = Stream(self, pipeline, self._outputs, self._statistics, self._complaints, self.config)
         return super().on_configure(state)
 
+    @outspoken
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Says what there is to know, and subscribes."""
         result = super().on_activate(state)
@@ -93,8 +86,10 @@ class SemlaNode(LifecycleNode):
             self._stream.announce()
         self._active = True
         self._camera.match(self.config)
+        self.get_logger().info("active: {image_topic}, {image_reliability}".format(**self._camera.key_values()))
         return result
 
+    @outspoken
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Unsubscribes, lets the frame at work come out, and falls silent."""
         self._active = False
@@ -103,6 +98,7 @@ class SemlaNode(LifecycleNode):
             self._stream.drain()
         return super().on_deactivate(state)
 
+    @outspoken
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Frees the models."""
         self.close()
@@ -145,12 +141,11 @@ class SemlaNode(LifecycleNode):
     def _accept(self, parameters: list[Parameter[Any]]) -> SetParametersResult:
         try:
             config = settings.applied(self.config, parameters)
-            if self._stream:
+            if self._stream and config != self.config:
                 self._stream.configure(config)
-        except SemlaError as error:
-            return SetParametersResult(successful=False, reason=str(error))
+        except Exception as error:  # a refusal; rclpy would end the node over anything else
+            return SetParametersResult(successful=False, reason=reason(error))
         self.config = config
-        self._match()
         return SetParametersResult(successful=True)
 
     def _freeze(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
@@ -168,8 +163,8 @@ class SemlaNode(LifecycleNode):
         try:
             if self._stream:
                 self._stream.reload_library()
-        except SemlaError as error:
-            response.success, response.message = False, str(error)
+        except Exception as error:  # the old library stays
+            response.success, response.message = False, reason(error)
             return response
         return self._answer(response, "the library is read again")
 

@@ -33,7 +33,7 @@ class Output:
     def of(cls, perception: Perception, config: NodeConfig) -> Output:
         """The output that the settings ask for."""
         rgb, labels, confidence = perception.frame.rgb, perception.labels, perception.confidence
-        height, width = output_size(*labels.shape, config)
+        height, width = output_size(labels.shape[0], labels.shape[1], config)
         if (height, width) != labels.shape:
             rgb = _resized(rgb, height, width, cv2.INTER_AREA)
             labels = _resized(labels, height, width, cv2.INTER_NEAREST)
@@ -44,10 +44,10 @@ class Output:
 
 
 def output_size(height: int, width: int, config: NodeConfig) -> tuple[int, int]:
-    """(height, width) of what is published of a picture of that size: never larger, one side may follow the other."""
+    """(height, width) of what is published of such a picture: never larger; a side set to 0 follows the other."""
     wide = min(width, config.output_width or round(width * config.output_height / height) or width)
     high = min(height, config.output_height or round(height * wide / width))
-    return max(1, high), max(1, wide)
+    return max(1, high), wide
 
 
 def _resized(pixels: NDArray[Any], height: int, width: int, interpolation: int) -> NDArray[Any]:

@@ -34,10 +34,14 @@ class Publishers:
 
     Args:
         node: Whose topics they are.
+
+    Attributes:
+        topics: Their full names.
     """
 
     def __init__(self, node: LifecycleNode) -> None:
         self._node = node
+        self.topics: list[str] = []
         self._vision = _vision_messages()
         self._mask = self._advertise(Image, "segmentation/mask", STREAM)
         self._confidence = self._advertise(Image, "segmentation/confidence", STREAM)
@@ -75,7 +79,7 @@ class Publishers:
         """Publishes the domain state where it differs from the one before."""
         level, message = level_and_message(domain)
         name = f"{self._node.get_name()}: domain"
-        status = messages.status(level, name, message, key_values(domain), "camera")
+        status = messages.status(level, name, message, key_values(domain))
         if self._state.status != [status]:
             self._state = DiagnosticArray(header=header or self._state.header, status=[status])
             self._domain.publish(self._state)
@@ -85,13 +89,12 @@ class Publishers:
         if self._state.status:
             self._domain.publish(self._state)
 
-    def all(self) -> list[Any]:
-        """Every publisher."""
-        return [each for each in vars(self).values() if hasattr(each, "get_subscription_count")]
-
     def _advertise(self, kind: Any, topic: str, qos: dict[str, Any]) -> Any:
         overridable = QoSOverridingOptions.with_default_policies()
-        return self._node.create_lifecycle_publisher(kind, topic, QoSProfile(**qos), qos_overriding_options=overridable)
+        create = self._node.create_lifecycle_publisher
+        publisher = create(kind, topic, QoSProfile(**qos), qos_overriding_options=overridable)
+        self.topics.append(publisher.topic_name)
+        return publisher
 
 
 def _vision_messages() -> ModuleType | None:

@@ -17,7 +17,7 @@ from semla_ros.config import Config
 from semla_ros.errors import SemlaError
 from semla_ros.frame import Frame
 from semla_ros.images import decode, decode_compressed
-from semla_ros.node.complaints import Complaints
+from semla_ros.node.complaints import Complaints, reason
 from semla_ros.node.publishers import Publishers
 from semla_ros.node.settings import NodeConfig
 from semla_ros.node.statistics import Statistics
@@ -132,8 +132,7 @@ class Stream:
         try:
             self._perceive(arrival)
         except Exception as error:  # whatever it was, the next frame gets its chance
-            if self._node.context.ok():
-                self._fail(error)
+            self._fail(error)
 
     def _perceive(self, arrival: Arrival) -> None:
         begin = time.monotonic_ns()
@@ -156,10 +155,9 @@ class Stream:
         return arrival.stamp_ns
 
     def _fail(self, error: Exception) -> None:
-        expected = isinstance(error, SemlaError)
-        self._statistics.fail(str(error) if expected else f"{type(error).__name__}: {error}")
-        topic = self._node.resolve_topic_name("image")
-        self._complaints.error(f"image of {topic} lost: {error if expected else traceback.format_exc()}")
+        self._statistics.fail(reason(error))
+        text = reason(error) if isinstance(error, SemlaError) else traceback.format_exc()
+        self._complaints.error(f"image of {self._node.resolve_topic_name('image')} lost: {text}")
 
     def _now(self) -> int:
         return int(self._node.get_clock().now().nanoseconds)

@@ -8,11 +8,12 @@ from typing import Any
 
 from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.node import Node, SubscriptionEventCallbacks  # type: ignore[attr-defined]  # its module's name varies by distribution
-from rclpy.qos import QoSCompatibility, QoSPolicyKind, QoSProfile, ReliabilityPolicy, qos_check_compatible
+from rclpy.qos import QoSPolicyKind, QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CompressedImage, Image
 
-from semla_ros.node.settings import NodeConfig
+from semla_ros.errors import ConfigError
+from semla_ros.node.settings import RELIABILITIES, NodeConfig
 
 # The middleware does not report a message that a newer one replaced in its queue; one that reaches us is counted.
 DEPTH = 5
@@ -69,15 +70,6 @@ class ImageSubscription:
             f"{each.topic_type}, {each.qos_profile.reliability.name.lower()} by {each.node_name}" for each in offers
         )
 
-    def incompatible(self) -> list[str]:
-        """Publishers of the topic whose images cannot arrive, and why."""
-        if self._subscription is None:
-            return []
-        mine = self._subscription.qos_profile
-        offers = self._node.get_publishers_info_by_topic(self._subscription.topic_name)
-        judged = [(each.node_name, qos_check_compatible(each.qos_profile, mine)) for each in offers]
-        return [f"{name}: {why}" for name, (verdict, why) in judged if verdict == QoSCompatibility.ERROR]
-
     def _topic(self, config: NodeConfig) -> tuple[str, Any]:
         topic = self._node.resolve_topic_name("image")
         return (f"{topic}/compressed", CompressedImage) if config.image_transport == "compressed" else (topic, Image)
@@ -98,7 +90,10 @@ class ImageSubscription:
         if not self._node.has_parameter(name):
             description = ParameterDescriptor(description="auto, reliable or best_effort", read_only=True)
             self._node.declare_parameter(name, "auto", description)
-        return str(self._node.get_parameter(name).value)
+        value = self._node.get_parameter(name).value
+        if value not in RELIABILITIES:
+            raise ConfigError("no such reliability", where=name, got=value, expected=" | ".join(RELIABILITIES))
+        return str(value)
 
     def _subscribe(self, topic: str, kind: Any, reliability: ReliabilityPolicy) -> Any:
         self._latest = time.monotonic()

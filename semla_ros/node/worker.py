@@ -44,8 +44,7 @@ class Worker(Generic[Item]):
         return withdrawn
 
     def stop(self) -> None:
-        """Ends the thread after the item at work."""
-        self.drain()
+        """Ends the thread when everything handed over is done."""
         self._thread.shutdown()
 
     def _take(self) -> None:

@@ -15,7 +15,7 @@ from rosbags.interfaces import Connection
 from rosbags.typesys import Stores, get_typestore
 
 from semla_ros.encodings import Labels, checked, pixels
-from semla_ros.errors import RecordingError, SemlaError
+from semla_ros.errors import ImageError, RecordingError, SemlaError
 from semla_ros.frame import Frame
 from semla_ros.images import decode, decode_compressed
 from semla_ros.recordings.recording import Readings, Recording
@@ -25,6 +25,7 @@ DECODERS: dict[str, Callable[[Any], NDArray[np.uint8]]] = {
     "sensor_msgs/msg/CompressedImage": decode_compressed,
 }
 GROUND_TRUTH = "/camera/ground_truth"
+MASK_ENCODINGS = ("mono8", "mono16", "8UC1", "16UC1")
 STORAGES = {".mcap", ".db3"}
 
 
@@ -121,10 +122,8 @@ def _only_camera(topics: dict[str, int], path: Path) -> str:
 
 def _named(topic: str, topics: dict[str, int], path: Path) -> str:
     known = {name.strip("/"): name for name in topics}
-    for name in (
-        topic.strip("/"),
-        topic.strip("/") + "/compressed",
-    ):  # a camera's name means its compressed pictures too
+    wanted = topic.strip("/")
+    for name in (wanted, f"{wanted}/compressed"):  # a camera may have nothing but compressed pictures
         if name in known:
             return known[name]
     raise RecordingError("no such image topic", where=path, got=topic, expected=f"one of {_listed(topics)}")
@@ -148,10 +147,15 @@ def _frame(read: Callable[[], Any], decoder: Callable[[Any], NDArray[np.uint8]],
 
 def _mask(read: Callable[[], Any], recorded_ns: int) -> tuple[int, Labels]:
     message = read()
-    return _stamp(message, recorded_ns), pixels(message, checked(message))
+    encoding = checked(message)
+    if message.encoding not in MASK_ENCODINGS:
+        raise ImageError("no label image", got=message.encoding, expected=" or ".join(MASK_ENCODINGS))
+    return _stamp(message, recorded_ns), pixels(message, encoding)
 
 
 def _stamp(message: Any, recorded_ns: int) -> int:
     """Nanoseconds of the header; of the recording where the header holds none."""
     stamp = message.header.stamp
+    if not 0 <= stamp.sec < 2**31:  # ROS 1 counts up to 2106, ROS 2 up to 2038
+        raise RecordingError("absurd stamp", got=f"{stamp.sec} s", expected="0 to 2147483647")
     return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec) or recorded_ns

@@ -14,7 +14,7 @@ from semla_ros.recordings.recording import Readings, Recording
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"}
 FRAME_ID = "camera"
-SHORTEST_TIME = 16  # digits; a shorter number is a running one, a nanosecond of this century has 18 or 19
+TIMES = re.compile(r"[0-2]?\d{16,18}")  # nanoseconds, up to 2038 or so; a shorter number is a running one
 
 
 class Pictures(Recording):
@@ -57,7 +57,7 @@ def _natural(file: Path) -> list[str | int]:
 
 
 def _stamps(files: Sequence[Path], fps: float | None) -> list[int]:
-    if fps is None and all(file.stem.isdecimal() and len(file.stem) >= SHORTEST_TIME for file in files):
+    if fps is None and all(TIMES.fullmatch(file.stem) for file in files):
         return [int(file.stem) for file in files]
     return [round(index * 1_000_000_000 / (fps or 10.0)) for index in range(len(files))]
 

@@ -35,7 +35,8 @@ class Pose:
         cy, sy, cp, sp = math.cos(self.yaw), math.sin(self.yaw), math.cos(self.pitch), math.sin(self.pitch)
         turn = np.array([[cy, 0, -sy], [0, 1, 0], [sy, 0, cy]])
         tilt = np.array([[1, 0, 0], [0, cp, -sp], [0, sp, cp]])
-        return (tilt @ turn).astype(np.float32)
+        rotation: Array = (tilt @ turn).astype(np.float32)
+        return rotation
 
 
 @dataclass(frozen=True, slots=True)

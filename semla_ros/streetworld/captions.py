@@ -6,7 +6,7 @@ from collections import Counter
 from random import Random
 
 from semla_ros.streetworld.domains import Domain
-from semla_ros.streetworld.places import Layout
+from semla_ros.streetworld.layout import Layout
 
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six")
 PLURALS = {"person": "people", "pedestrian": "pedestrians", "bush": "bushes"}
@@ -47,14 +47,18 @@ def caption(plan: Layout, seen: Counter[str], domain: Domain, rng: Random) -> st
 
 def _subject(plan: Layout, rng: Random) -> str:
     if plan.place == "corridor":
-        return rng.choice(["narrow ", "", "tight "] if plan.road < 1.8 else ["wide ", "", "broad "]) + rng.choice(["corridor", "hallway", "passage"])
+        return rng.choice(["narrow ", "", "tight "] if plan.road < 1.8 else ["wide ", "", "broad "]) + rng.choice(
+            ["corridor", "hallway", "passage"]
+        )
     nouns = ["road", "forest road", "woodland road"] if plan.place == "forest" else ["street", "road", "city street"]
     width = ["narrow ", "", "small "] if plan.road < 4.2 else ["wide ", "", "broad "]
     return rng.choice(width if plan.road < 4.2 or plan.road > 6.0 else [""]) + rng.choice(nouns)
 
 
 def _content(plan: Layout, seen: Counter[str], rng: Random) -> str:
-    names = [kind for kind in SYNONYMS if seen[kind] and (kind, plan.place) not in (("tree", "forest"), ("lamp", "corridor"))]
+    names = [
+        kind for kind in SYNONYMS if seen[kind] and (kind, plan.place) not in (("tree", "forest"), ("lamp", "corridor"))
+    ]
     names.sort(key=lambda kind: rng.random() + (0.4 if kind not in ("car", "person") else 0.0))
     phrases = [_counted(seen[kind], rng.choice(SYNONYMS[kind]), rng) for kind in names[: rng.randrange(1, 4)]]
     if not seen["car"] and plan.place != "corridor" and rng.random() < 0.4:

@@ -11,15 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from semla_ros.errors import ConfigError
 from semla_ros.streetworld.camera import Camera, Pose
 from semla_ros.streetworld.captions import caption
 from semla_ros.streetworld.domains import domain_named
+from semla_ros.streetworld.layout import layout
 from semla_ros.streetworld.picture import picture
-from semla_ros.streetworld.places import layout
 from semla_ros.streetworld.render import render
 from semla_ros.streetworld.scene import Scene
 
 Size = tuple[int, int]
+NAME = "{:06d}.png"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,18 +77,25 @@ def write_dataset(out: Path, domain: str, count: int, seed: int, size: Size = (2
         size: (height, width), pixels.
 
     Raises:
-        ConfigError: There is no such domain.
+        ConfigError: There is no such domain, or the folder holds samples of another domain, seed or size.
     """
     domain_named(domain)
     images, labels, captions = out / "images", out / "labels", out / "captions.txt"
     images.mkdir(parents=True, exist_ok=True)
     labels.mkdir(exist_ok=True)
     lines = captions.read_text().splitlines()[:count] if captions.exists() else []
+    if lines and not _same(labels / NAME.format(0), sample(domain, 0, seed, size).labels):
+        raise ConfigError("dataset of another domain, seed or size", where=out, hint="Write to another folder")
     captions.write_text("".join(f"{line}\n" for line in lines))
     with captions.open("a") as sentences:
         for index in tqdm(range(len(lines), count), desc=domain, initial=len(lines), total=count):
             shot = sample(domain, index, seed, size)
-            cv2.imwrite(str(images / f"{index:06d}.png"), shot.rgb[..., ::-1])
-            cv2.imwrite(str(labels / f"{index:06d}.png"), shot.labels)
+            cv2.imwrite(str(images / NAME.format(index)), shot.rgb[..., ::-1])
+            cv2.imwrite(str(labels / NAME.format(index)), shot.labels)
             sentences.write(f"{shot.caption}\n")
             sentences.flush()
+
+
+def _same(path: Path, labels: NDArray[np.uint8]) -> bool:
+    stored = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    return stored is not None and np.array_equal(stored, labels)

@@ -18,7 +18,7 @@ class Domain:
 
     Attributes:
         name: Its name.
-        place: One of `places.PLACES`.
+        place: One of `layout.PLACES`.
         words: Ways to say it in a caption, each completing "a picture of a street ...".
         ranges: Lowest and highest value of each number of `Weather` that is not at its default.
     """
@@ -59,24 +59,91 @@ def _domain(name: str, place: str, words: tuple[str, ...], *ranges: Mapping[str,
     return Domain(name, place, words, merged)
 
 
-DOMAINS: dict[str, Domain] = {
-    domain.name: domain
-    for domain in (
-        _domain("clear_day", "street", ("on a clear day", "in bright sunshine", "under a blue sky", "on a sunny day"), SUNNY),
-        _domain("clear_night", "street", ("on a clear night", "at night", "in the dark under street lamps", "on a dry dark night"), NIGHT),
-        _domain("rain_day", "street", ("in the rain", "on a rainy day", "with wet asphalt in daytime rain", "in a daytime shower"), GREY, RAIN, exposure=(0.6, 0.85), lamps=(0.2, 0.6)),
-        _domain("rain_night", "street", ("on a rainy night", "at night in the rain", "with lights mirrored in a wet road at night", "in the rain after dark"), NIGHT, RAIN, fog=(0.003, 0.009)),
-        _domain("fog_day", "street", ("in fog", "on a foggy day", "in thick daytime mist", "with grey fog hiding the distance"), GREY, FOG),
-        _domain("fog_night", "street", ("on a foggy night", "at night in fog", "with lamps glowing in dark mist", "in night fog"), NIGHT, FOG, fog=(0.025, 0.055), exposure=(1.3, 2.2)),
-        _domain("snow_day", "street", ("in the snow", "on a snowy day", "covered with snow in daylight", "in falling snow by day"), GREY, SNOW, exposure=(0.9, 1.2)),
-        _domain("snow_night", "street", ("on a snowy night", "at night in the snow", "covered with snow in the dark", "in falling snow at night"), NIGHT, SNOW, exposure=(0.7, 1.2)),
-        _domain("dusk", "street", ("at dusk", "at sunset", "in the warm light of evening", "under an orange evening sky"), SUNNY, dusk=(0.85, 1.0), lamps=(0.4, 1.0), sun=(0.4, 0.9), sun_cot=(2.5, 6.0), cloud=(0.1, 0.6), exposure=(0.6, 1.0), noise=(0.004, 0.01)),
-        _domain("forest", "forest", ("in a forest", "through the woods", "between tall trees", "in the shade of a wood"), SUNNY, canopy=(0.45, 0.85), sun=(0.4, 0.9), exposure=(0.8, 1.25)),
-        _domain("corridor", "corridor", ("indoors", "inside a building", "under ceiling lamps indoors", "inside an office"), indoor=(1.0, 1.0), sun=(0.0, 0.0), exposure=(0.8, 1.5), noise=(0.004, 0.015), hue=(-1, 1)),
-        _domain("overexposed", "street", ("badly overexposed", "washed out by too much light", "in glaring white light", "blown out by overexposure"), SUNNY, exposure=(3.2, 6.0), fog=(0.002, 0.006)),
-        _domain("dirty_lens", "street", ("through a dirty lens", "seen through stains on the lens", "with mud on the camera", "behind a smeared lens"), SUNNY, dirt=(0.55, 1.0), blur=(0.8, 1.6), sun=(0.2, 0.9)),
-    )
-}  # fmt: skip
+_ALL = (
+    _domain(
+        "clear_day",
+        "street",
+        ("on a clear day", "in bright sunshine", "under a blue sky", "on a sunny day"),
+        SUNNY,
+    ),
+    _domain(
+        "clear_night",
+        "street",
+        ("on a clear night", "at night", "in the dark under street lamps", "on a dry dark night"),
+        NIGHT,
+    ),
+    _domain(
+        "rain_day",
+        "street",
+        ("in the rain", "on a rainy day", "with wet asphalt in daytime rain", "in a daytime shower"),
+        GREY, RAIN, exposure=(0.6, 0.85), lamps=(0.2, 0.6),
+    ),
+    _domain(
+        "rain_night",
+        "street",
+        ("on a rainy night", "at night in the rain", "with lights mirrored in a wet road at night",
+         "in the rain after dark"),
+        NIGHT, RAIN, fog=(0.003, 0.009),
+    ),
+    _domain(
+        "fog_day",
+        "street",
+        ("in fog", "on a foggy day", "in thick daytime mist", "with grey fog hiding the distance"),
+        GREY, FOG,
+    ),
+    _domain(
+        "fog_night",
+        "street",
+        ("on a foggy night", "at night in fog", "with lamps glowing in dark mist", "in night fog"),
+        NIGHT, FOG, fog=(0.025, 0.055), exposure=(1.3, 2.2),
+    ),
+    _domain(
+        "snow_day",
+        "street",
+        ("in the snow", "on a snowy day", "covered with snow in daylight", "in falling snow by day"),
+        GREY, SNOW, exposure=(0.9, 1.2),
+    ),
+    _domain(
+        "snow_night",
+        "street",
+        ("on a snowy night", "at night in the snow", "covered with snow in the dark", "in falling snow at night"),
+        NIGHT, SNOW, exposure=(0.7, 1.2),
+    ),
+    _domain(
+        "dusk",
+        "street",
+        ("at dusk", "at sunset", "in the warm light of evening", "under an orange evening sky"),
+        SUNNY, dusk=(0.85, 1.0), lamps=(0.4, 1.0), sun=(0.4, 0.9), sun_cot=(2.5, 6.0), cloud=(0.1, 0.6),
+        exposure=(0.6, 1.0), noise=(0.004, 0.01),
+    ),
+    _domain(
+        "forest",
+        "forest",
+        ("in a forest", "through the woods", "between tall trees", "in the shade of a wood"),
+        SUNNY, canopy=(0.45, 0.85), sun=(0.4, 0.9), exposure=(0.8, 1.25),
+    ),
+    _domain(
+        "corridor",
+        "corridor",
+        ("indoors", "inside a building", "under ceiling lamps indoors", "inside an office"),
+        indoor=(1.0, 1.0), sun=(0.0, 0.0), exposure=(0.8, 1.5), noise=(0.004, 0.015), hue=(-1, 1),
+    ),
+    _domain(
+        "overexposed",
+        "street",
+        ("badly overexposed", "washed out by too much light", "in glaring white light", "blown out by overexposure"),
+        SUNNY, exposure=(3.2, 6.0), fog=(0.002, 0.006),
+    ),
+    _domain(
+        "dirty_lens",
+        "street",
+        ("through a dirty lens", "seen through stains on the lens", "with mud on the camera", "behind a smeared lens"),
+        SUNNY, dirt=(0.55, 1.0), blur=(0.8, 1.6), sun=(0.2, 0.9),
+    ),
+)  # fmt: skip
+
+DOMAINS: dict[str, Domain] = {domain.name: domain for domain in _ALL}
+"""All domains by name."""
 
 
 def domain_named(name: str) -> Domain:
@@ -86,5 +153,7 @@ def domain_named(name: str) -> Domain:
         ConfigError: There is no such domain.
     """
     if name not in DOMAINS:
-        raise ConfigError("no such domain", where="streetworld", got=repr(name), expected="one of " + ", ".join(DOMAINS))
+        raise ConfigError(
+            "no such domain", where="streetworld", got=repr(name), expected="one of " + ", ".join(DOMAINS)
+        )
     return DOMAINS[name]

@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from semla_ros.streetworld.layers import Layers
 from semla_ros.streetworld.mesh import Facing
-from semla_ros.streetworld.render import Layers
 from semla_ros.streetworld.texture import noise
 from semla_ros.streetworld.weather import Weather
 
@@ -18,10 +18,9 @@ def radiance(layers: Layers, weather: Weather) -> Array:
     """J of Koschmieder's law: linear light that leaves every surface towards the camera, (H, W, 3)."""
     albedo = _snowed(layers, weather)
     light = _daylight(layers, weather)
-    dark = max(weather.night, weather.indoor)
     if weather.night > 0.02:
         light += weather.night * _night_lights(layers, weather)
-    if dark > 0.02 and layers.plan.ceiling:
+    if weather.indoor > 0.02 and layers.plan.ceiling:
         light += weather.indoor * _ceiling_lights(layers)
     scene = albedo * light + emission(layers, weather)
     sky = layers.sky
@@ -109,28 +108,33 @@ def _daylight(layers: Layers, weather: Weather) -> Array:
 
 def _night_lights(layers: Layers, weather: Weather) -> Array:
     """Headlights, whose cone falls off with depth, and the pools of street lamps."""
-    u, h, s = layers.street
-    plan, depth = layers.plan, layers.depth
-    right = layers.beam
     low = 1.0 / (1.0 + np.exp(np.clip((layers.up + 0.012) / 0.02, -20, 20)))
-    cone = np.exp(-((right / 0.5) ** 2)) * (0.11 + 0.89 * low) * 1.9 / (1.0 + (depth / 13.0) ** 2)
-    light = cone[..., None] * np.array([1.0, 0.97, 0.88], np.float32)
-    if plan.place == "street":
-        pools = np.zeros_like(depth)
-        for side, phase in ((-1, 6.0), (1, 18.0)):
-            ds = np.mod(s - np.float32(phase) + 12.0, 24.0) - 12.0
-            du = u - np.float32(side * (plan.road - 1.0))
-            pools += np.exp(-(ds * ds + du * du) / 34.0)
-        pools *= np.exp(-np.maximum(h, 0) / 5.0) * ~layers.sky
-        light += pools[..., None] * np.array([0.17, 0.115, 0.05], np.float32) * np.float32(weather.lamps)
+    cone = np.exp(-((layers.beam / 0.5) ** 2)) * (0.11 + 0.89 * low) * 1.9 / (1.0 + (layers.depth / 13.0) ** 2)
+    light: Array = cone[..., None] * np.array([1.0, 0.97, 0.88], np.float32)
+    if layers.plan.place == "street":
+        sodium = np.array([0.17, 0.115, 0.05], np.float32)
+        light += _lamp_pools(layers)[..., None] * sodium * np.float32(weather.lamps)
     return light
+
+
+def _lamp_pools(layers: Layers) -> Array:
+    """A lamp stands every 24 m on either side, where `lots` puts its post."""
+    u, h, s = layers.street
+    pools = np.zeros_like(h)
+    for side, phase in ((-1, 6.0), (1, 18.0)):
+        ds = np.mod(s - np.float32(phase) + 12.0, 24.0) - 12.0
+        du = u - np.float32(side * (layers.plan.road - 1.0))
+        pools += np.exp(-(ds * ds + du * du) / 34.0)
+    lit: Array = pools * (np.exp(-np.maximum(h, 0) / 5.0) * ~layers.sky)
+    return lit
 
 
 def _ceiling_lights(layers: Layers) -> Array:
     period = 2 * layers.plan.cell
     wave = 0.5 + 0.5 * np.cos((layers.street[2] - np.float32(2.0)) * np.float32(2 * np.pi / period))
     light = (0.3 + 0.5 * wave) * layers.contact
-    return np.repeat(light[..., None], 3, axis=2) * np.array([1.0, 0.97, 0.9], np.float32)
+    tinted: Array = light[..., None] * np.array([1.0, 0.97, 0.9], np.float32)
+    return tinted
 
 
 def _mirrored(scene: Array, layers: Layers, weather: Weather) -> Array:
@@ -141,7 +145,7 @@ def _mirrored(scene: Array, layers: Layers, weather: Weather) -> Array:
     horizon = float(np.interp(0.0, -column, rows))
     source = np.clip(np.round(2 * horizon - rows), 0, height - 1).astype(np.int32)
     mirror = cv2.blur(scene[source], (3, max(3, height // 14)))
-    below = slice(max(int(horizon) - height // 12, 0), None)
+    below = slice(max(int(horizon), 0), None)
     u, _, s = layers.street[:, below]
     puddles = np.clip((noise(u, s, 0.06) - 0.42) * 5, 0, 1)
     share = layers.ground[below] * (0.1 + 0.75 * puddles) * (0.3 + 0.7 * np.exp(layers.up[below] * 4.0))

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from semla_ros.streetworld.layout import Layout
 from semla_ros.streetworld.mesh import LABEL, Facing, Material
-from semla_ros.streetworld.places import Layout
 from semla_ros.streetworld.texture import hashed, noise
 
 Array = NDArray[np.float32]
@@ -44,7 +44,8 @@ def shade_materials(surface: Surface, plan: Layout, seed: int) -> Array:
 def _across(surface: Surface, where: NDArray[np.intp]) -> Array:
     """The horizontal coordinate in the plane of an upright face."""
     u, _, s = (axis.reshape(-1)[where] for axis in surface.street)
-    return np.where(surface.facing.reshape(-1)[where] == Facing.CAMERA, u, s)
+    across: Array = np.where(surface.facing.reshape(-1)[where] == Facing.CAMERA, u, s)
+    return across
 
 
 def _ground(surface: Surface, where: NDArray[np.intp], plan: Layout, cover: Array) -> None:

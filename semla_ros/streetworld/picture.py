@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from semla_ros.streetworld.layers import Layers
 from semla_ros.streetworld.lighting import emission, horizon_color, radiance
-from semla_ros.streetworld.render import Layers
 from semla_ros.streetworld.weather import Weather, fogged
 
 Array = NDArray[np.float32]
@@ -56,7 +56,9 @@ def _bloom(layers: Layers, weather: Weather) -> Array:
     height, width = layers.depth.shape
     haze = min(weather.fog / 0.03, 1.0)
     transmission = np.exp(np.float32(-0.6 * weather.fog) * layers.depth)[..., None]
-    small = cv2.resize(emission(layers, weather) * transmission, (width // 4, height // 4), interpolation=cv2.INTER_AREA)
+    small = cv2.resize(
+        emission(layers, weather) * transmission, (width // 4, height // 4), interpolation=cv2.INTER_AREA
+    )
     spread = cv2.GaussianBlur(small, (0, 0), (1.2 + 3.0 * haze) * width / 384)
     gain = 0.25 + 0.5 * haze + 0.2 * weather.rain
     wide: Array = cv2.resize(spread, (width, height), interpolation=cv2.INTER_LINEAR) * np.float32(gain)
@@ -98,10 +100,8 @@ def _lens(light: Array, weather: Weather, seed: int) -> Array:
     width = light.shape[1]
     sharp = weather.blur * width / 384
     if sharp > 0.2:
-        light = cv2.GaussianBlur(light, (0, 0), sharp)
-    if weather.dirt > 0.02:
-        light = _stained(light, weather.dirt, seed)
-    return light
+        cv2.GaussianBlur(light, (0, 0), sharp, dst=light)
+    return _stained(light, weather.dirt, seed) if weather.dirt > 0.02 else light
 
 
 def _stained(light: Array, dirt: float, seed: int) -> Array:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from random import Random
 
-from semla_ros.streetworld import cars, places, things
+from semla_ros.streetworld import corridor, lots, people
 from semla_ros.streetworld.camera import Pose
+from semla_ros.streetworld.cars import Car
+from semla_ros.streetworld.layout import Layout
 from semla_ros.streetworld.mesh import LABEL, Facing, Material, Mesh
-from semla_ros.streetworld.places import Layout
+from semla_ros.streetworld.shapes import tint, upright
 
 VIEW_M = 150.0
 CORRIDOR_VIEW_M = 48.0
@@ -46,14 +48,14 @@ class Scene:
         last = first + int(CORRIDOR_VIEW_M // self.plan.cell)
         for index in range(first, last):
             for side in (-1, 1):
-                places.build_corridor(mesh, self.plan, self.seed, side, index)
-        places.build_end(mesh, self.plan, last * self.plan.cell)
+                corridor.build_corridor(mesh, self.plan, self.seed, side, index)
+        corridor.build_end(mesh, self.plan, last * self.plan.cell)
 
     def _outdoors(self, mesh: Mesh) -> None:
         first = int(self.pose.s // self.plan.cell) - 1
         for index in range(first, first + int(VIEW_M // self.plan.cell) + 1):
             for side in (-1, 1):
-                places.build_lot(mesh, self.plan, self.seed, side, index)
+                lots.build_lot(mesh, self.plan, self.seed, side, index)
                 self._parked(mesh, side, index)
         self._lane(mesh, self.plan.lane, EGO_SPEED, away=True)
         self._lane(mesh, -self.plan.lane, -9.0, away=False)
@@ -78,7 +80,7 @@ class Scene:
 
     def _car(self, mesh: Mesh, rng: Random, u: float, s: float, away: bool, layer: int) -> None:
         mesh.begin("car", s, layer, self.plan.cell)
-        cars.car(mesh, rng, u, s, away, self.pose.u)
+        Car.random(rng, u, s, away).build(mesh, self.pose.u)
 
     def _pedestrians(self, mesh: Mesh) -> None:
         indoors = self.plan.place == "corridor"
@@ -89,7 +91,7 @@ class Scene:
             self._crossers(mesh)
 
     def _walkers(self, mesh: Mesh, side: int, speed: float, gap: float) -> None:
-        start, reach = self.pose.s - speed * self.time_s, min(self._view(), 70.0)
+        start, reach = self.pose.s - speed * self.time_s, CORRIDOR_VIEW_M if self.plan.place == "corridor" else 70.0
         for slot in range(int(start // gap), int((start + reach) // gap)):
             rng = Random(f"walker/{self.seed}/{side}/{speed}/{slot}")
             here, s, beside = rng.random(), slot * gap + rng.uniform(0, gap) + speed * self.time_s, rng.random()
@@ -115,10 +117,7 @@ class Scene:
 
     def _person(self, mesh: Mesh, rng: Random, u: float, s: float, phase: float) -> None:
         mesh.begin("person", s, 3 if abs(u) > self.plan.road else 4, self.plan.cell)
-        things.person(mesh, rng, u, s, phase)
-
-    def _view(self) -> float:
-        return CORRIDOR_VIEW_M if self.plan.place == "corridor" else VIEW_M
+        people.person(mesh, rng, u, s, phase)
 
     def _skyline(self, mesh: Mesh) -> None:
         """Closes the view: far blocks of houses, or the wood's end."""
@@ -127,7 +126,7 @@ class Scene:
         wood = self.plan.place == "forest"
         for i in range(-8, 8):
             height = rng.uniform(7, 12) if wood else rng.choice([0.0, 8.0, 14.0]) + rng.uniform(2, 8)
-            color = things.tint(rng, (0.2, 0.35) if wood else (0.0, 0.15), (0.1, 0.4), (0.25, 0.5))
+            color = tint(rng, (0.2, 0.35) if wood else (0.0, 0.15), (0.1, 0.4), (0.25, 0.5))
             label = "vegetation" if wood or height < 8 else "building"
             kind = Material.FOLIAGE if label == "vegetation" else Material.FACADE
-            mesh.add(things.upright(i * 14, i * 14 + 14.5, -1, height, far), LABEL[label], color, kind, Facing.CAMERA)
+            mesh.add(upright(i * 14, i * 14 + 14.5, -1, height, far), LABEL[label], color, kind, Facing.CAMERA)

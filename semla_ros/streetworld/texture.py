@@ -23,8 +23,8 @@ def _tile() -> Array:
         fine = cv2.resize(grid, None, fx=step, fy=step, interpolation=cv2.INTER_CUBIC)
         total += fine[2 * step : 2 * step + TILE, 2 * step : 2 * step + TILE] * 0.62**octave
     total -= total.min()
-    ranks: Array = total / total.max()
-    return ranks
+    tile: Array = total / total.max()
+    return tile
 
 
 def noise(x: Array, y: Array, tiles_per_unit: float) -> Array:
@@ -32,15 +32,17 @@ def noise(x: Array, y: Array, tiles_per_unit: float) -> Array:
     scale = tiles_per_unit * TILE
     column = (x * scale).astype(np.int32) & (TILE - 1)
     row = (y * scale).astype(np.int32) & (TILE - 1)
-    return _tile()[row, column]
+    values: Array = _tile()[row, column]
+    return values
 
 
 def hashed(*keys: NDArray[np.int32]) -> Array:
     """A reproducible uniform number in [0, 1) for each tuple of integers."""
-    mixed = np.uint32(0x9E3779B9)
+    mixed: NDArray[np.uint32] = np.full(keys[0].shape, 0x9E3779B9, np.uint32)
     for key in keys:
         mixed = (mixed ^ key.astype(np.uint32)) * np.uint32(0x85EBCA6B)
         mixed = mixed ^ (mixed >> np.uint32(15))
         mixed = mixed * np.uint32(0xC2B2AE35)
         mixed = mixed ^ (mixed >> np.uint32(13))
-    return (mixed >> np.uint32(8)).astype(np.float32) / np.float32(1 << 24)
+    uniform: Array = (mixed >> np.uint32(8)).astype(np.float32) / np.float32(1 << 24)
+    return uniform

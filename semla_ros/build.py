@@ -1,0 +1,47 @@
+"""The only place that wires the stages together."""
+
+from __future__ import annotations
+
+import warnings
+
+import torch
+
+from semla_ros.bundle import Bundle, find_bundle
+from semla_ros.config import Config
+from semla_ros.errors import ConfigError
+from semla_ros.modeling.segmenter import Segmenter
+from semla_ros.pipeline import SemlaPipeline
+
+
+def build_pipeline(config: Config) -> SemlaPipeline:
+    """Loads the bundle that ``config.model.bundle`` names and wires a pipeline.
+
+    Raises:
+        BundleError: No such bundle, or one with missing or unfit weights.
+        AdapterError: No adapter of its library fits.
+        ConfigError: ``model.device`` is cuda and there is none.
+    """
+    if config.model.threads:
+        torch.set_num_threads(config.model.threads)
+    device = choose_device(config.model.device)
+    bundle = Bundle.open(find_bundle(config.model.bundle))
+    segmenter = Segmenter(bundle.load_segmenter().to(device), config.segmenter.classes or bundle.classes)
+    navigator = bundle.load_navigator()
+    navigator.visual.to(device)
+    return SemlaPipeline(bundle, segmenter, navigator, config)
+
+
+def choose_device(name: str) -> torch.device:
+    """``auto`` takes CUDA where there is one, and says so where there is none.
+
+    Raises:
+        ConfigError: CUDA is asked for and missing.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        warnings.warn("no CUDA device: running on the CPU (model.device: cpu silences this)", stacklevel=2)
+        return torch.device("cpu")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("no CUDA device", where="model.device", got="cuda", expected="auto or cpu on this machine")
+    return torch.device(name)

@@ -1,0 +1,45 @@
+"""Swap thresholds derived from a library, so that a new navigator needs no hand tuning."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+ENTER_SPREADS, REARM_SHARE, GAP_SHARE = 1.0, 0.7, 0.5
+
+
+class Thresholds(NamedTuple):
+    """Distances of the moving average to the anchor.
+
+    Attributes:
+        enter: Beyond it the debounce clock starts.
+        rearm: Below it the clock stops.
+    """
+
+    enter: float
+    rearm: float
+
+    @classmethod
+    def of(cls, centroids: NDArray[np.float64], spreads: Sequence[float]) -> Thresholds:
+        """Derives both.
+
+        A domain's own embeddings lie about one spread from its centroid; their moving average lies closer. Without
+        spreads (official libraries) half the median gap between neighbouring centroids stands in.
+
+        Args:
+            centroids: (N, D).
+            spreads: N mean distances of training embeddings to their centroid, NaN where unknown.
+        """
+        known = [s for s in spreads if np.isfinite(s)]
+        if known:
+            enter = ENTER_SPREADS * float(np.median(known))
+        elif len(centroids) > 1:
+            gaps = np.linalg.norm(centroids[:, None] - centroids[None], axis=2)
+            np.fill_diagonal(gaps, np.inf)
+            enter = GAP_SHARE * float(np.median(gaps.min(1)))
+        else:
+            enter = float("inf")
+        return cls(enter, REARM_SHARE * enter)

@@ -1,0 +1,253 @@
+"""One frame's journey: the only loop of the project. Node, replay, demo and evaluation all drive this class."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from semla_ros.bundle import ADAPTERS, Bundle
+from semla_ros.classes import UNLABELLED, ClassInfo
+from semla_ros.config import Config, TrackerConfig
+from semla_ros.domain.retrieval import Mixture, support
+from semla_ros.domain.thresholds import Thresholds
+from semla_ros.domain.tracker import SECOND_NS, DomainTracker
+from semla_ros.errors import ConfigError, ImageError, SemlaError
+from semla_ros.frame import Frame
+from semla_ros.library import AdapterLibrary
+from semla_ros.modeling.lora import LoraFuser
+from semla_ros.modeling.navigator import Navigator
+from semla_ros.modeling.segmenter import Segmenter
+
+
+@dataclass(frozen=True)
+class DomainState:
+    """What the pipeline believes of the domain.
+
+    Attributes:
+        mixture: What is fused into the weights now.
+        distance: From the moving average of embeddings to the one the mixture was made for; NaN before the first.
+        enter: Threshold that starts the debounce clock.
+        rearm: Threshold that stops it.
+        support: Eq. 15 for the moving average and the active adapters; NaN before the first embedding.
+        swaps: Since the start or the last reset, the first mixture included.
+        skipped: Swaps that would have changed too little (ε).
+        swapped: Whether this very frame brought a swap.
+        out_of_library: No adapter's training pictures reach the moving average.
+        frozen: Whether the mixture is held.
+        error: Why the last adaptation failed; empty when it did not. The last good mixture stays.
+    """
+
+    mixture: Mixture = Mixture()
+    distance: float = math.nan
+    enter: float = math.nan
+    rearm: float = math.nan
+    support: float = math.nan
+    swaps: int = 0
+    skipped: int = 0
+    swapped: bool = False
+    out_of_library: bool = False
+    frozen: bool = False
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Perception:
+    """What comes out for one frame.
+
+    Attributes:
+        frame: What went in.
+        labels: Class ids (H, W), uint8, or uint16 above 255 classes; the highest value where unlabelled.
+        confidence: Probability of that class (H, W) float32, 0 to 1.
+        domain: State after this frame.
+        latency_s: Stage to seconds, for the stages that ran: embed, retrieve, fuse, text, segment.
+    """
+
+    frame: Frame
+    labels: NDArray[np.uint8] | NDArray[np.uint16]
+    confidence: NDArray[np.float32]
+    domain: DomainState
+    latency_s: Mapping[str, float]
+
+
+class SemlaPipeline:
+    """Segments frames and adapts the segmenter as the domain changes.
+
+    Args:
+        bundle: Where the adapters lie, and the meaning of settings of 0.
+        segmenter: The network that is adapted.
+        navigator: Embeds frames.
+        config: All settings.
+    """
+
+    def __init__(self, bundle: Bundle, segmenter: Segmenter, navigator: Navigator, config: Config) -> None:
+        self.bundle, self.segmenter, self.navigator = bundle, segmenter, navigator
+        self.fuser = LoraFuser(segmenter.network.adapted_layers())
+        self.config = config
+        self.domain = DomainState()
+        self.classes: tuple[ClassInfo, ...] = bundle.class_table(config.segmenter.classes)
+        self._tracker = DomainTracker(TrackerConfig(), 0.0, 0.0)
+        self._embedded_ns: int | None = None
+        self.reload_library()
+
+    def process(self, frame: Frame) -> Perception:
+        """Segments a frame, adapting first where the domain has changed.
+
+        What goes wrong in adapting (an embedding that is not finite, an adapter file gone bad) is told in
+        ``domain.error``; the last good mixture segments the frame all the same.
+
+        Raises:
+            ImageError: The picture is not (H, W, 3) uint8 or is empty.
+        """
+        _check(frame)
+        latency: dict[str, float] = {}
+        self.domain = replace(self.domain, swapped=False)
+        if self._navigator_is_due(frame.stamp_ns):
+            try:
+                self._adapt(frame, latency)
+            except SemlaError as error:
+                self.domain = replace(self.domain, error=str(error))
+        with _timed(latency, "segment"):
+            labels, confidence = self.segmenter.segment(frame.rgb, self.config.segmenter.mode)  # type: ignore[arg-type]
+        return Perception(frame, self._published(labels, confidence), confidence, self.domain, latency)
+
+    def configure(self, config: Config) -> None:
+        """Takes new settings, in force from the next frame.
+
+        Raises:
+            ConfigError: They contradict each other; the old ones stay.
+        """
+        thresholds = self._thresholds(config)
+        if config.segmenter.classes != self.config.segmenter.classes:
+            self.classes = self.bundle.class_table(config.segmenter.classes)
+            self.segmenter.set_classes([c.name for c in self.classes])
+        if self.config.fusion.adapt and not config.fusion.adapt:
+            self._fuse(Mixture(), {})
+            self._tracker.reset()
+        self.config = config
+        self._tracker.config, self._tracker.enter, self._tracker.rearm = config.tracker, *thresholds
+        self.domain = replace(self.domain, enter=thresholds.enter, rearm=thresholds.rearm)
+
+    def freeze(self, frozen: bool) -> None:
+        """Holds the present mixture, or lets it go."""
+        self.domain = replace(self.domain, frozen=frozen)
+
+    def reset(self) -> None:
+        """Forgets the domain: the next frame is embedded and brings the first mixture anew. A freeze stays."""
+        self._tracker.reset()
+        self._embedded_ns = None
+        self.domain = replace(self.domain, swaps=0, skipped=0, distance=math.nan, support=math.nan, error="")
+
+    def reload_library(self) -> None:
+        """Reads the adapters from disk again and starts over with them.
+
+        Raises:
+            AdapterError: None of them fits; the old library stays.
+        """
+        fusion = self.config.fusion
+        self.library = AdapterLibrary(self.bundle.path / ADAPTERS, self.fuser.layers, fusion.memory_mib, fusion.exclude)
+        self.reset()
+        self.configure(self.config)
+        self.domain = replace(self.domain, error="; ".join(str(error) for error in self.library.rejected))
+
+    def _navigator_is_due(self, stamp_ns: int) -> bool:
+        """By message stamps. A stamp that jumps back is due at once: the tracker then starts over."""
+        if not self.config.fusion.adapt:
+            return False
+        last, period_ns = self._embedded_ns, self.config.navigator.period_s * SECOND_NS
+        return last is None or stamp_ns < last or stamp_ns - last >= period_ns
+
+    def _adapt(self, frame: Frame, latency: dict[str, float]) -> None:
+        """Embeds, tracks and, where the domain has changed, retrieves and fuses."""
+        with _timed(latency, "embed"):
+            embedding = self.navigator.embed(frame.rgb)
+        if self._embedded_ns is not None and frame.stamp_ns < self._embedded_ns:
+            self.reset()
+        due = self._tracker.update(embedding, frame.stamp_ns)
+        self._embedded_ns = frame.stamp_ns
+        if due and not self.domain.frozen:
+            self._swap(latency)
+        self._observe()
+
+    def _swap(self, latency: dict[str, float]) -> None:
+        """Retrieves for the moving average; fuses unless the weights would hardly change."""
+        ema = self._tracker.ema
+        assert ema is not None
+        with _timed(latency, "retrieve"):
+            mixture = self.library.retrieve(ema, self.k, self.temperature)
+        first = self._tracker.anchor is None
+        if mixture.change(self.domain.mixture) < self.config.tracker.epsilon and not first:
+            self.domain = replace(self.domain, skipped=self.domain.skipped + 1)
+        else:
+            self._fuse(mixture, latency)
+            self.domain = replace(self.domain, swaps=self.domain.swaps + 1, swapped=True)
+        self._tracker.swapped()
+
+    def _fuse(self, mixture: Mixture, latency: dict[str, float]) -> None:
+        """Loads before it touches a weight: what cannot be read leaves the last good mixture whole."""
+        adapters = [self.library.load(name) for name in mixture.names]
+        with _timed(latency, "fuse"):
+            self.fuser.apply(adapters, mixture.weights)
+        with _timed(latency, "text"):
+            self.segmenter.refresh_text()
+        self.domain = replace(self.domain, mixture=mixture)
+
+    def _observe(self) -> None:
+        ema, active = self._tracker.ema, self.domain.mixture
+        assert ema is not None
+        centroids = self.library.centroids_of(active.names)
+        self.domain = replace(
+            self.domain,
+            distance=self._tracker.distance,
+            support=support(np.array(active.weights), np.linalg.norm(centroids - ema, axis=1)) if active.names else 0.0,
+            out_of_library=not self.library.knows(ema),
+            error="",
+        )
+
+    @property
+    def k(self) -> int:
+        """Adapters in a mixture, in force now."""
+        return self.config.fusion.k or self.bundle.defaults.k
+
+    @property
+    def temperature(self) -> float:
+        """Softmax temperature in force now."""
+        return self.config.fusion.temperature or self.bundle.defaults.temperature
+
+    def _thresholds(self, config: Config) -> Thresholds:
+        derived = Thresholds.of(self.library.centroids, [s.spread for s in self.library.statistics])
+        enter = config.tracker.enter or self.bundle.defaults.enter or derived.enter
+        rearm = config.tracker.rearm or self.bundle.defaults.rearm or min(derived.rearm, enter)
+        if rearm > enter:
+            raise ConfigError(
+                "thresholds cross", where="tracker.rearm", got=rearm, expected=f"at most tracker.enter, {enter}"
+            )
+        return Thresholds(enter, rearm)
+
+    def _published(
+        self, labels: NDArray[np.int64], confidence: NDArray[np.float32]
+    ) -> NDArray[np.uint8] | NDArray[np.uint16]:
+        kind = np.uint8 if len(self.classes) <= UNLABELLED else np.uint16
+        out = labels.astype(kind)
+        out[confidence < self.config.segmenter.min_confidence] = np.iinfo(kind).max
+        return out
+
+
+def _check(frame: Frame) -> None:
+    rgb = frame.rgb
+    if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.size == 0:
+        raise ImageError(
+            "not a picture", got=f"{rgb.dtype} {rgb.shape}", expected="uint8 (H, W, 3), H and W at least 1"
+        )
+
+
+@contextmanager
+def _timed(latency: dict[str, float], stage: str) -> Iterator[None]:
+    start = time.perf_counter()
+    yield
+    latency[stage] = time.perf_counter() - start

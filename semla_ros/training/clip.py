@@ -1,0 +1,51 @@
+"""Trains StreetWorld's CLIP from scratch on pictures and captions. It becomes navigator and backbone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from open_clip.loss import ClipLoss
+from open_clip.model import CLIP
+from torch import Tensor
+
+from semla_ros.modeling.architecture import CatSegArch
+from semla_ros.modeling.navigator import NavigatorArch
+from semla_ros.modeling.segmenter import tokenize
+from semla_ros.training.data import Pictures
+from semla_ros.training.loop import Schedule, fit
+
+
+def navigator_arch(arch: CatSegArch) -> NavigatorArch:
+    """The image encoder of the CLIP that ``arch`` is built on, at the resolution it is pretrained at."""
+    vision = {
+        "image_size": arch.position_grid * arch.patch_size, "patch_size": arch.patch_size, "layers": arch.vision_layers,
+        "width": arch.vision_width, "head_width": arch.vision_width // arch.vision_heads,
+    }  # fmt: skip
+    return NavigatorArch(arch.embed_dim, vision, resize_mode="squash")
+
+
+def new_clip(arch: CatSegArch) -> CLIP:
+    """An untrained open_clip model of these sizes."""
+    text = {
+        "context_length": arch.context_length, "vocab_size": arch.vocab_size, "width": arch.text_width,
+        "heads": arch.text_heads, "layers": arch.text_layers,
+    }  # fmt: skip
+    return CLIP(arch.embed_dim, dict(navigator_arch(arch).vision), text, quick_gelu=True)
+
+
+def train_clip(arch: CatSegArch, pictures: Pictures, schedule: Schedule, folder: Path, seed: int) -> CLIP:
+    """Contrastive training: each picture beside its own caption."""
+    torch.manual_seed(seed)
+    model = new_clip(arch)
+    contrastive = ClipLoss()
+
+    def loss(draw: torch.Generator) -> Tensor:
+        pixels, _, captions = pictures.batch(schedule.batch, draw)
+        image, text, scale = model(pixels, tokenize(captions, arch.context_length))
+        out: Tensor = contrastive(image, text, scale)
+        return out
+
+    model.train()
+    fit("clip", model, loss, schedule, folder, seed)
+    return model.eval()

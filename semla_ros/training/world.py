@@ -1,0 +1,86 @@
+"""`semla train world`: everything in models/streetworld, from nothing, resumable at any point."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from semla_ros.adapters import Statistics, save_adapter
+from semla_ros.bundle import ADAPTERS, Bundle
+from semla_ros.modeling.architecture import STREETWORLD
+from semla_ros.modeling.catseg import CatSeg
+from semla_ros.modeling.lora import Adapter
+from semla_ros.modeling.navigator import Navigator
+from semla_ros.streetworld import CLASSES
+from semla_ros.streetworld.domains import DOMAINS
+from semla_ros.training.clip import navigator_arch, train_clip
+from semla_ros.training.data import Pictures, load_pictures, render_datasets
+from semla_ros.training.loop import Schedule
+from semla_ros.training.segmenter import backbone, train_adapter, train_segmenter
+
+BASE_DOMAIN = "clear_day"
+ABOUT = "A small stand-in trained from scratch on rendered StreetWorld pictures; it knows nothing of the real world."
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What is trained on how much.
+
+    Attributes:
+        base_pictures: Clear-day pictures, for CLIP and the segmenter.
+        domain_pictures: Pictures of every other domain, for CLIP and its adapter.
+        seed: Of the streets and of all draws.
+        label_side: Side the label maps are trained at, pixels.
+    """
+
+    base_pictures: int = 4000
+    domain_pictures: int = 400
+    seed: int = 1
+    label_side: int = 128
+    clip: Schedule = Schedule(steps=300, batch=128, lr=1e-3, warmup=50, weight_decay=0.1)
+    segmenter: Schedule = Schedule(steps=900, batch=16, lr=8e-4, warmup=100)
+    adapter: Schedule = Schedule(steps=90, batch=16, lr=3e-3, warmup=10, weight_decay=0.0)
+
+
+def train_world(work: Path, out: Path, recipe: Recipe) -> None:
+    """Renders, trains and writes the bundle.
+
+    Args:
+        work: Data sets, checkpoints and logs; what is finished there is not done again.
+        out: The bundle's folder.
+        recipe: Sizes and schedules.
+    """
+    counts = {name: recipe.base_pictures if name == BASE_DOMAIN else recipe.domain_pictures for name in DOMAINS}
+    render_datasets(work / "train", counts, recipe.seed, processes=os.cpu_count() or 1)
+    clip = train_clip(STREETWORLD, _all_pictures(work), recipe.clip, work, recipe.seed)
+    network = backbone(STREETWORLD, clip.state_dict())
+    base = load_pictures([work / "train" / BASE_DOMAIN], STREETWORLD.image_size, recipe.label_side)
+    train_segmenter(network, CLASSES, base, recipe.segmenter, work, recipe.seed)
+    navigator = Navigator(clip.visual, navigator_arch(STREETWORLD))
+    bundle = Bundle(out, ABOUT, STREETWORLD, navigator.arch, CLASSES)
+    bundle.save(network, navigator.visual)
+    for name in DOMAINS:
+        adapter = _adapter(name, network, work, recipe)
+        save_adapter(adapter, _statistics(navigator, work / "train" / name, recipe.domain_pictures), out / ADAPTERS)
+
+
+def _all_pictures(work: Path) -> Pictures:
+    side = navigator_arch(STREETWORLD).vision["image_size"]
+    return load_pictures([work / "train" / name for name in DOMAINS], side, label_side=1, interpolation=cv2.INTER_AREA)
+
+
+def _adapter(name: str, network: CatSeg, work: Path, recipe: Recipe) -> Adapter:
+    pictures = load_pictures(
+        [work / "train" / name], STREETWORLD.image_size, recipe.label_side, most=recipe.domain_pictures
+    )
+    return train_adapter(name, network, CLASSES, pictures, recipe.adapter, work / "adapters", recipe.seed)
+
+
+def _statistics(navigator: Navigator, folder: Path, most: int) -> Statistics:
+    paths = sorted((folder / "images").glob("*.png"))[:most]
+    return Statistics.of(np.array([navigator.embed(np.asarray(Image.open(path))) for path in paths]))
