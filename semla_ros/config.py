@@ -139,11 +139,14 @@ def load(config: T, path: Path) -> T:
     """Reads a YAML file of nested settings over ``config``.
 
     Raises:
-        ConfigError: The file is missing or no mapping, or a setting in it is wrong.
+        ConfigError: The file is missing, no YAML or no mapping, or a setting in it is wrong.
     """
     if not path.is_file():
         raise ConfigError("no such settings file", where=path)
-    tree = yaml.safe_load(path.read_text()) or {}
+    try:
+        tree = yaml.safe_load(path.read_text()) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError("settings file is not YAML", where=path, hint=str(error)) from error
     if not isinstance(tree, dict):
         raise ConfigError("settings file is not a mapping", where=path, got=type(tree).__name__)
     return changed(config, dict(flatten(tree)))
@@ -167,16 +170,16 @@ def check(path: str, spec: Field[Any], value: Any) -> Any:
     kind = type(spec.default)
     if kind is tuple and isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
         return tuple(item for item in value if item)  # ROS cannot declare an empty string list: [''] stands for it
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+    if kind is float and type(value) is int:
         value = float(value)
-    if type(value) is not kind:
+    if kind is tuple or type(value) is not kind:
         raise ConfigError("setting of the wrong type", where=path, got=repr(value), expected=_type_name(kind))
     limits = spec.metadata
     if limits["choices"] and value not in limits["choices"]:
         raise ConfigError(
             "setting not among its choices", where=path, got=repr(value), expected=" | ".join(limits["choices"])
         )
-    if kind in (int, float) and not (limits["low"] <= value <= limits["high"] and math.isfinite(value)):
+    if isinstance(value, int | float) and not (limits["low"] <= value <= limits["high"] and math.isfinite(value)):
         raise ConfigError(
             "setting out of range", where=path, got=value, expected=f"{limits['low']} to {limits['high']}"
         )

@@ -17,7 +17,8 @@ def key_values(state: DomainState) -> dict[str, str]:
     Returns:
         ``active_adapters`` (JSON: a list of name, weight, distance), ``support``, ``ema_distance``,
         ``threshold_enter`` and ``threshold_rearm`` (numbers, "nan" before the first embedding), ``swaps`` and
-        ``skipped_swaps`` (counts), ``out_of_library`` and ``frozen`` ("true" or "false").
+        ``skipped_swaps`` (counts), ``out_of_library`` and ``frozen`` ("true" or "false"), ``error`` (why the last
+        adaptation failed; empty when it did not).
     """
     mixture = state.mixture
     adapters = [
@@ -34,12 +35,19 @@ def key_values(state: DomainState) -> dict[str, str]:
         "skipped_swaps": str(state.skipped),
         "out_of_library": json.dumps(bool(state.out_of_library)),
         "frozen": json.dumps(bool(state.frozen)),
+        "error": state.error,
     }
 
 
 def level_and_message(state: DomainState) -> tuple[int, str]:
-    """The diagnostic level (0 OK, 1 WARN) and the state in one line, for example "night 0.72, dusk 0.28"."""
+    """The diagnostic level (0 OK, 1 WARN) and the state in one line, for example "night 0.72, dusk 0.28".
+
+    Returns:
+        WARN when the last adaptation failed, or when no adapter of the library is near.
+    """
     mixture = state.mixture
     active = ", ".join(f"{name} {weight:.2f}" for name, weight in zip(mixture.names, mixture.weights, strict=True))
     active = (active or "base model") + (", frozen" if state.frozen else "")
+    if state.error:
+        return WARN, f"cannot adapt: {active}: {state.error}"
     return (WARN, f"no adapter is near: {active}") if state.out_of_library else (OK, active)

@@ -33,8 +33,8 @@ def decode(message: ImageMessage) -> NDArray[np.uint8]:
         message: The message; its encoding is one of ``semla_ros.encodings.ENCODINGS``.
 
     Returns:
-        Picture, (height, width, 3) uint8, RGB. For rgb8 a view of the message's own bytes, perhaps read-only;
-        16-bit grey values, 0 to 65535, are scaled to 0 to 255.
+        Picture, (height, width, 3) uint8, RGB, writable. For rgb8 a view of the message's own bytes where those
+        are writable; 16-bit grey values, 0 to 65535, are scaled to 0 to 255.
 
     Raises:
         ImageError: Unknown encoding, no pixels, absurd or odd size, rows longer than ``step``, or missing bytes.
@@ -42,7 +42,8 @@ def decode(message: ImageMessage) -> NDArray[np.uint8]:
     encoding = checked(message)
     if encoding.to_rgb is not None and bridge.handles(message):
         return bridge.convert(message)
-    return to_rgb(pixels(message, encoding), encoding)
+    rgb = to_rgb(pixels(message, encoding), encoding)
+    return rgb if rgb.flags.writeable else rgb.copy()  # PyTorch wants it writable
 
 
 def decode_compressed(message: CompressedImageMessage) -> NDArray[np.uint8]:

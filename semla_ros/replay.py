@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 from semla_ros.encodings import Labels
 from semla_ros.errors import RecordingError, SemlaError
+from semla_ros.frame import Frame
 from semla_ros.perception_bag import perception_bag
-from semla_ros.recordings import Recording, with_ground_truth
+from semla_ros.recordings import OnError, Recording, with_ground_truth
 
 if TYPE_CHECKING:
     from semla_ros.pipeline import Perception, SemlaPipeline
@@ -53,6 +54,14 @@ class ReplaySummary:
     swaps: list[Swap] = field(default_factory=list)
     fps: float = 0.0
 
+    def count(self, perception: Perception) -> None:
+        """Takes a written perception into account."""
+        domain = perception.domain
+        self.frames += 1
+        self.out_of_library_frames += domain.out_of_library
+        if domain.swapped:
+            self.swaps.append(Swap(perception.frame.stamp_ns, domain.mixture.names, domain.mixture.weights))
+
 
 def replay(
     recording: Recording,
@@ -61,9 +70,9 @@ def replay(
     *,
     with_overlay: bool = False,
     overwrite: bool = False,
-    on_progress: Callable[[int, int | None], None] = lambda done, total: None,
-    on_error: Callable[[SemlaError], None] = lambda error: None,
-    score: Callable[[Perception, Labels], None] = lambda perception, truth: None,
+    on_progress: Callable[[int, int | None], object] = lambda done, total: None,
+    on_error: OnError = lambda error: None,
+    score: Callable[[Perception, Labels], object] = lambda perception, truth: None,
 ) -> ReplaySummary:
     """Segments every picture of a recording and writes a ROS 2 bag with the live node's topics.
 
@@ -75,8 +84,9 @@ def replay(
         out: A name ending in .mcap becomes one MCAP file, any other the folder of a bag.
         with_overlay: Write pictures with the classes' colours over them, too.
         overwrite: Replace a bag that is there already.
-        on_progress: Called after each picture with the pictures done, bad ones included, and their number if known.
-        on_error: Called with what was wrong with each bad picture or ground truth mask; the next one follows.
+        on_progress: Called after each segmented picture: pictures done, bad ones included, and their number if known.
+        on_error: Called with what was wrong with each bad picture or ground truth mask, and with each new reason
+            why adapting fails; the next picture follows.
         score: Called with each perception that has a ground truth mask of the same stamp, class ids (H, W).
 
     Raises:
@@ -91,31 +101,36 @@ def replay(
 
     begin = time.perf_counter()
     with _appearing(out) as folder, perception_bag(folder, pipeline.classes, with_overlay) as bag:
-        for frame, truth in with_ground_truth(recording.frames(bad), recording.ground_truth(on_error)):
-            try:
-                perception = pipeline.process(frame)
-            except SemlaError as error:
-                bad(RecordingError(f"{recording.path}, stamp {frame.stamp_ns}: {error}"))
-            else:
-                bag.write(perception)
-                _count(summary, perception)
-                if truth is not None:
-                    score(perception, truth)
+        frames = with_ground_truth(recording.frames(bad), recording.ground_truth(on_error))
+        for perception, truth in _perceptions(pipeline, frames, bad, on_error):
+            bag.write(perception)
+            summary.count(perception)
+            if truth is not None:
+                score(perception, truth)
             on_progress(summary.frames + summary.bad_frames, recording.frame_count)
         if not summary.frames:
-            raise RecordingError(
-                "no picture could be segmented", where=recording.path, got=f"{summary.bad_frames} bad ones"
-            )
+            bad_ones = f"{summary.bad_frames} bad ones"
+            raise RecordingError("no picture could be segmented", where=recording.path, got=bad_ones)
     summary.fps = summary.frames / (time.perf_counter() - begin)
     return summary
 
 
-def _count(summary: ReplaySummary, perception: Perception) -> None:
-    domain = perception.domain
-    summary.frames += 1
-    summary.out_of_library_frames += domain.out_of_library
-    if domain.swapped:
-        summary.swaps.append(Swap(perception.frame.stamp_ns, domain.mixture.names, domain.mixture.weights))
+def _perceptions(
+    pipeline: SemlaPipeline, frames: Iterator[tuple[Frame, Labels | None]], bad: OnError, on_error: OnError
+) -> Iterator[tuple[Perception, Labels | None]]:
+    """Segments frame after frame; tells each new reason why adapting fails once."""
+    told = ""
+    for frame, truth in frames:
+        try:
+            perception = pipeline.process(frame)
+        except SemlaError as error:
+            bad(SemlaError(f"stamp {frame.stamp_ns}: {error}"))
+            continue
+        trouble = perception.domain.error
+        if trouble and trouble != told:
+            on_error(SemlaError(f"stamp {frame.stamp_ns}: cannot adapt: {trouble}"))
+        told = trouble
+        yield perception, truth
 
 
 def _check_free(out: Path, source: Path, overwrite: bool) -> None:

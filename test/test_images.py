@@ -114,6 +114,12 @@ def test_an_rgb8_picture_is_a_view_of_the_message_and_not_a_copy() -> None:
     assert np.shares_memory(decode(source), source.data)
 
 
+def test_an_rgb8_picture_of_read_only_bytes_is_copied_so_that_it_can_be_written() -> None:
+    rgb = decode(message("rgb8", RGB, data=RGB.tobytes()))
+    assert rgb.flags.writeable
+    np.testing.assert_array_equal(rgb, RGB)
+
+
 def test_both_endiannesses_of_a_bool_field_are_understood() -> None:
     pixels = GREY.astype("<u2") * 257
     np.testing.assert_array_equal(decode(message("mono16", pixels, is_bigendian=False)), GREY_AS_RGB)
@@ -236,6 +242,7 @@ def test_a_small_file_that_announces_a_huge_picture_is_refused(side: int) -> Non
         decode_compressed(compressed(data))
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".bmp", ".tiff"])
 def test_damaged_files_raise_image_errors_and_nothing_else(suffix: str) -> None:
     generator = np.random.default_rng(2)

@@ -3,6 +3,7 @@
 import array
 import json
 import time
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -12,7 +13,7 @@ pytest.importorskip("rclpy")
 
 from live.process import STAND_IN, Process, free_domain
 from live.robot import Robot, picture, stamp_ns
-from live.stand_in import BROKEN, NIGHT, REFUSED
+from live.stand_in import BROKEN, LOST, NIGHT, REFUSED, UNREADABLE
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Float32, String
 from std_srvs.srv import SetBool, Trigger
@@ -20,30 +21,31 @@ from std_srvs.srv import SetBool, Trigger
 pytestmark = pytest.mark.live
 MASK, CONFIDENCE = "segmentation/mask", "segmentation/confidence"
 SECOND = 10**9
+DEFAULTS = Path(__file__).parents[1] / "config" / "semla.yaml"
 
 
 @pytest.fixture(scope="module")
-def node():
-    process = Process(free_domain(), STAND_IN)
-    yield process
-    assert process.stop() == 0, process.log
-
-
-@pytest.fixture(scope="module")
-def robot(node):
-    robot = Robot(node.domain)
-    robot.until(lambda: robot.lifecycle() == "active")
+def robot():
+    robot = Robot(free_domain())
     yield robot
     robot.close()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def node(robot):
+    process = Process(robot.domain, STAND_IN, params_file=DEFAULTS)
+    robot.until(lambda: robot.lifecycle() == "active")
+    robot.warm_up()
+    yield process
+    assert process.stop() == 0, process.log
 
 
 def test_every_frame_of_a_slow_camera_comes_back_under_its_own_header_and_in_its_own_size(robot):
     with robot.hears(Image, MASK, CONFIDENCE) as (masks, confidences), robot.camera() as publish:
         sent = [picture(SECOND * i + 7 * i, frame_id=f"camera_{i % 2}") for i in range(1, 21)]
-        for message in sent:
+        for i, message in enumerate(sent, start=1):
             publish(message)
-            time.sleep(0.04)
-        robot.until(lambda: len(confidences) == len(sent))
+            robot.until(lambda count=i: len(confidences) == count)
     for heard in (masks, confidences):
         assert [each.header for each in heard] == [each.header for each in sent]
         assert {(each.height, each.width, each.step, each.encoding) for each in heard} == {(48, 64, 64, "mono8")}
@@ -76,7 +78,7 @@ def test_services_answer_while_a_frame_computes(robot):
         time.sleep(0.1)
         began = time.monotonic()
         assert robot.call(SetBool, "semla/freeze", data=False).success
-        assert robot.get("fusion.k") == 5
+        assert robot.get("fusion.k") == 0
         assert time.monotonic() - began < 0.5
         assert not masks
         robot.until(lambda: masks)
@@ -115,7 +117,7 @@ BAD = {
     "an unknown encoding": (lambda: encoded("plaid8"), ("encoding", "plaid8", "rgb8")),
     "a truncated image": (truncated, ("100", str(48 * 64 * 3))),
     "an empty image": (lambda: Image(encoding="rgb8"), ("0x0",)),
-    "a refused embedding": (lambda: picture(SECOND, mood=REFUSED), ("embedding is not finite", "3 NaN")),
+    "a refused picture": (lambda: picture(SECOND, mood=REFUSED), ("not a picture", "uint8 (48, 64)")),
     "an error nobody thought of": (lambda: picture(SECOND, mood=BROKEN), ("RuntimeError", "nobody thought of this")),
 }
 
@@ -137,6 +139,16 @@ def test_a_bad_frame_is_told_once_and_the_next_one_is_segmented(robot, node, bad
     assert report.level == b"\x01"
     assert all(word in values["last_error"] for word in told), values["last_error"]
     assert sum("[ERROR]" in line for line in node.log.splitlines()[lines:]) == 1, node.log
+
+
+def test_an_adaptation_that_fails_is_told_and_the_frame_is_segmented_all_the_same(robot, node):
+    lines = len(node.log.splitlines())
+    with robot.hears(Image, MASK) as (masks,), robot.camera() as publish:
+        publish(picture(SECOND, mood=LOST))
+        robot.until(lambda: masks)
+        report = robot.report()
+    assert (report.level, report.message) == (b"\x01", UNREADABLE)
+    assert sum("[ERROR]" in line and UNREADABLE in line for line in node.log.splitlines()[lines:]) == 1
 
 
 def test_the_camera_may_change_its_size_and_encoding(robot):
@@ -223,11 +235,11 @@ def test_a_reset_forgets_the_domain(robot):
 
 def test_a_damaged_library_is_refused_with_its_reason_and_the_node_goes_on(robot):
     assert robot.call(Trigger, "semla/reload_library").success
-    assert robot.set(fusion__exclude=["broken"]).successful
+    assert robot.set(segmenter__classes=["unreadable"]).successful
     answer = robot.call(Trigger, "semla/reload_library")
     assert not answer.success
     assert answer.message == "adapter is truncated (adapters/night): got 12 bytes, expected 3 MB"
-    assert robot.set(fusion__exclude=[""]).successful
+    assert robot.set(segmenter__classes=[""]).successful
     with robot.hears(Image, MASK) as (masks,), robot.camera() as publish:
         publish(picture(SECOND))
         robot.until(lambda: masks)
@@ -250,7 +262,7 @@ def test_new_classes_are_in_force_at_once_and_told_again(robot):
 @pytest.mark.parametrize(
     ("wrong", "why"),
     [
-        ({"fusion__k": 0}, "fusion.k"),
+        ({"fusion__k": -1}, "fusion.k"),
         ({"fusion__k": "five"}, "setting of the wrong type (fusion.k): got 'five', expected int"),
         ({"confidence_encoding": "png"}, "setting not among its choices (confidence_encoding): got 'png'"),
         ({"segmenter__classes": ["nothing"]}, "no such class (segmenter.classes): got nothing, expected something"),
@@ -262,7 +274,7 @@ def test_a_wrong_parameter_is_refused_with_the_reason_and_changes_nothing(robot,
     result = robot.set(fusion__temperature=0.5, **wrong)
     assert not result.successful
     assert why in result.reason
-    assert robot.get("fusion.temperature") == 0.05
+    assert robot.get("fusion.temperature") == 0.0
 
 
 def test_output_settings_are_in_force_with_the_next_frame(robot):

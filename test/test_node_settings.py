@@ -64,7 +64,7 @@ def test_an_integer_may_stand_for_a_number(declared):
 
 
 WRONG = [
-    ("fusion.k", 0),
+    ("fusion.k", -1),
     ("fusion.k", "five"),
     ("fusion.temperature", -1.0),
     ("image_transport", "smoke signals"),
@@ -92,7 +92,7 @@ def test_every_descriptor_says_what_its_setting_means(path):
 
 def test_descriptors_carry_ranges_of_numbers():
     k = settings.describe(SETTINGS["fusion.k"][0]).integer_range[0]
-    assert (k.from_value, k.to_value) == (1, 1000)
+    assert (k.from_value, k.to_value) == (0, 1000)
     enter = settings.describe(SETTINGS["tracker.enter"][0]).floating_point_range[0]
     assert enter.from_value == 0.0
     assert math.isfinite(enter.to_value)

@@ -55,9 +55,9 @@ def test_the_rate_follows_the_clock_and_falls_to_zero_when_frames_stop(statistic
 
 
 def test_a_failure_is_remembered_but_stops_alarming(statistics, clock):
-    assert not statistics.failing
+    assert not statistics.alarming
     statistics.fail("truncated image")
-    assert statistics.failing
+    assert statistics.alarming
     clock[0] += 60.0
-    assert not statistics.failing
+    assert not statistics.alarming
     assert statistics.key_values()["last_error"] == "truncated image"

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from semla_ros.errors import SemlaError
 
 PERIOD_S = 10.0
-DIFFERENT = 5
+DIFFERENT = 10
 
 
 class Logger(Protocol):
@@ -20,7 +20,7 @@ class Logger(Protocol):
 
 
 class Complaints:
-    """Logs the same text once in ten seconds, and no more than five different ones in that time.
+    """Logs the same text once in ten seconds, and no more than ten different ones in that time.
 
     Args:
         logger: Where the texts go.

@@ -61,8 +61,8 @@ class Diagnostics:
         self._publisher.publish(DiagnosticArray(header=header, status=[status]))
 
     def _summary(self, state: str, silent: str | None, incompatible: list[str]) -> tuple[int, str]:
-        if self._statistics.failing:
-            return WARN, f"frames fail: {self._statistics.last_error}"
+        if self._statistics.alarming:
+            return WARN, self._statistics.last_error
         if silent:
             return WARN, silent
         if incompatible:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from rcl_interfaces.msg import SetParametersResult
-from rclpy.clock import Clock, ClockType
+from rclpy.clock import Clock
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from std_srvs.srv import SetBool, Trigger
@@ -62,9 +62,9 @@ class SemlaNode(LifecycleNode):
         self.create_service(SetBool, "~/freeze", self._freeze)
         self.create_service(Trigger, "~/reset", self._reset)
         self.create_service(Trigger, "~/reload_library", self._reload_library)
-        steady = Clock(clock_type=ClockType.STEADY_TIME)  # a paused simulation is still watched
-        self.create_timer(MATCH_PERIOD_S, self._match, clock=steady)
-        self.create_timer(REPORT_PERIOD_S, self._report, clock=steady)
+        wall = Clock()  # a paused simulation is still watched
+        self.create_timer(MATCH_PERIOD_S, self._match, clock=wall)
+        self.create_timer(REPORT_PERIOD_S, self._report, clock=wall)
 
     def start(self) -> bool:
         """Configures and activates; returns whether both succeeded."""
@@ -161,12 +161,13 @@ class SemlaNode(LifecycleNode):
 
     def _reload_library(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         try:
-            if self._stream:
-                self._stream.reload_library()
+            rejected = self._stream.reload_library() if self._stream else ""
         except Exception as error:  # the old library stays
             response.success, response.message = False, reason(error)
             return response
-        return self._answer(response, "the library is read again")
+        return self._answer(
+            response, f"the library is read again, but for: {rejected}" if rejected else "the library is read again"
+        )
 
     def _answer(self, response: Any, done: str) -> Any:
         response.success = self._stream is not None

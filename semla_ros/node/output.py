@@ -39,7 +39,7 @@ class Output:
             labels = _resized(labels, height, width, cv2.INTER_NEAREST)
             confidence = _resized(confidence, height, width, cv2.INTER_NEAREST)  # each pixel's label keeps its own
         if config.confidence_encoding == "mono8":
-            return cls(rgb, labels, cv2.convertScaleAbs(confidence, alpha=255.0))  # rounds and saturates
+            confidence = np.asarray(cv2.convertScaleAbs(confidence, alpha=255.0))  # rounds and saturates
         return cls(rgb, labels, confidence)
 
 

@@ -66,7 +66,6 @@ class Publishers:
             self._overlay.publish(messages.image(header, blend))
         if math.isfinite(perception.domain.support):
             self._support.publish(Float32(data=perception.domain.support))
-        self.send_domain(perception.domain, header)
 
     def send_classes(self, classes: Sequence[ClassInfo], threshold: float) -> None:
         """Publishes the classes; whoever subscribes later gets them too."""

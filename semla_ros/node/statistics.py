@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import defaultdict, deque
@@ -29,7 +30,7 @@ class Statistics:
         self._latency: defaultdict[str, deque[float]] = defaultdict(lambda: deque(maxlen=WINDOW))
         self._ages: deque[float] = deque(maxlen=WINDOW)
         self._finished: deque[float] = deque(maxlen=1000)
-        self._failures: deque[float] = deque(maxlen=1)
+        self._alarmed = -math.inf
         self._last_error = ""
 
     def receive(self) -> None:
@@ -43,7 +44,11 @@ class Statistics:
     def fail(self, error: str) -> None:
         """A frame could not be segmented."""
         self._count("failed")
-        self._failures.append(self._clock())
+        self.alarm(error)
+
+    def alarm(self, error: str) -> None:
+        """Something went wrong, though perhaps no frame was lost by it."""
+        self._alarmed = self._clock()
         self._last_error = error
 
     def finish(self, latency_s: Mapping[str, float], age_s: float | None) -> None:
@@ -57,13 +62,13 @@ class Statistics:
                 self._ages.append(age_s)
 
     @property
-    def failing(self) -> bool:
-        """Whether a frame failed within the last seconds."""
-        return any(self._clock() - at < RATE_WINDOW_S for at in self._failures)
+    def alarming(self) -> bool:
+        """Whether something went wrong within the last seconds."""
+        return self._clock() - self._alarmed < RATE_WINDOW_S
 
     @property
     def last_error(self) -> str:
-        """Why the last frame failed that did; empty where none has."""
+        """What last went wrong; empty where nothing has."""
         return self._last_error
 
     @property

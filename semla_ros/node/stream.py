@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from rclpy.lifecycle import LifecycleNode
 from sensor_msgs.msg import CompressedImage
+from std_msgs.msg import Header
 
 from semla_ros.config import Config
 from semla_ros.errors import SemlaError
@@ -24,7 +25,7 @@ from semla_ros.node.statistics import Statistics
 from semla_ros.node.worker import Worker
 
 if TYPE_CHECKING:
-    from semla_ros.pipeline import SemlaPipeline
+    from semla_ros.pipeline import DomainState, SemlaPipeline
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ class Stream:
     def announce(self) -> None:
         """Publishes classes and domain state, for those who have just come."""
         self._publishers.send_classes(self._pipeline.classes, self._config.segmenter.min_confidence)
-        self._publishers.send_domain(self._pipeline.domain)
+        self._tell(self._pipeline.domain)
         self._publishers.repeat_domain()
 
     def configure(self, config: NodeConfig) -> None:
@@ -93,14 +94,17 @@ class Stream:
         """Forgets the domain: the next frame is looked at as if it were the first."""
         self._between_frames(self._pipeline.reset)
 
-    def reload_library(self) -> None:
+    def reload_library(self) -> str:
         """Reads the adapters from disk again.
+
+        Returns:
+            Which adapters do not fit and are left out; empty where all do.
 
         Raises:
             AdapterError: An adapter is damaged or does not fit; the old library stays.
             BundleError: There is no library any more; the old one stays.
         """
-        self._between_frames(self._pipeline.reload_library).result()
+        return self._between_frames(self._pipeline.reload_library).result()
 
     def drain(self) -> None:
         """Drops the waiting frame and returns when the one at work is done."""
@@ -113,10 +117,11 @@ class Stream:
         self._worker.stop()
         del self._pipeline
 
-    def _between_frames(self, errand: Callable[[], None]) -> Future[None]:
-        def run() -> None:
+    def _between_frames(self, errand: Callable[[], None]) -> Future[str]:
+        def run() -> str:
             errand()
-            self._publishers.send_domain(self._pipeline.domain)
+            self._tell(self._pipeline.domain)
+            return self._pipeline.domain.error
 
         return self._worker.run(run)
 
@@ -126,7 +131,7 @@ class Stream:
         told, self._config = self._config, config
         if config.segmenter != told.segmenter:
             self._publishers.send_classes(self._pipeline.classes, config.segmenter.min_confidence)
-        self._publishers.send_domain(self._pipeline.domain)
+        self._tell(self._pipeline.domain)
 
     def _segment(self, arrival: Arrival) -> None:
         try:
@@ -144,10 +149,17 @@ class Stream:
         perception = self._pipeline.process(Frame(rgb, stamp_ns or self._received(arrival), header.frame_id))
         processed = time.monotonic_ns()
         self._publishers.send(perception, header, self._pipeline.classes, self._config)
+        self._tell(perception.domain, header)
         published = time.monotonic_ns()
         own = {"decode": decoded - begin, "publish": published - processed, "total": published - arrival.steady_ns}
         latency_s = {**perception.latency_s, **{stage: 1e-9 * ns for stage, ns in own.items()}}
         self._statistics.finish(latency_s, 1e-9 * (self._now() - stamp_ns) if stamp_ns else None)
+
+    def _tell(self, domain: DomainState, header: Header | None = None) -> None:
+        if domain.error:  # the frame is segmented all the same, by the last good mixture
+            self._statistics.alarm(domain.error)
+            self._complaints.error(f"adaptation failed: {domain.error}")
+        self._publishers.send_domain(domain, header)
 
     def _received(self, arrival: Arrival) -> int:
         text = "images carry no stamp: the time they came in is used for tracking, and published stamps stay zero"

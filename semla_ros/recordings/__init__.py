@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from semla_ros.errors import RecordingError
-from semla_ros.recordings.bag import Bag, is_bag
+from semla_ros.recordings.bag import STORAGES, Bag
 from semla_ros.recordings.pictures import SUFFIXES, Pictures
-from semla_ros.recordings.recording import Recording, with_ground_truth
+from semla_ros.recordings.recording import OnError, Recording, with_ground_truth
 from semla_ros.recordings.video import Video
 
-__all__ = ["Recording", "open_recording", "with_ground_truth"]
+__all__ = ["OnError", "Recording", "open_recording", "with_ground_truth"]
 
 
 def open_recording(path: Path, topic: str | None = None, fps: float | None = None) -> Recording:
@@ -26,8 +26,14 @@ def open_recording(path: Path, topic: str | None = None, fps: float | None = Non
     """
     if not path.exists():
         raise RecordingError("no such recording", where=path)
-    if is_bag(path):
+    if _is_bag(path):
         return Bag(path, topic)
-    if path.is_dir() or path.suffix.lower() in SUFFIXES:
-        return Pictures(path, fps)
-    return Video(path)
+    return Pictures(path, fps) if path.is_dir() or path.suffix.lower() in SUFFIXES else Video(path)
+
+
+def _is_bag(path: Path) -> bool:
+    """By its suffix; by what a folder holds: a bag among pictures is somebody's output."""
+    if not path.is_dir():
+        return path.suffix in STORAGES | {".bag"}
+    suffixes = {file.suffix.lower() for file in path.iterdir()}
+    return (path / "metadata.yaml").is_file() or bool(suffixes & STORAGES and not suffixes & SUFFIXES)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from semla_ros.errors import RecordingError
+from semla_ros.errors import ImageError, RecordingError
 from semla_ros.frame import Frame
 from semla_ros.images import decode_file
 from semla_ros.recordings.recording import Readings, Recording
@@ -65,5 +65,5 @@ def _stamps(files: Sequence[Path], fps: float | None) -> list[int]:
 def _frame(file: Path, stamp_ns: int) -> Frame:
     try:
         return Frame(decode_file(file.read_bytes()), stamp_ns, FRAME_ID)
-    except OSError as error:
-        raise RecordingError("unreadable file", where=file.name, got=error.strerror) from error
+    except (OSError, ImageError) as error:
+        raise RecordingError(f"{file.name}: {error}") from error

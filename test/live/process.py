@@ -21,9 +21,10 @@ class Process:
     Parameters are given as ``{"fusion.k": 3}``, remappings as ``{"image": "/camera/image"}``.
     """
 
-    def __init__(self, domain: int, *command, parameters=None, remap=None, **environment) -> None:
+    def __init__(self, domain: int, *command, parameters=None, remap=None, params_file=None, **environment) -> None:
         given = [("-p", f"{name}:={value}") for name, value in (parameters or {}).items()]
         given += [("-r", f"{name}:={value}") for name, value in (remap or {}).items()]
+        given += [("--params-file", str(params_file))] if params_file else []
         arguments = [str(part) for part in (*command, "--ros-args", *(word for pair in given for word in pair))]
         self.domain = domain
         self._log = tempfile.NamedTemporaryFile()  # noqa: SIM115

@@ -42,6 +42,7 @@ class Robot:
     """A ROS node in a thread of the test, in a domain of its own."""
 
     def __init__(self, domain: int) -> None:
+        self.domain = domain
         self._context = rclpy.Context()
         rclpy.init(context=self._context, domain_id=domain)
         self.node = rclpy.create_node("robot", context=self._context)
@@ -77,8 +78,10 @@ class Robot:
         lists = tuple(self.listen(kind, topic, reliable=reliable) for topic in topics)
         self.until(lambda: all(self.node.count_publishers(topic) for topic in topics))
         time.sleep(0.2)  # the publisher learns of us a little later than we of it
-        yield lists
-        self.forget(*lists)
+        try:
+            yield lists
+        finally:
+            self.forget(*lists)
 
     @contextmanager
     def camera(
@@ -100,6 +103,13 @@ class Robot:
             yield publisher
         finally:
             self.node.destroy_publisher(publisher)
+
+    def warm_up(self) -> None:
+        """Sends pictures until the first comes back: discovery takes its time on a busy machine, once."""
+        with self.hears(Image, "segmentation/mask", "segmentation/confidence") as heard, self.camera() as publish:
+            while not all(heard):
+                publish(picture(1))
+                time.sleep(0.1)
 
     def until(self, condition: Callable[[], Any], timeout_s: float = 10.0) -> Any:
         """Waits for a condition and returns what it gave."""

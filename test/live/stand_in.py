@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from semla_ros.classes import ClassInfo, class_table
 from semla_ros.config import Config
 from semla_ros.domain.retrieval import Mixture
-from semla_ros.errors import AdapterError, BundleError, ConfigError, EmbeddingError
+from semla_ros.errors import AdapterError, BundleError, ConfigError, ImageError
 from semla_ros.frame import Frame
 
-FINE, REFUSED, BROKEN, NIGHT = 0, 1, 2, 3
+FINE, REFUSED, BROKEN, NIGHT, LOST = range(5)  # the moods of a picture
+UNREADABLE = "adapter is truncated (adapters/night): got 12 bytes, expected 3 MB"
 DAY_MIXTURE = Mixture(("day",), (1.0,), (5.0,), 0.2)
 NIGHT_MIXTURE = Mixture(("night", "rain"), (0.75, 0.25), (4.0, 6.0), 0.23)
 
@@ -33,6 +34,7 @@ class State:
     swapped: bool = False
     out_of_library: bool = False
     frozen: bool = False
+    error: str = ""
 
 
 @dataclass(frozen=True)
@@ -58,10 +60,11 @@ class StandIn:
         delay, mood, _ = frame.rgb[0, 0]
         time.sleep(0.01 * delay)
         if mood == REFUSED:
-            raise EmbeddingError("embedding is not finite", got="3 NaN", expected="512 numbers")
+            raise ImageError("not a picture", got="uint8 (48, 64)", expected="uint8 (H, W, 3)")
         if mood == BROKEN:
             raise RuntimeError("nobody thought of this")
         self._look(NIGHT_MIXTURE if mood == NIGHT else DAY_MIXTURE, frame.stamp_ns)
+        self.domain = replace(self.domain, error=UNREADABLE if mood == LOST else "")
         height, width = frame.rgb.shape[:2]
         labels = np.tile(np.arange(width, dtype=np.uint8) % len(self.classes), (height, 1))
         confidence = np.full((height, width), 0.6, np.float32)
@@ -92,7 +95,7 @@ class StandIn:
         self.domain = State(frozen=self.domain.frozen)
 
     def reload_library(self) -> None:
-        if "broken" in self.config.fusion.exclude:
+        if "unreadable" in self.config.segmenter.classes:
             raise AdapterError("adapter is truncated", where="adapters/night", got="12 bytes", expected="3 MB")
 
 

@@ -1,0 +1,1 @@
+"""The demo: a robot's drive through changing weather, live, scored and reported."""

@@ -1,0 +1,94 @@
+"""The live part of the demo: camera, node and recorder, each a process, over DDS."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from semla_ros.demo.player import IMAGE
+from semla_ros.demo.processes import Process, network, wait
+
+NAMESPACE = "/semla"
+READY_S, SETTLE_S, DRIVE_S = 60.0, 10.0, 3600.0
+
+
+def perform(
+    drive: Path,
+    recording: Path,
+    logs: Path,
+    settings: Mapping[str, Any],
+    on_progress: Callable[[int], None] = lambda masks: None,
+    ready_s: float = READY_S,
+) -> int:
+    """Plays a drive to the live node and records what it publishes.
+
+    Args:
+        drive: The bag to play.
+        recording: The bag to write.
+        logs: Folder of the processes' logs.
+        settings: Parameters of the node.
+        on_progress: Called with the number of masks recorded so far, zero when the node is ready.
+        ready_s: How long the node may take to load its models.
+
+    Returns:
+        Number of pictures sent.
+
+    Raises:
+        DemoError: The node, the camera or the recorder failed; with the end of its log. None of them stays behind.
+    """
+    logs.mkdir(parents=True, exist_ok=True)
+    environment = network()
+
+    def process(name: str, *command: str) -> Process:
+        return Process(name, command, logs, environment)
+
+    with (
+        _terminable(),
+        process("recorder", "semla_ros.demo.recorder", str(recording)) as recorder,
+        process("node", "semla_ros.node.main", *_arguments(settings)) as node,
+    ):
+        if not wait(lambda: bool(recorder.says.get("ready")), ready_s, recorder, node):
+            raise node.failure(f"was not ready within {ready_s:.0f} s")
+        on_progress(0)
+
+        def masks() -> int:
+            on_progress(recorder.says["masks"])
+            return int(recorder.says["masks"])
+
+        with process("camera", "semla_ros.demo.player", str(drive)) as camera:
+            wait(lambda: masks() >= 0 and camera.ended, DRIVE_S, node, recorder)
+        sent = int(camera.says.get("sent", 0))
+        wait(lambda: _accounted(recorder.says, masks(), sent), SETTLE_S, node, recorder)
+    return sent
+
+
+def _accounted(says: Mapping[str, Any], masks: int, sent: int) -> bool:
+    """Whether every picture has become a mask on record, or was counted by the node as dropped or failed."""
+    frames = says["frames"]
+    done = frames["segmented"] + frames["dropped"] + frames["failed"]
+    return bool(sent == frames["received"] == done and masks == frames["segmented"])
+
+
+def _arguments(settings: Mapping[str, Any]) -> list[str]:
+    parameters = {name: list(value) if isinstance(value, tuple) else value for name, value in settings.items()}
+    given = [word for name, value in parameters.items() for word in ("-p", f"{name}:={json.dumps(value)}")]
+    return ["--ros-args", "-r", f"__ns:={NAMESPACE}", "-r", f"image:={IMAGE}", *given]
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM ends this process as an exception does, so that those it started end with it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may set handlers
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

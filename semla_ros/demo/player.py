@@ -1,0 +1,72 @@
+"""The camera of the demo: sends a recorded drive at the pace it was recorded in."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from rosbags.highlevel import AnyReader
+
+from semla_ros.node.environment import name_prefix
+
+IMAGE, CAMERA_INFO = "/camera/image_raw", "/camera/camera_info"
+MATCH_S, ACKNOWLEDGE_S = 30.0, 10.0
+
+
+def main(bag: Path) -> int:
+    """Publishes a bag's pictures and camera_info, with the bag's own stamps, once somebody listens to both.
+
+    Prints ``{"sent": pictures}`` as it goes. Returns 1 where nobody listens.
+    """
+    name_prefix()
+    import rclpy
+    from rclpy.duration import Duration
+    from rclpy.qos import QoSProfile, ReliabilityPolicy
+    from sensor_msgs.msg import CameraInfo, Image
+
+    rclpy.init()
+    node = rclpy.create_node("camera")
+    qos = QoSProfile(depth=20, reliability=ReliabilityPolicy.RELIABLE)
+    publishers = {
+        CAMERA_INFO: node.create_publisher(CameraInfo, CAMERA_INFO, qos),
+        IMAGE: node.create_publisher(Image, IMAGE, qos),
+    }
+    if not _heard(publishers):
+        print(f"nobody listens to {IMAGE} and {CAMERA_INFO}", file=sys.stderr)
+        return 1
+    for sent, messages in enumerate(_paced(bag), start=1):
+        for topic, publisher in publishers.items():  # camera_info first: its arrival is when the picture was sent
+            publisher.publish(messages[topic])
+        print(json.dumps({"sent": sent}), flush=True)
+    publishers[IMAGE].wait_for_all_acked(Duration(seconds=ACKNOWLEDGE_S))
+    rclpy.shutdown()
+    return 0
+
+
+def _heard(publishers: dict[str, Any]) -> bool:
+    end = time.monotonic() + MATCH_S
+    while time.monotonic() < end:
+        if all(publisher.get_subscription_count() for publisher in publishers.values()):
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def _paced(bag: Path) -> Iterator[dict[str, bytes]]:
+    """Yields the serialized messages of each stamp, topic by topic, when their time has come."""
+    with AnyReader([bag]) as reader:
+        wanted = [each for each in reader.connections if each.topic in (IMAGE, CAMERA_INFO)]
+        first_ns, begin = reader.start_time, time.monotonic()
+        for stamp_ns, messages in groupby(reader.messages(wanted), key=lambda message: message[1]):
+            serialized = {connection.topic: bytes(data) for connection, _, data in messages}
+            time.sleep(max(0.0, begin + 1e-9 * (stamp_ns - first_ns) - time.monotonic()))
+            yield serialized
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))

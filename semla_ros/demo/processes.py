@@ -1,0 +1,134 @@
+"""The processes of the demo, and the DDS network they share."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from semla_ros.errors import SemlaError
+
+ROOT = Path(__file__).parents[2]
+PROFILE = Path("config/fastdds_large_images.xml")
+INSTALLED = Path(sys.prefix) / "share/semla_ros"
+STOP_S = 15.0
+
+
+class DemoError(SemlaError):
+    """A process of the demo could not start, or ended before its time."""
+
+
+class Process:
+    """A Python module as a process of its own. It ends with the ``with`` block at the latest.
+
+    Args:
+        name: What it is called in messages; its log becomes ``<name>.log``.
+        command: Module and arguments.
+        logs: Folder of the logs.
+        environment: Its environment, see `network`.
+    """
+
+    def __init__(self, name: str, command: Sequence[str], logs: Path, environment: dict[str, str]) -> None:
+        self.name, self.log = name, logs / f"{name}.log"
+        self._said = logs / f"{name}.jsonl"
+        with self.log.open("w") as log, self._said.open("w") as said:
+            self._popen = subprocess.Popen(
+                [sys.executable, "-m", *command], stdin=subprocess.DEVNULL, stdout=said, stderr=log, env=environment
+            )
+
+    def __enter__(self) -> Process:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    @property
+    def says(self) -> dict[str, Any]:
+        """What it printed last: one JSON object a line. Empty before the first."""
+        complete = self._said.read_text().rpartition("\n")[0]
+        newest: dict[str, Any] = json.loads(complete.rpartition("\n")[2] or "{}")
+        return newest
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is over.
+
+        Raises:
+            DemoError: It ended with an error.
+        """
+        code = self._popen.poll()
+        if code:
+            raise self.failure(f"ended with exit code {code}")
+        return code is not None
+
+    def failure(self, what: str) -> DemoError:
+        """The error for something that went wrong with it, with the end of its log."""
+        tail = "\n".join(self.log.read_text(errors="replace").splitlines()[-15:])
+        return DemoError(f"the {self.name} {what}", where=self.log, hint=f"It said last:\n{tail}" if tail else None)
+
+    def stop(self) -> None:
+        """Asks it to end; ends it where it does not."""
+        if self._popen.poll() is None:
+            self._popen.send_signal(signal.SIGINT)
+        try:
+            self._popen.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            self._popen.kill()
+            self._popen.wait()
+
+
+def wait(condition: Callable[[], bool], timeout_s: float, *needed: Process) -> bool:
+    """Waits for a condition; returns whether it came about in time.
+
+    Raises:
+        DemoError: One of the processes that it needs has ended.
+    """
+    end = time.monotonic() + timeout_s
+    while not condition():
+        for process in needed:
+            if process.ended:
+                raise process.failure("ended too early")
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def network() -> dict[str, str]:
+    """The environment of processes that talk to each other, on this machine and in a ROS domain of their own."""
+    profile = next((str(root / PROFILE) for root in (ROOT, INSTALLED) if (root / PROFILE).is_file()), None)
+    if profile is None:
+        raise DemoError("no Fast DDS profile", where=PROFILE, expected=f"below {ROOT} or {INSTALLED}")
+    return {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))),
+        "ROS_DOMAIN_ID": str(free_domain()),
+        "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
+        "ROS_LOCALHOST_ONLY": "1",  # its name before ROS 2 Iron
+        "FASTDDS_DEFAULT_PROFILES_FILE": profile,
+        "FASTRTPS_DEFAULT_PROFILES_FILE": profile,  # its name before ROS 2 Kilted
+    }
+
+
+def free_domain() -> int:
+    """A ROS domain that nobody on this machine uses.
+
+    Raises:
+        DemoError: There is none.
+    """
+    for domain in random.sample(range(1, 101), 100):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            try:
+                probe.bind(("", 7410 + 250 * domain))  # where the domain's first participant listens
+            except OSError:
+                continue
+            return domain
+    raise DemoError("all ROS domains of this machine are in use")
