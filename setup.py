@@ -26,7 +26,7 @@ setup(
     name=NAME,
     version="0.1.0",
     packages=find_packages(include=[NAME, f"{NAME}.*"]),
-    package_data={NAME: ["py.typed"]},
+    package_data={NAME: ["py.typed", "*.jinja"]},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (f"share/{NAME}", ["package.xml"]),
@@ -45,9 +45,10 @@ setup(
         "opencv-python-headless>=4.8,<6",  # cv2 without the display libraries a robot lacks
         "pillow>=10",
         "pyyaml>=6,<7",
-        "rosbags>=0.10.6,<0.12",
+        "rosbags>=0.11.9,<0.12",
         "matplotlib>=3.7,<4",
-        "av>=12",
+        "av>=14.1",
+        "jinja2>=3,<4",
         "rich>=13",
         "tqdm>=4.66,<5",
     ],

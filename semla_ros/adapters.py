@@ -3,74 +3,24 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from semla_ros.checkpoints import our_name
+from semla_ros.domain.statistics import Statistics
 from semla_ros.errors import AdapterError
 from semla_ros.modeling.lora import Adapter
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 PREFIX = "base_model.model."
 Shapes = dict[str, tuple[int, ...]]
-
-
-@dataclass(frozen=True)
-class Statistics:
-    """What is known of the pictures an adapter was trained on.
-
-    Attributes:
-        centroid: Mean embedding (D,), unnormalised.
-        spread: Mean distance of embeddings to it; NaN where the file does not say (the official ones do not).
-        radius: 99th percentile of those distances; NaN likewise.
-    """
-
-    centroid: NDArray[np.float64]
-    spread: float
-    radius: float
-
-    @classmethod
-    def of(cls, embeddings: NDArray[np.float64]) -> Statistics:
-        """Of the embeddings (N, D) of a training set."""
-        centroid = embeddings.mean(0)
-        distances = np.linalg.norm(embeddings - centroid, axis=1)
-        return cls(centroid, float(distances.mean()), float(np.percentile(distances, 99)))
-
-    @classmethod
-    def load(cls, path: Path) -> Statistics:
-        """Reads ``<name>_statistics.npz``; the official single key is enough.
-
-        Raises:
-            AdapterError: No such file, no npz, no or a wrong centroid.
-        """
-        try:
-            with np.load(path, allow_pickle=False) as stored:
-                centroid = stored["train_average_embedding"].astype(np.float64).reshape(-1)
-                spread, radius = (float(stored[key]) if key in stored else np.nan for key in ("spread", "radius"))
-        except (OSError, ValueError, KeyError, EOFError) as error:
-            raise AdapterError(
-                "unreadable statistics",
-                where=path,
-                expected="an npz with train_average_embedding (1, D)",
-                hint=str(error),
-            ) from error
-        if not np.isfinite(centroid).all():
-            raise AdapterError("centroid is not finite", where=path)
-        return cls(centroid, spread, radius)
-
-    def save(self, path: Path) -> None:
-        """Writes what `load` reads."""
-        centroid = self.centroid[None].astype(np.float32)
-        np.savez(path, train_average_embedding=centroid, spread=np.float32(self.spread), radius=np.float32(self.radius))
 
 
 class AdapterFolder:
@@ -86,7 +36,7 @@ class AdapterFolder:
     def __init__(self, path: Path) -> None:
         self.path, self.name = path, path.name
         config = self._config()
-        self.scale = _scale(config, path / CONFIG)
+        self.rank, self.scale = _rank_and_scale(config, path / CONFIG)
         self._keys, self.shapes = self._header()
         self.statistics = Statistics.load(path / f"{self.name}_statistics.npz")
 
@@ -103,10 +53,11 @@ class AdapterFolder:
                     "adapter for another base model", where=self.path / WEIGHTS, got=f"module {module}",
                     expected="a linear layer of the segmenter",
                 )  # fmt: skip
-            if (down[1], up[0]) != (layer.in_features, layer.out_features) or down[0] != up[1]:
+            fitting = (self.rank, layer.in_features), (layer.out_features, self.rank)
+            if (down, up) != fitting:
                 raise AdapterError(
                     f"adapter does not fit {module}", where=self.path / WEIGHTS, got=f"A {down} and B {up}",
-                    expected=f"A (r, {layer.in_features}) and B ({layer.out_features}, r)",
+                    expected=f"A {fitting[0]} and B {fitting[1]}",
                 )  # fmt: skip
 
     def load(self) -> Adapter:
@@ -115,15 +66,19 @@ class AdapterFolder:
         Raises:
             AdapterError: The file changed since it was opened, or holds NaN.
         """
+        path = self.path / WEIGHTS
         try:
-            with safe_open(self.path / WEIGHTS, framework="pt") as stored:
-                factors = {m: tuple(stored.get_tensor(k).float() for k in keys) for m, keys in self._keys.items()}
+            with safe_open(path, framework="pt") as stored:
+                read = stored.get_tensor
+                factors = {module: (read(a).float(), read(b).float()) for module, (a, b) in self._keys.items()}
         except (SafetensorError, OSError) as error:
-            raise AdapterError("unreadable adapter", where=self.path / WEIGHTS, hint=str(error)) from error
-        for module, pair in factors.items():
-            if not all(torch.isfinite(factor).all() for factor in pair):
-                raise AdapterError("adapter holds NaN or infinity", where=self.path / WEIGHTS, got=module)
-        return Adapter(self.name, factors, self.scale)  # type: ignore[arg-type]
+            raise AdapterError("unreadable adapter", where=path, hint=str(error)) from error
+        for module, (down, up) in factors.items():
+            if (tuple(down.shape), tuple(up.shape)) != self.shapes[module]:
+                raise AdapterError("adapter changed on disk", where=path, got=module, hint="reload the library")
+            if not (torch.isfinite(down).all() and torch.isfinite(up).all()):
+                raise AdapterError("adapter holds NaN or infinity", where=path, got=module)
+        return Adapter(self.name, factors, self.scale)
 
     def _config(self) -> dict[str, Any]:
         try:
@@ -154,13 +109,13 @@ class AdapterFolder:
         return pairs, {module: (shapes[a], shapes[b]) for module, (a, b) in pairs.items()}
 
 
-def _scale(config: Mapping[str, Any], path: Path) -> float:
+def _rank_and_scale(config: Mapping[str, Any], path: Path) -> tuple[int, float]:
     rank, alpha = config.get("r"), config.get("lora_alpha")
-    if not (isinstance(rank, int) and rank > 0 and isinstance(alpha, int | float)):
+    if not (isinstance(rank, int) and rank > 0 and isinstance(alpha, int | float) and math.isfinite(alpha)):
         raise AdapterError("adapter without rank or alpha", where=path, got=f"r={rank}, lora_alpha={alpha}")
     if config.get("use_dora") or config.get("rank_pattern") or config.get("alpha_pattern"):
         raise AdapterError("unsupported kind of LoRA", where=path, expected="no DoRA, no rank or alpha pattern")
-    return float(alpha / (rank**0.5 if config.get("use_rslora") else rank))
+    return rank, float(alpha / (rank**0.5 if config.get("use_rslora") else rank))
 
 
 def save_adapter(adapter: Adapter, statistics: Statistics, folder: Path, dtype: torch.dtype = torch.float16) -> None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import yaml
@@ -20,14 +19,16 @@ from semla_ros.errors import BundleError
 from semla_ros.modeling.architecture import CatSegArch
 from semla_ros.modeling.catseg import CatSeg
 from semla_ros.modeling.navigator import Navigator, NavigatorArch
+from semla_ros.share import shared
 
+T = TypeVar("T", bound=nn.Module)
+HINT = f"Bundled ones lie in {next(shared('models'))}"
 DESCRIPTION, SEGMENTER, NAVIGATOR, ADAPTERS = (
     "bundle.yaml",
     "segmenter.safetensors",
     "navigator.safetensors",
     "adapters",
 )
-BUNDLED = (Path(__file__).parent.parent / "models", Path("share/semla_ros/models"))
 
 
 @dataclass(frozen=True)
@@ -81,12 +82,14 @@ class Bundle:
             raise BundleError("no model bundle", where=path, expected=f"a folder with {DESCRIPTION}")
         try:
             tree = yaml.safe_load(file.read_text())
-            return cls(
-                path, str(tree["about"]), CatSegArch.from_dict(tree["segmenter"]), NavigatorArch.from_dict(tree["navigator"]),
-                tuple(tree["classes"]), {k: (v[0], v[1], v[2]) for k, v in tree["classes"].items()}, _defaults(tree),
-            )  # fmt: skip
-        except (yaml.YAMLError, KeyError, TypeError, AttributeError, IndexError) as error:
+            colors = {name: (rgb[0], rgb[1], rgb[2]) for name, rgb in tree["classes"].items()}
+            networks = CatSegArch.from_dict(tree["segmenter"]), NavigatorArch.from_dict(tree["navigator"])
+            bundle = cls(path, str(tree["about"]), *networks, tuple(colors), colors, _defaults(tree, file))
+        except (yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
             raise BundleError("malformed bundle description", where=file, hint=repr(error)) from error
+        if not bundle.classes:
+            raise BundleError("no classes", where=file, expected="at least one under classes")
+        return bundle
 
     def class_table(self, names: tuple[str, ...] = ()) -> tuple[ClassInfo, ...]:
         """The classes, or others, numbered and coloured."""
@@ -98,7 +101,7 @@ class Bundle:
         Raises:
             BundleError: Its weights are missing, truncated or for other sizes.
         """
-        return _filled(CatSeg(self.segmenter), self.path / SEGMENTER)
+        return _filled(lambda: CatSeg(self.segmenter), self.path / SEGMENTER)
 
     def load_navigator(self) -> Navigator:
         """The navigator, float32.
@@ -106,7 +109,7 @@ class Bundle:
         Raises:
             BundleError: Its weights are missing, truncated or for other sizes.
         """
-        return Navigator(_filled(self.navigator.build(), self.path / NAVIGATOR), self.navigator)
+        return Navigator(_filled(self.navigator.build, self.path / NAVIGATOR), self.navigator)
 
     def save(self, segmenter: nn.Module, navigator: nn.Module, dtype: torch.dtype = torch.float16) -> None:
         """Writes description and weights; adapters are written by `semla_ros.adapters.save_adapter`."""
@@ -126,19 +129,24 @@ def find_bundle(name: str) -> Path:
     Raises:
         BundleError: Neither.
     """
-    candidates = [Path(name).expanduser(), BUNDLED[0] / name, Path(sys.prefix) / BUNDLED[1] / name]
-    for candidate in candidates:
+    for candidate in (Path(name).expanduser(), *shared(f"models/{name}")):
         if (candidate / DESCRIPTION).is_file():
             return candidate
-    raise BundleError("no model bundle", where=name, expected="one of " + ", ".join(str(c) for c in candidates))
+    raise BundleError(
+        "no model bundle", where=name, expected=f"a folder with {DESCRIPTION}, or a bundled name", hint=HINT
+    )
 
 
-def _defaults(tree: Mapping[str, Any]) -> Defaults:
+def _defaults(tree: Mapping[str, Any], file: Path) -> Defaults:
     given = tree.get("defaults", {})
     unknown = given.keys() - {f.name for f in fields(Defaults)}
     if unknown:
-        raise BundleError("unknown defaults", where=DESCRIPTION, got=sorted(unknown))
-    return Defaults(**given)
+        raise BundleError("unknown defaults", where=file, got=sorted(unknown))
+    defaults = Defaults(**given)
+    usable = isinstance(defaults.k, int) and defaults.k > 0 and defaults.temperature > 0
+    if not (usable and defaults.enter >= 0 and defaults.rearm >= 0):
+        raise BundleError("defaults out of range", where=file, got=given, expected="k and temperature above 0")
+    return defaults
 
 
 def _stored(network: nn.Module, dtype: torch.dtype) -> dict[str, Tensor]:
@@ -146,7 +154,11 @@ def _stored(network: nn.Module, dtype: torch.dtype) -> dict[str, Tensor]:
     return {key: (t.to(dtype) if t.is_floating_point() else t).contiguous() for key, t in state.items()}
 
 
-def _filled(network: nn.Module, path: Path) -> Any:
+def _filled(build: Callable[[], T], path: Path) -> T:
+    try:
+        network = build()
+    except Exception as error:  # torch and open_clip refuse impossible sizes in many ways
+        raise BundleError("sizes that make no network", where=path.parent / DESCRIPTION, hint=repr(error)) from error
     try:
         state = load_file(path)
     except (SafetensorError, OSError) as error:

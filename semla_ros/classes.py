@@ -48,8 +48,8 @@ class ClassInfo:
 def class_table(
     names: Sequence[str], colors: Mapping[str, tuple[int, int, int]] = CITYSCAPES_COLORS
 ) -> tuple[ClassInfo, ...]:
-    """Numbers the classes in order; names without a colour of their own get distinct hues."""
-    return tuple(ClassInfo(i, name, colors.get(name, _hue(i))) for i, name in enumerate(names))
+    """Numbers the classes in order; of synonyms the first has the colour; names without one get distinct hues."""
+    return tuple(ClassInfo(i, name, colors.get(name.split(",")[0].strip(), _hue(i))) for i, name in enumerate(names))
 
 
 def _hue(index: int) -> tuple[int, int, int]:

@@ -39,7 +39,9 @@ def parser() -> argparse.ArgumentParser:
     demo.add_argument("-o", "--out", type=Path, default=Path("out/demo"), help="folder of the results (%(default)s)")
 
     replay = _task(tasks, "replay", _replay, "segment a bag, video or image folder, every frame, without ROS")
-    replay.add_argument("input", type=Path, help="ROS 2 bag (mcap, db3), ROS 1 bag, video, folder of pictures, or picture")
+    replay.add_argument(
+        "input", type=Path, help="ROS 2 bag (mcap, db3), ROS 1 bag, video, folder of pictures, or picture"
+    )
     replay.add_argument("-o", "--out", type=Path, required=True, help="bag to write: a name in .mcap, or a folder")
     replay.add_argument("--topic", help="image topic, where the bag holds several cameras")
     replay.add_argument("--fps", type=float, help="frame rate of a folder whose file names are no times")
@@ -54,7 +56,9 @@ def parser() -> argparse.ArgumentParser:
 
     train = _task(tasks, "train", None, "train models").add_subparsers(required=True, metavar="WHAT")
     world = _task(train, "world", _train_world, "everything in models/streetworld, from nothing; resumable")
-    world.add_argument("-o", "--out", type=Path, default=Path("models/streetworld"), help="bundle to write (%(default)s)")
+    world.add_argument(
+        "-o", "--out", type=Path, default=Path("models/streetworld"), help="bundle to write (%(default)s)"
+    )
     world.add_argument("--work", type=Path, default=Path("out/world"), help="data, checkpoints, logs (%(default)s)")
 
     world = _task(tasks, "world", None, "render StreetWorld").add_subparsers(required=True, metavar="WHAT")
@@ -72,7 +76,9 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def _task(tasks: Any, name: str, run: Callable[[argparse.Namespace], None] | None, about: str) -> argparse.ArgumentParser:
+def _task(
+    tasks: Any, name: str, run: Callable[[argparse.Namespace], None] | None, about: str
+) -> argparse.ArgumentParser:
     task: argparse.ArgumentParser = tasks.add_parser(name, help=about, description=about[0].upper() + about[1:] + ".")
     if run:
         task.set_defaults(run=run)

@@ -69,13 +69,13 @@ class NavigatorConfig:
 class TrackerConfig:
     """When the domain counts as changed (paper, section E)."""
 
-    ema_time_s: float = setting(0.5, "Time constant of the embedding's moving average", low=0.0, high=3600.0, unit="s")
+    ema_time_s: float = setting(1.0, "Time constant of the embedding's moving average", low=0.0, high=3600.0, unit="s")
     enter: float = setting(0.0, "Distance to the active mixture that starts the clock; 0 takes the bundle's", low=0.0)
     rearm: float = setting(0.0, "Distance below which the clock stops again; 0 takes the bundle's", low=0.0)
     debounce_s: float = setting(
-        1.0, "How long the distance must stay beyond the threshold", low=0.0, high=3600.0, unit="s"
+        1.5, "How long the distance must stay beyond the threshold", low=0.0, high=3600.0, unit="s"
     )
-    min_interval_s: float = setting(2.0, "Least time between two swaps", low=0.0, high=3600.0, unit="s")
+    min_interval_s: float = setting(3.0, "Least time between two swaps", low=0.0, high=3600.0, unit="s")
     epsilon: float = setting(
         0.05, "A swap that moves the weights by less than this in L1 is skipped", low=0.0, high=2.0
     )
@@ -136,7 +136,7 @@ def changed(config: T, settings: Mapping[str, Any]) -> T:
 
 
 def load(config: T, path: Path) -> T:
-    """Reads a YAML file of nested settings over ``config``.
+    """Reads a YAML file of nested settings, plain or as a ROS parameter file, over ``config``.
 
     Raises:
         ConfigError: The file is missing, no YAML or no mapping, or a setting in it is wrong.
@@ -149,7 +149,7 @@ def load(config: T, path: Path) -> T:
         raise ConfigError("settings file is not YAML", where=path, hint=str(error)) from error
     if not isinstance(tree, dict):
         raise ConfigError("settings file is not a mapping", where=path, got=type(tree).__name__)
-    return changed(config, dict(flatten(tree)))
+    return changed(config, {path.rpartition("ros__parameters.")[2]: value for path, value in flatten(tree)})
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -24,6 +24,7 @@ class AdapterLibrary:
     Args:
         folder: One folder an adapter.
         layers: Linear layers of the segmenter they are for.
+        dimension: D of the navigator's embeddings.
         memory_mib: Budget of the tensors kept in memory; the least recently used go first.
         exclude: Names that are never opened.
 
@@ -32,34 +33,34 @@ class AdapterLibrary:
     """
 
     def __init__(
-        self, folder: Path, layers: Mapping[str, nn.Linear], memory_mib: int = 512, exclude: Sequence[str] = ()
+        self,
+        folder: Path,
+        layers: Mapping[str, nn.Linear],
+        dimension: int,
+        memory_mib: int = 512,
+        exclude: Sequence[str] = (),
     ) -> None:
         if not folder.is_dir():
             raise AdapterError("no adapter library", where=folder, hint="a bundle keeps it in adapters/")
         self._folders: dict[str, AdapterFolder] = {}
         self.rejected: list[AdapterError] = []
         for path in sorted(p for p in folder.iterdir() if p.is_dir() and p.name not in exclude):
-            self._admit(path, layers)
+            self._admit(path, layers, dimension)
         if self.rejected and not self._folders:
             raise self.rejected[0]
         self._loaded: OrderedDict[str, Adapter] = OrderedDict()
         self._budget = memory_mib * 2**20
         self.names = tuple(self._folders)
         self.statistics = tuple(f.statistics for f in self._folders.values())
-        self.centroids = np.array([s.centroid for s in self.statistics])
+        self.centroids = np.array([s.centroid for s in self.statistics]).reshape(-1, dimension)
 
     def retrieve(self, embedding: NDArray[np.float64], k: int, temperature: float) -> Mixture:
         """The mixture for an embedding (D,); see `semla_ros.domain.retrieval.retrieve`."""
-        if not self.names:
-            return Mixture()
         return retrieve(embedding, self.names, self.centroids, k, temperature)
 
-    def knows(self, embedding: NDArray[np.float64], slack: float = 1.5) -> bool:
-        """Whether some adapter's training pictures reach as far as this embedding (D,), give or take ``slack``."""
-        radii = np.array([s.radius for s in self.statistics])
-        if not self.names or np.isnan(radii).all():
-            return bool(self.names)
-        return bool((np.linalg.norm(self.centroids - embedding, axis=1) <= slack * radii).any())
+    def knows(self, embedding: NDArray[np.float64]) -> bool:
+        """Whether the training pictures of some adapter reach as far as this embedding (D,)."""
+        return any(statistics.covers(embedding) for statistics in self.statistics)
 
     def centroids_of(self, names: Sequence[str]) -> NDArray[np.float64]:
         """Their centroids, (len(names), D)."""
@@ -77,17 +78,14 @@ class AdapterLibrary:
             self._loaded.popitem(last=False)
         return adapter
 
-    def _admit(self, path: Path, layers: Mapping[str, nn.Linear]) -> None:
+    def _admit(self, path: Path, layers: Mapping[str, nn.Linear], dimension: int) -> None:
         try:
             folder = AdapterFolder(path)
             folder.check(layers)
-            dimensions = {len(f.statistics.centroid) for f in self._folders.values()}
-            if dimensions - {len(folder.statistics.centroid)}:
+            found = len(folder.statistics.centroid)
+            if found != dimension:
                 raise AdapterError(
-                    "centroid of another navigator",
-                    where=path,
-                    got=len(folder.statistics.centroid),
-                    expected=dimensions,
+                    "centroid of another navigator", where=path, got=f"dimension {found}", expected=dimension
                 )
         except AdapterError as error:
             self.rejected.append(error)

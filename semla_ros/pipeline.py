@@ -7,13 +7,14 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from semla_ros.bundle import ADAPTERS, Bundle
 from semla_ros.classes import UNLABELLED, ClassInfo
-from semla_ros.config import Config, TrackerConfig
+from semla_ros.config import Config
 from semla_ros.domain.retrieval import Mixture, support
 from semla_ros.domain.thresholds import Thresholds
 from semla_ros.domain.tracker import SECOND_NS, DomainTracker
@@ -23,6 +24,8 @@ from semla_ros.library import AdapterLibrary
 from semla_ros.modeling.lora import LoraFuser
 from semla_ros.modeling.navigator import Navigator
 from semla_ros.modeling.segmenter import Segmenter
+
+Labels: TypeAlias = NDArray[np.uint8] | NDArray[np.uint16]
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,7 @@ class Perception:
     """
 
     frame: Frame
-    labels: NDArray[np.uint8] | NDArray[np.uint16]
+    labels: Labels
     confidence: NDArray[np.float32]
     domain: DomainState
     latency_s: Mapping[str, float]
@@ -91,8 +94,9 @@ class SemlaPipeline:
         self.config = config
         self.domain = DomainState()
         self.classes: tuple[ClassInfo, ...] = bundle.class_table(config.segmenter.classes)
-        self._tracker = DomainTracker(TrackerConfig(), 0.0, 0.0)
+        self._tracker = DomainTracker(config.tracker, math.inf, math.inf)
         self._embedded_ns: int | None = None
+        self._active = np.empty((0, navigator.arch.embed_dim))  # centroids of the mixture; a reload may drop adapters
         self.reload_library()
 
     def process(self, frame: Frame) -> Perception:
@@ -122,16 +126,18 @@ class SemlaPipeline:
         Raises:
             ConfigError: They contradict each other; the old ones stay.
         """
-        thresholds = self._thresholds(config)
+        thresholds = self._thresholds(config, self.library)
         if config.segmenter.classes != self.config.segmenter.classes:
             self.classes = self.bundle.class_table(config.segmenter.classes)
             self.segmenter.set_classes([c.name for c in self.classes])
-        if self.config.fusion.adapt and not config.fusion.adapt:
+        new, old = config.fusion, self.config.fusion
+        if old.adapt and not new.adapt:
             self._fuse(Mixture(), {})
-            self._tracker.reset()
+            self.reset()
+        if (new.k, new.temperature) != (old.k, old.temperature):
+            self._tracker.anchor = None  # the next embedding retrieves anew
         self.config = config
-        self._tracker.config, self._tracker.enter, self._tracker.rearm = config.tracker, *thresholds
-        self.domain = replace(self.domain, enter=thresholds.enter, rearm=thresholds.rearm)
+        self._enforce(thresholds)
 
     def freeze(self, frozen: bool) -> None:
         """Holds the present mixture, or lets it go."""
@@ -141,18 +147,24 @@ class SemlaPipeline:
         """Forgets the domain: the next frame is embedded and brings the first mixture anew. A freeze stays."""
         self._tracker.reset()
         self._embedded_ns = None
-        self.domain = replace(self.domain, swaps=0, skipped=0, distance=math.nan, support=math.nan, error="")
+        self.domain = replace(
+            self.domain, swaps=0, skipped=0, distance=math.nan, support=math.nan, out_of_library=False, error=""
+        )
 
     def reload_library(self) -> None:
         """Reads the adapters from disk again and starts over with them.
 
         Raises:
             AdapterError: None of them fits; the old library stays.
+            ConfigError: The thresholds set contradict the new ones; the old library stays.
         """
-        fusion = self.config.fusion
-        self.library = AdapterLibrary(self.bundle.path / ADAPTERS, self.fuser.layers, fusion.memory_mib, fusion.exclude)
+        fusion, dimension = self.config.fusion, self.navigator.arch.embed_dim
+        library = AdapterLibrary(
+            self.bundle.path / ADAPTERS, self.fuser.layers, dimension, fusion.memory_mib, fusion.exclude
+        )
+        self._enforce(self._thresholds(self.config, library))
+        self.library = library
         self.reset()
-        self.configure(self.config)
         self.domain = replace(self.domain, error="; ".join(str(error) for error in self.library.rejected))
 
     def _navigator_is_due(self, stamp_ns: int) -> bool:
@@ -195,16 +207,16 @@ class SemlaPipeline:
             self.fuser.apply(adapters, mixture.weights)
         with _timed(latency, "text"):
             self.segmenter.refresh_text()
+        self._active = self.library.centroids_of(mixture.names)
         self.domain = replace(self.domain, mixture=mixture)
 
     def _observe(self) -> None:
-        ema, active = self._tracker.ema, self.domain.mixture
+        ema = self._tracker.ema
         assert ema is not None
-        centroids = self.library.centroids_of(active.names)
         self.domain = replace(
             self.domain,
             distance=self._tracker.distance,
-            support=support(np.array(active.weights), np.linalg.norm(centroids - ema, axis=1)) if active.names else 0.0,
+            support=support(np.array(self.domain.mixture.weights), np.linalg.norm(self._active - ema, axis=1)),
             out_of_library=not self.library.knows(ema),
             error="",
         )
@@ -219,22 +231,23 @@ class SemlaPipeline:
         """Softmax temperature in force now."""
         return self.config.fusion.temperature or self.bundle.defaults.temperature
 
-    def _thresholds(self, config: Config) -> Thresholds:
-        derived = Thresholds.of(self.library.centroids, [s.spread for s in self.library.statistics])
+    def _thresholds(self, config: Config, library: AdapterLibrary) -> Thresholds:
+        derived = Thresholds.of(library.centroids, [s.spread for s in library.statistics])
         enter = config.tracker.enter or self.bundle.defaults.enter or derived.enter
-        rearm = config.tracker.rearm or self.bundle.defaults.rearm or min(derived.rearm, enter)
+        rearm = config.tracker.rearm or min(self.bundle.defaults.rearm or derived.rearm, enter)
         if rearm > enter:
             raise ConfigError(
                 "thresholds cross", where="tracker.rearm", got=rearm, expected=f"at most tracker.enter, {enter}"
             )
         return Thresholds(enter, rearm)
 
-    def _published(
-        self, labels: NDArray[np.int64], confidence: NDArray[np.float32]
-    ) -> NDArray[np.uint8] | NDArray[np.uint16]:
-        kind = np.uint8 if len(self.classes) <= UNLABELLED else np.uint16
-        out = labels.astype(kind)
-        out[confidence < self.config.segmenter.min_confidence] = np.iinfo(kind).max
+    def _enforce(self, thresholds: Thresholds) -> None:
+        self._tracker.config, self._tracker.enter, self._tracker.rearm = self.config.tracker, *thresholds
+        self.domain = replace(self.domain, enter=thresholds.enter, rearm=thresholds.rearm)
+
+    def _published(self, labels: NDArray[np.int64], confidence: NDArray[np.float32]) -> Labels:
+        out: Labels = labels.astype(np.uint8) if len(self.classes) <= UNLABELLED else labels.astype(np.uint16)
+        out[confidence < self.config.segmenter.min_confidence] = np.iinfo(out.dtype).max
         return out
 
 

@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from semla_ros.errors import SemlaError
+from semla_ros.share import PACKAGE, shared
 
-ROOT = Path(__file__).parents[2]
-PROFILE = Path("config/fastdds_large_images.xml")
-INSTALLED = Path(sys.prefix) / "share/semla_ros"
+PROFILE = "config/fastdds_large_images.xml"
 STOP_S = 15.0
 
 
@@ -104,12 +103,12 @@ def wait(condition: Callable[[], bool], timeout_s: float, *needed: Process) -> b
 
 def network() -> dict[str, str]:
     """The environment of processes that talk to each other, on this machine and in a ROS domain of their own."""
-    profile = next((str(root / PROFILE) for root in (ROOT, INSTALLED) if (root / PROFILE).is_file()), None)
+    profile = next((str(path) for path in shared(PROFILE) if path.is_file()), None)
     if profile is None:
-        raise DemoError("no Fast DDS profile", where=PROFILE, expected=f"below {ROOT} or {INSTALLED}")
+        raise DemoError("no Fast DDS profile", where=PROFILE)
     return {
         **os.environ,
-        "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))),
+        "PYTHONPATH": os.pathsep.join(filter(None, (str(PACKAGE.parent), os.environ.get("PYTHONPATH")))),
         "ROS_DOMAIN_ID": str(free_domain()),
         "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
         "ROS_LOCALHOST_ONLY": "1",  # its name before ROS 2 Iron
@@ -127,7 +126,7 @@ def free_domain() -> int:
     for domain in random.sample(range(1, 101), 100):
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
             try:
-                probe.bind(("", 7410 + 250 * domain))  # where the domain's first participant listens
+                probe.bind(("127.0.0.1", 7410 + 250 * domain))  # where the domain's first participant listens
             except OSError:
                 continue
             return domain

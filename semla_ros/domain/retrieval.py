@@ -62,18 +62,18 @@ def retrieve(embedding: Vector, names: Sequence[str], centroids: Vector, k: int,
 
 def closeness_weights(distances: Vector, temperature: float) -> Vector:
     """Softmax over inverse distances: w_i = exp(1 / (τ d_i)) / Σ_k exp(1 / (τ d_k)). A distance of 0 takes all."""
-    exact = distances == 0
-    if exact.any():
-        return exact / exact.sum()
-    exponents = 1 / (temperature * distances)
-    powers = np.exp(exponents - exponents.max(initial=0.0))
-    weights: Vector = powers / powers.sum() if len(powers) else powers
+    with np.errstate(divide="ignore", over="ignore"):
+        exponents = 1 / (temperature * distances)
+    if np.isinf(exponents).any():
+        exponents = np.where(np.isinf(exponents), 0.0, -np.inf)
+    powers = np.exp(exponents - exponents.max(initial=-np.inf))
+    weights: Vector = powers / powers.sum()
     return weights
 
 
 def support(weights: Vector, distances: Vector) -> float:
     """Support score, Σ w_i / ‖e − c_i‖ (Eq. 15); infinite on a centroid, 0 without adapters."""
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
         terms = np.where(weights > 0, weights / distances, 0.0)
     return float(terms.sum())
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-ENTER_SPREADS, REARM_SHARE, GAP_SHARE = 1.0, 0.7, 0.5
+ENTER_SPREADS, REARM_SHARE, GAP_SHARE = 2.25, 0.7, 0.5
 
 
 class Thresholds(NamedTuple):
@@ -26,8 +26,9 @@ class Thresholds(NamedTuple):
     def of(cls, centroids: NDArray[np.float64], spreads: Sequence[float]) -> Thresholds:
         """Derives both.
 
-        A domain's own embeddings lie about one spread from its centroid; their moving average lies closer. Without
-        spreads (official libraries) half the median gap between neighbouring centroids stands in.
+        Embeddings of one domain lie about a spread from its centroid, so two of them up to about two spreads apart:
+        what goes farther has left. Without spreads (official libraries) half the median gap between neighbouring
+        centroids stands in.
 
         Args:
             centroids: (N, D).

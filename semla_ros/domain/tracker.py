@@ -1,4 +1,4 @@
-"""When has the domain really changed? (SemLA, section E: moving average and debounced threshold)"""
+"""Tells when the domain has really changed (SemLA, section E: moving average and debounced threshold)."""
 
 from __future__ import annotations
 
@@ -68,9 +68,7 @@ class DomainTracker:
 
     def _average(self, embedding: Vector, stamp_ns: int) -> None:
         """EMA by time, α = 1 − exp(−Δt / τ), so that frame rate and dropped frames do not matter."""
-        if self.ema is None:
-            self.ema = embedding
-        elif self.config.ema_time_s == 0:
+        if self.ema is None or self.config.ema_time_s == 0:
             self.ema = embedding
         else:
             alpha = -math.expm1(-(stamp_ns - self._stamp_ns) / SECOND_NS / self.config.ema_time_s)

@@ -21,7 +21,7 @@ class ConfusionMatrix:
 
     def add(self, truth: NDArray[np.integer], predicted: NDArray[np.integer]) -> None:
         """Adds a picture, both (H, W). A pixel predicted as unlabelled counts against its true class."""
-        valid = truth < self.classes
+        valid = (truth >= 0) & (truth < self.classes)
         predicted = np.where(predicted < self.classes, predicted, self.classes)
         pairs = truth[valid].astype(np.int64) * (self.classes + 1) + predicted[valid]
         self.counts += np.bincount(pairs, minlength=self.counts.size).reshape(self.counts.shape)
@@ -31,7 +31,8 @@ class ConfusionMatrix:
         """Intersection over union a class, (classes,); NaN for classes that occur in neither."""
         hit = self.counts.diagonal()
         union = self.counts.sum(0)[:-1] + self.counts.sum(1) - hit
-        return np.divide(hit, union, out=np.full(self.classes, np.nan), where=union > 0)
+        out: NDArray[np.float64] = np.divide(hit, union, out=np.full(self.classes, np.nan), where=union > 0)
+        return out
 
     @property
     def miou(self) -> float:

@@ -121,13 +121,15 @@ class LinearAttention(nn.Module):
             torch.einsum("btnhd,btnhe->bnhde", key, value) + copies * pad_key[..., None] * pad_value[..., None, :]
         )
         norm = torch.einsum("btnhd,bnhd->btnh", query, sum_key) + 1e-6
-        return (torch.einsum("btnhd,bnhde->btnhe", query, sum_key_value) / norm[..., None]).flatten(-2)
+        out: Tensor = torch.einsum("btnhd,bnhde->btnhe", query, sum_key_value) / norm[..., None]
+        return out.flatten(-2)
 
     def _feature(self, x: Tensor) -> Tensor:
         return self._split(F.elu(x) + 1)
 
     def _split(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.heads, -1))
+        heads: Tensor = x.unflatten(-1, (self.heads, -1))
+        return heads
 
 
 class ClassAttention(nn.Module):
@@ -163,7 +165,8 @@ class ClassAttention(nn.Module):
             maps = F.avg_pool2d(maps, self.pooling)
         else:
             maps = F.interpolate(maps, (side, side), mode="bilinear", align_corners=True)
-        return maps.permute(0, 2, 3, 1).unflatten(0, x.shape[:2])
+        out: Tensor = maps.permute(0, 2, 3, 1).unflatten(0, x.shape[:2])
+        return out
 
 
 class AggregatorLayer(nn.Module):

@@ -66,8 +66,9 @@ class CatSegArch:
         Raises:
             BundleError: A size is missing or unknown.
         """
+        sizes: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
         try:
-            return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+            return cls(**sizes)
         except TypeError as error:
             raise BundleError("segmenter architecture does not fit", got=sorted(values), hint=str(error)) from error
 

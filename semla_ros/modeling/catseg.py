@@ -35,7 +35,9 @@ class Aggregator(nn.Module):
         self.head = nn.Conv2d(decoder2, 1, 3, padding=1)
 
     def forward(self, features: Tensor, text: Tensor, guidance: list[Tensor]) -> Tensor:
-        """features (B, D, H, W), text (T, D) normalised, guidance (B, ·, 2H, 2W) and (B, ·, 4H, 4W) to (B, T, 4H, 4W)."""
+        """Similarity to logits: features (B, D, H, W), text (T, D) normalised, guidance (B, ·, 2H, 2W) and
+        (B, ·, 4H, 4W) to (B, T, 4H, 4W).
+        """
         similarity = torch.einsum("bdhw,td->bthw", F.normalize(features, dim=1), text)
         x = self.conv1(similarity.flatten(0, 1)[:, None])
         x = x.permute(0, 2, 3, 1).unflatten(0, similarity.shape[:2])
@@ -48,8 +50,8 @@ class Aggregator(nn.Module):
     def _decode(self, x: Tensor, guidance: list[Tensor]) -> Tensor:
         first, second = (proj(g) for proj, g in zip(self.decoder_guidance_projection, guidance, strict=True))
         maps = x.flatten(0, 1).permute(0, 3, 1, 2)
-        logits: Tensor = self.head(self.decoder2(self.decoder1(maps, first), second))
-        return logits[:, 0].unflatten(0, x.shape[:2])
+        logits: Tensor = self.head(self.decoder2(self.decoder1(maps, first), second))[:, 0].unflatten(0, x.shape[:2])
+        return logits
 
 
 class CatSeg(nn.Module):
@@ -97,7 +99,8 @@ class CatSeg(nn.Module):
         return {name: m for name, m in self.named_modules() if isinstance(m, nn.Linear) and name not in idle}
 
     def _maps(self, tokens: Tensor) -> Tensor:
-        return tokens.transpose(1, 2).unflatten(2, (self.arch.grid, self.arch.grid))
+        maps: Tensor = tokens.transpose(1, 2).unflatten(2, (self.arch.grid, self.arch.grid))
+        return maps
 
     def _most_similar(self, features: Tensor, text: Tensor) -> Tensor:
         similarity = torch.einsum("bdhw,td->bthw", F.normalize(features, dim=1), text)

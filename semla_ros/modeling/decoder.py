@@ -22,13 +22,13 @@ class DoubleConv(nn.Module):
 
     def forward(self, x: Tensor, guidance: Tensor) -> Tensor:
         """x (B·T, C, H, W), guidance (B, G, H, W): a convolution of [x; g] is one of x plus one of g, done once."""
-        first, *rest = self.double_conv
+        first = self.double_conv[0]
+        assert isinstance(first, nn.Conv2d)
         own, shared = first.weight.split([x.shape[1], guidance.shape[1]], dim=1)
         x = F.conv2d(x, own, padding=1).unflatten(0, (len(guidance), -1))
         x = (x + F.conv2d(guidance, shared, padding=1)[:, None]).flatten(0, 1)
-        for layer in rest:
-            x = layer(x)
-        return x
+        out: Tensor = self.double_conv[1:](x)
+        return out
 
 
 class Up(nn.Module):

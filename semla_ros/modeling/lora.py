@@ -63,8 +63,8 @@ class LowRank(nn.Module):
     def __init__(self, weight: Tensor, rank: int, scale: float) -> None:
         super().__init__()
         self.scale = scale
-        self.a = nn.Parameter(torch.randn(rank, weight.shape[1]) * weight.shape[1] ** -0.5)
-        self.b = nn.Parameter(torch.zeros(weight.shape[0], rank))
+        self.a = nn.Parameter((torch.randn(rank, weight.shape[1]) * weight.shape[1] ** -0.5).to(weight))
+        self.b = nn.Parameter(weight.new_zeros(weight.shape[0], rank))
 
     def forward(self, weight: Tensor) -> Tensor:
         """The adapted weight (out, in)."""

@@ -49,8 +49,9 @@ class NavigatorArch:
         Raises:
             BundleError: A field is missing or unknown.
         """
+        fields: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
         try:
-            return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+            return cls(**fields)
         except TypeError as error:
             raise BundleError("navigator architecture does not fit", got=sorted(values), hint=str(error)) from error
 

@@ -82,7 +82,7 @@ class Segmenter:
         """
         size = size or (rgb.shape[0], rgb.shape[1])
         coarse = self._coarse(rgb, mode)
-        best = torch.full(size, -1.0, device=coarse.device)
+        best = torch.zeros(size, device=coarse.device)  # what is not a number is not sure
         labels = torch.zeros(size, dtype=torch.int64, device=coarse.device)
         for start in range(0, coarse.shape[1], CHUNK):
             values, indices = _resized(coarse[:, start : start + CHUNK], size)[0].max(0)

@@ -34,18 +34,20 @@ def new_clip(arch: CatSegArch) -> CLIP:
     return CLIP(arch.embed_dim, dict(navigator_arch(arch).vision), text, quick_gelu=True)
 
 
-def train_clip(arch: CatSegArch, pictures: Pictures, schedule: Schedule, folder: Path, seed: int) -> CLIP:
+def train_clip(
+    arch: CatSegArch, pictures: Pictures, schedule: Schedule, folder: Path, seed: int, device: torch.device
+) -> CLIP:
     """Contrastive training: each picture beside its own caption."""
     torch.manual_seed(seed)
-    model = new_clip(arch)
+    model = new_clip(arch).to(device)
     contrastive = ClipLoss()
 
     def loss(draw: torch.Generator) -> Tensor:
         pixels, _, captions = pictures.batch(schedule.batch, draw)
-        image, text, scale = model(pixels, tokenize(captions, arch.context_length))
+        image, text, scale = model(pixels.to(device), tokenize(captions, arch.context_length).to(device))
         out: Tensor = contrastive(image, text, scale)
         return out
 
     model.train()
     fit("clip", model, loss, schedule, folder, seed)
-    return model.eval()
+    return model.eval().cpu()

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
+from semla_ros.errors import ImageError
 from semla_ros.modeling.architecture import CLIP_MEAN, CLIP_STD
 from semla_ros.streetworld.dataset import write_dataset
 
@@ -48,7 +49,8 @@ class Pictures:
 
 def normalised(images: NDArray[np.uint8]) -> Tensor:
     """(N, H, W, 3) uint8 to (N, 3, H, W) float32 of CLIP's mean and deviation."""
-    pixels = (images.astype(np.float32) - np.float32(CLIP_MEAN)) / np.float32(CLIP_STD)
+    mean, std = (np.array(values, np.float32) for values in (CLIP_MEAN, CLIP_STD))
+    pixels = (images.astype(np.float32) - mean) / std
     return torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
 
 
@@ -82,12 +84,19 @@ def load_pictures(
 
     def read(index: int) -> None:
         path = paths[index]
-        bgr = cv2.resize(cv2.imread(str(path)), (image_side, image_side), interpolation=interpolation)
+        bgr = cv2.resize(_read(path, cv2.IMREAD_COLOR), (image_side, image_side), interpolation=interpolation)
         images[index] = bgr[..., ::-1]
-        label = cv2.imread(str(path.parent.parent / "labels" / path.name), cv2.IMREAD_GRAYSCALE)
+        label = _read(path.parent.parent / "labels" / path.name, cv2.IMREAD_GRAYSCALE)
         labels[index] = cv2.resize(label, (label_side, label_side), interpolation=cv2.INTER_NEAREST)
 
     with ThreadPoolExecutor(2) as pool:
         list(tqdm(pool.map(read, range(len(paths))), desc="reading", total=len(paths), mininterval=5))
     captions = [line for folder in folders for line in (folder / "captions.txt").read_text().splitlines()[:most]]
     return Pictures(images, labels, captions)
+
+
+def _read(path: Path, flag: int) -> cv2.typing.MatLike:
+    picture = cv2.imread(str(path), flag)
+    if picture is None:
+        raise ImageError("unreadable picture", where=path)
+    return picture

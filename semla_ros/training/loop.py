@@ -71,7 +71,7 @@ def fit(
             group["lr"] = schedule.rate(step)
         loss = loss_of(torch.Generator().manual_seed(seed * 1_000_003 + step))
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
         log.add(step, loss.item(), schedule.rate(step))

@@ -48,6 +48,8 @@ class Prompts:
 
 def segmentation_loss(network: CatSeg, tokens: Tensor, pixels: Tensor, labels: Tensor) -> Tensor:
     """Binary cross-entropy of every class for itself (CAT-Seg), unlabelled pixels left out."""
+    device = network.upsample1.weight.device
+    tokens, pixels, labels = tokens.to(device), pixels.to(device), labels.to(device)
     logits = network(pixels, network.clip.encode_text(tokens))
     logits = F.interpolate(logits, labels.shape[-2:], mode="bilinear", align_corners=False)
     valid = labels != 255
@@ -94,6 +96,8 @@ def train_adapter(
         return segmentation_loss(network, prompts.draw(draw), pixels, labels)
 
     fit(name, nn.ModuleList(low_rank.values()), loss, schedule, folder, seed)
-    factors = {key: (module.a.detach().clone(), module.b.detach().clone()) for key, module in low_rank.items()}
+    factors = {
+        key: (module.a.detach().cpu().clone(), module.b.detach().cpu().clone()) for key, module in low_rank.items()
+    }
     detach(layers)
     return Adapter(name, factors, alpha / rank)

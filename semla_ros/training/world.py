@@ -10,14 +10,17 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from semla_ros.adapters import Statistics, save_adapter
+from semla_ros.adapters import save_adapter
+from semla_ros.build import choose_device
 from semla_ros.bundle import ADAPTERS, Bundle
+from semla_ros.domain.statistics import Statistics
 from semla_ros.modeling.architecture import STREETWORLD
 from semla_ros.modeling.catseg import CatSeg
 from semla_ros.modeling.lora import Adapter
 from semla_ros.modeling.navigator import Navigator
 from semla_ros.streetworld import CLASSES
 from semla_ros.streetworld.domains import DOMAINS
+from semla_ros.training.card import write_card
 from semla_ros.training.clip import navigator_arch, train_clip
 from semla_ros.training.data import Pictures, load_pictures, render_datasets
 from semla_ros.training.loop import Schedule
@@ -44,7 +47,7 @@ class Recipe:
     label_side: int = 128
     clip: Schedule = Schedule(steps=300, batch=128, lr=1e-3, warmup=50, weight_decay=0.1)
     segmenter: Schedule = Schedule(steps=900, batch=16, lr=8e-4, warmup=100)
-    adapter: Schedule = Schedule(steps=90, batch=16, lr=3e-3, warmup=10, weight_decay=0.0)
+    adapter: Schedule = Schedule(steps=60, batch=16, lr=3e-3, warmup=10, weight_decay=0.0)
 
 
 def train_world(work: Path, out: Path, recipe: Recipe) -> None:
@@ -53,12 +56,13 @@ def train_world(work: Path, out: Path, recipe: Recipe) -> None:
     Args:
         work: Data sets, checkpoints and logs; what is finished there is not done again.
         out: The bundle's folder.
-        recipe: Sizes and schedules.
+        recipe: Sizes and schedules. A GPU is used where there is one.
     """
     counts = {name: recipe.base_pictures if name == BASE_DOMAIN else recipe.domain_pictures for name in DOMAINS}
     render_datasets(work / "train", counts, recipe.seed, processes=os.cpu_count() or 1)
-    clip = train_clip(STREETWORLD, _all_pictures(work), recipe.clip, work, recipe.seed)
-    network = backbone(STREETWORLD, clip.state_dict())
+    device = choose_device("auto")
+    clip = train_clip(STREETWORLD, _all_pictures(work), recipe.clip, work, recipe.seed, device)
+    network = backbone(STREETWORLD, clip.state_dict()).to(device)
     base = load_pictures([work / "train" / BASE_DOMAIN], STREETWORLD.image_size, recipe.label_side)
     train_segmenter(network, CLASSES, base, recipe.segmenter, work, recipe.seed)
     navigator = Navigator(clip.visual, navigator_arch(STREETWORLD))
@@ -67,6 +71,12 @@ def train_world(work: Path, out: Path, recipe: Recipe) -> None:
     for name in DOMAINS:
         adapter = _adapter(name, network, work, recipe)
         save_adapter(adapter, _statistics(navigator, work / "train" / name, recipe.domain_pictures), out / ADAPTERS)
+    stages = {"clip": recipe.clip, "segmenter": recipe.segmenter} | {
+        f"adapters/{name}": recipe.adapter for name in DOMAINS
+    }
+    pictures = f"{recipe.base_pictures} of {BASE_DOMAIN}, {recipe.domain_pictures} of each other domain"
+    logs = {name: (work / f"{name}.csv", schedule) for name, schedule in stages.items()}
+    write_card(out / "README.md", ABOUT, recipe.seed, pictures, logs)
 
 
 def _all_pictures(work: Path) -> Pictures:

@@ -1,0 +1,137 @@
+"""What the recorder wrote, read back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from rosbags.highlevel import AnyReader
+
+from semla_ros.demo.player import CAMERA_INFO
+from semla_ros.demo.recorder import DIAGNOSTICS
+from semla_ros.encodings import Labels, checked, pixels
+from semla_ros.perception_bag import CONFIDENCE, MASK, STATE
+from semla_ros.replay import Swap
+
+
+@dataclass(frozen=True, slots=True)
+class StateSample:
+    """The node's domain state at a picture.
+
+    Attributes:
+        stamp_ns: Of that picture.
+        weights: Active adapters, nearest first, and their weights.
+        distance: From the moving average of embeddings to the one the mixture was made for.
+        enter: Distance that starts the debounce clock.
+        rearm: Distance that stops it.
+        support: Eq. 15.
+        swaps: Counted since the start.
+    """
+
+    stamp_ns: int
+    weights: Mapping[str, float]
+    distance: float
+    enter: float
+    rearm: float
+    support: float
+    swaps: int
+
+
+@dataclass
+class Recorded:
+    """What was recorded.
+
+    Attributes:
+        masks: Stamp to class ids, (H, W).
+        confidences: Number of confidence images.
+        sent_ns: Stamp to when the picture was sent.
+        arrived_ns: Stamp to when its mask arrived.
+        states: One a change, in order.
+        figures: The node's last diagnostics.
+    """
+
+    masks: dict[int, Labels] = field(default_factory=dict)
+    confidences: int = 0
+    sent_ns: dict[int, int] = field(default_factory=dict)
+    arrived_ns: dict[int, int] = field(default_factory=dict)
+    states: list[StateSample] = field(default_factory=list)
+    figures: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, bag: Path) -> Recorded:
+        """Reads the recorder's bag."""
+        recorded = cls()
+        with AnyReader([bag]) as reader:
+            for connection, time_ns, data in reader.messages():
+                recorded._take(connection.topic, time_ns, reader.deserialize(data, connection.msgtype))
+        return recorded
+
+    def _take(self, topic: str, time_ns: int, message: Any) -> None:
+        if topic == MASK:
+            self.masks[stamp_ns(message)] = pixels(message, checked(message))
+            self.arrived_ns[stamp_ns(message)] = time_ns
+        elif topic == CONFIDENCE:
+            self.confidences += 1
+        elif topic == CAMERA_INFO:
+            self.sent_ns[stamp_ns(message)] = time_ns
+        elif topic == DIAGNOSTICS:
+            self.figures = _values(message)
+        elif topic == STATE:
+            self._take_state(message)
+
+    def _take_state(self, message: Any) -> None:
+        """States are repeated once a second, and told once before the first picture."""
+        stamp = stamp_ns(message)
+        if stamp and (not self.states or stamp > self.states[-1].stamp_ns):
+            self.states.append(_state(stamp, _values(message)))
+
+    @property
+    def swaps(self) -> tuple[Swap, ...]:
+        """Every change of the mixture, the first mixture included."""
+        counts = [0, *(state.swaps for state in self.states)]
+        return tuple(
+            Swap(state.stamp_ns, tuple(state.weights), tuple(state.weights.values()))
+            for (before, after), state in zip(pairwise(counts), self.states, strict=True)
+            if after > before
+        )
+
+    @property
+    def latencies_ms(self) -> list[float]:
+        """From sending a picture to the arrival of its mask, as the recorder saw both."""
+        return [1e-6 * (at - self.sent_ns[stamp]) for stamp, at in self.arrived_ns.items() if stamp in self.sent_ns]
+
+    @property
+    def fps(self) -> float:
+        """Masks a second, from the first to the last; 0 with fewer than two."""
+        times = sorted(self.arrived_ns.values())
+        return 1e9 * (len(times) - 1) / (times[-1] - times[0]) if len(times) > 1 else 0.0
+
+    def frames(self, what: str) -> int:
+        """The node's own count of frames ``received``, ``segmented``, ``dropped`` or ``failed``."""
+        return int(self.figures.get(f"frames_{what}", 0))
+
+
+def stamp_ns(message: Any) -> int:
+    """Nanoseconds of a message's header."""
+    stamp = message.header.stamp
+    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
+
+
+def _values(message: Any) -> dict[str, str]:
+    return {each.key: each.value for each in message.status[0].values}
+
+
+def _state(stamp: int, values: Mapping[str, str]) -> StateSample:
+    return StateSample(
+        stamp_ns=stamp,
+        weights={each["name"]: each["weight"] for each in json.loads(values["active_adapters"])},
+        distance=float(values["ema_distance"]),
+        enter=float(values["threshold_enter"]),
+        rearm=float(values["threshold_rearm"]),
+        support=float(values["support"]),
+        swaps=int(values["swaps"]),
+    )

@@ -1,0 +1,212 @@
+"""The figures of a demo run: for programs as JSON, for people as a table."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.table import Table
+
+from semla_ros.demo.changes import Verdict
+from semla_ros.demo.drive import Stretch
+from semla_ros.demo.machine import machine, versions
+from semla_ros.demo.recorded import Recorded
+from semla_ros.demo.scores import Scores
+from semla_ros.replay import Swap
+
+STAGES = ("decode", "embed", "retrieve", "fuse", "text", "segment", "publish", "total")
+
+
+@dataclass(frozen=True)
+class Check:
+    """Something that should be so: what, whether it is, and the figures."""
+
+    what: str
+    passed: bool
+    figures: str
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a run came to. Times in seconds count from the drive's first picture; mIoU is in percent.
+
+    Attributes:
+        frames_sent: Pictures the camera published.
+        frames_received: Pictures that reached the node, by its own count; likewise the next three.
+        frames_segmented: Those it published masks for.
+        frames_dropped: Those that gave way to a newer one.
+        frames_failed: Those it could not segment.
+        masks_recorded: Masks that reached the recorder.
+        swaps: Changes of the mixture: stamp (s) and stamp_ns, time_s, mixture, kind (first, change or stray), and
+            after_change_s, the time since the change it belongs to began.
+        changes: Changes of the drive's domain: before, after, begin_s, number of swaps.
+        per_stretch: Name, steady, begin_s, end_s, miou_adapted, miou_frozen, gain.
+        latency_ms_median: From sending a picture to the arrival of its mask; likewise the 95th percentile.
+        stages_ms: Stage of the node to its median, over the last hundred pictures.
+        fps: Masks a second.
+        miou_adapted: Of the live node's masks against the truth, over the pictures it segmented.
+        miou_frozen: Of the base model without adapters, over the same pictures.
+        checks: What should be so.
+        about: What the model bundle says of itself.
+        versions: Of the software.
+        machine: What it ran on.
+    """
+
+    frames_sent: int
+    frames_received: int
+    frames_segmented: int
+    frames_dropped: int
+    frames_failed: int
+    masks_recorded: int
+    swaps: tuple[dict[str, Any], ...]
+    changes: tuple[dict[str, Any], ...]
+    per_stretch: tuple[dict[str, Any], ...]
+    latency_ms_median: float
+    latency_ms_p95: float
+    stages_ms: Mapping[str, float]
+    fps: float
+    miou_adapted: float
+    miou_frozen: float
+    checks: tuple[Check, ...]
+    about: str
+    versions: Mapping[str, str]
+    machine: Mapping[str, str]
+
+    @property
+    def miou_gain(self) -> float:
+        """Points that adapting brings."""
+        return self.miou_adapted - self.miou_frozen
+
+    @classmethod
+    def of(cls, sent: int, recorded: Recorded, verdict: Verdict, scores: Scores, about: str) -> Summary:
+        """Sums a run up."""
+        start = min(scores.frames)
+        median, p95 = np.percentile(recorded.latencies_ms or [math.nan], (50, 95))
+        return cls(
+            frames_sent=sent,
+            frames_received=recorded.frames("received"),
+            frames_segmented=recorded.frames("segmented"),
+            frames_dropped=recorded.frames("dropped"),
+            frames_failed=recorded.frames("failed"),
+            masks_recorded=len(recorded.masks),
+            swaps=tuple(_swaps(verdict, start)),
+            changes=tuple(_changes(verdict, start)),
+            per_stretch=tuple(_stretch(stretch, scores, start) for stretch in scores.per_stretch),
+            latency_ms_median=float(median),
+            latency_ms_p95=float(p95),
+            stages_ms=_stages(recorded.figures),
+            fps=recorded.fps,
+            miou_adapted=scores.total.adapted,
+            miou_frozen=scores.total.frozen,
+            checks=checks(sent, recorded, verdict),
+            about=about,
+            versions=versions(),
+            machine=machine(),
+        )
+
+    def write(self, path: Path) -> None:
+        """Writes JSON; what is not a number becomes null."""
+        path.write_text(json.dumps(_finite(asdict(self)), indent=2) + "\n")
+
+
+def checks(sent: int, recorded: Recorded, verdict: Verdict) -> tuple[Check, ...]:
+    """Whether every picture is accounted for, and every swap."""
+    received, segmented = recorded.frames("received"), recorded.frames("segmented")
+    dropped, failed = recorded.frames("dropped"), recorded.frames("failed")
+    masks = len(recorded.masks)
+    counted, missed = recorded.frames("received"), [c for c in verdict.changes if not c.swaps]
+    swaps = recorded.states[-1].swaps if recorded.states else 0
+    return (
+        Check("Every picture sent reached the node", sent == received, f"{sent} sent, {received} received"),
+        Check(
+            "Every picture received was segmented or counted as dropped",
+            failed == 0 and segmented + dropped == counted,
+            f"{segmented} segmented + {dropped} dropped + {failed} failed of {received}",
+        ),
+        Check(
+            "Every mask and its confidence is on record",
+            masks == recorded.confidences == segmented,
+            f"{masks} masks, {recorded.confidences} confidence images",
+        ),
+        Check("Every swap the node counted is on record", swaps == len(recorded.swaps), f"{swaps} swaps"),
+        Check(
+            "Every change of the weather brought a swap",
+            not missed,
+            f"{len(verdict.changes) - len(missed)} of {len(verdict.changes)} changes",
+        ),
+        Check("No swap inside a steady stretch", not verdict.stray, f"{len(verdict.stray)} found"),
+    )
+
+
+def table(summary: Summary) -> Table:
+    """The figures that matter, for the terminal."""
+    out = Table(title="semla_ros demo")
+    for column, style in (("mIoU, %", ""), ("frozen", "dim"), ("adapted", "bold"), ("gain", "green")):
+        out.add_column(column, style=style, justify="left" if column == "mIoU, %" else "right")
+    rows = [(stretch["name"], stretch) for stretch in summary.per_stretch if stretch["steady"]]
+    for name, row in rows:
+        out.add_row(name, *(f"{row[key]:.1f}" for key in ("miou_frozen", "miou_adapted")), f"{row['gain']:+.1f}")
+    out.add_section()
+    whole = (f"{summary.miou_frozen:.1f}", f"{summary.miou_adapted:.1f}", f"{summary.miou_gain:+.1f}")
+    out.add_row("whole drive", *whole)
+    out.caption = (
+        f"{summary.frames_sent} pictures sent: {summary.frames_segmented} segmented, {summary.frames_dropped} dropped; "
+        f"{len(summary.swaps)} swaps; {summary.fps:.1f} a second, latency {summary.latency_ms_median:.0f} ms"
+    )
+    return out
+
+
+def _swaps(verdict: Verdict, start: int) -> list[dict[str, Any]]:
+    first = [_swap(verdict.first, "first", start)] if verdict.first else []
+    own = [_swap(swap, "change", start, change.begin_ns) for change in verdict.changes for swap in change.swaps]
+    stray = [_swap(swap, "stray", start) for swap in verdict.stray]
+    return sorted(first + own + stray, key=lambda swap: int(swap["stamp_ns"]))
+
+
+def _swap(swap: Swap, kind: str, start: int, change_ns: int | None = None) -> dict[str, Any]:
+    return {
+        "stamp": 1e-9 * swap.stamp_ns,
+        "stamp_ns": swap.stamp_ns,
+        "time_s": 1e-9 * (swap.stamp_ns - start),
+        "mixture": dict(zip(swap.names, swap.weights, strict=True)),
+        "kind": kind,
+        "after_change_s": None if change_ns is None else 1e-9 * (swap.stamp_ns - change_ns),
+    }
+
+
+def _changes(verdict: Verdict, start: int) -> list[dict[str, Any]]:
+    return [
+        {"before": c.before, "after": c.after, "begin_s": 1e-9 * (c.begin_ns - start), "swaps": len(c.swaps)}
+        for c in verdict.changes
+    ]
+
+
+def _stretch(stretch: Stretch, scores: Scores, start: int) -> dict[str, Any]:
+    pair = scores.per_stretch[stretch]
+    return {
+        "name": stretch.name,
+        "steady": stretch.steady,
+        "begin_s": 1e-9 * (stretch.begin_ns - start),
+        "end_s": 1e-9 * (stretch.end_ns - start),
+        "miou_adapted": pair.adapted,
+        "miou_frozen": pair.frozen,
+        "gain": pair.gain,
+    }
+
+
+def _stages(figures: Mapping[str, str]) -> dict[str, float]:
+    found = {stage: figures.get(f"latency_{stage}_ms_median") for stage in STAGES}
+    return {stage: float(median) for stage, median in found.items() if median is not None}
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,164 @@
+"""The drive over time: what the weather was, what the node made of it, and what that was worth."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from semla_ros.demo.drive import Stretch
+from semla_ros.demo.look import LIGHT, Theme, domain_color
+from semla_ros.demo.recorded import StateSample
+from semla_ros.demo.scores import Pair
+
+Series = NDArray[np.float64]
+HEIGHTS = {"domain": 0.25, "miou": 1.5, "distance": 1.3, "weights": 1.2, "support": 0.8}
+DPI = 130
+SMOOTH_S = 1.0
+SHADE, STEPS = 0.16, 16
+LINE = {"linewidth": 1.4, "markersize": 4}
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """What is drawn; stamps in nanoseconds.
+
+    Attributes:
+        stretches: Of the drive.
+        states: What the node said of the domain.
+        scores: Stamp to each picture's mIoU.
+        swaps_ns: Stamps of the swaps.
+    """
+
+    stretches: Sequence[Stretch]
+    states: Sequence[StateSample]
+    scores: Mapping[int, Pair]
+    swaps_ns: Sequence[int]
+
+    def seconds(self, stamps_ns: Sequence[int]) -> Series:
+        """Stamps as seconds from the beginning of the drive."""
+        return np.array([1e-9 * (stamp - self.stretches[0].begin_ns) for stamp in stamps_ns], np.float64)
+
+    @property
+    def state_times(self) -> Series:
+        """Seconds of the states."""
+        return self.seconds([state.stamp_ns for state in self.states])
+
+    @property
+    def end_s(self) -> float:
+        """Length of the drive."""
+        return 1e-9 * (self.stretches[-1].end_ns - self.stretches[0].begin_ns)
+
+
+def draw(timeline: Timeline, theme: Theme = LIGHT) -> bytes:
+    """The figure as a PNG."""
+    figure = Figure(figsize=(12.0, 8.4), dpi=DPI, facecolor=theme.paper, layout="constrained")
+    axes = dict(
+        zip(HEIGHTS, figure.subplots(len(HEIGHTS), sharex=True, height_ratios=[*HEIGHTS.values()]), strict=True)
+    )
+    for axis in axes.values():
+        _clean(axis, theme)
+        _weather(axis, timeline)
+        axis.set_xlim(0.0, timeline.end_s)
+    _name_domains(axes["domain"], timeline, theme)
+    for name, panel in (("miou", _miou), ("distance", _distance), ("weights", _weights), ("support", _support)):
+        panel(axes[name], timeline, theme)
+        _mark_swaps(axes[name], timeline, theme)
+    axes["support"].set_xlabel("seconds of the drive", color=theme.ink)
+    out = io.BytesIO()
+    figure.savefig(out, format="png")
+    return out.getvalue()
+
+
+def _clean(axis: Any, theme: Theme) -> None:
+    axis.set_facecolor(theme.paper)
+    axis.spines[:].set_visible(False)
+    axis.tick_params(colors=theme.ink, length=0, labelsize=9)
+    axis.grid(axis="y", color=theme.faint, alpha=0.25, linewidth=0.6)
+    axis.set_axisbelow(True)
+
+
+def _weather(axis: Any, timeline: Timeline) -> None:
+    """Shades the stretches in their domains' colours; where the weather passes, one colour runs into the next."""
+    before = timeline.stretches[0]
+    for stretch in timeline.stretches:
+        begin, end = timeline.seconds([stretch.begin_ns, stretch.end_ns])
+        edges = np.linspace(begin, end, 2 if stretch.steady else STEPS + 1)
+        for i, (left, right) in enumerate(pairwise(edges)):
+            come = 1.0 if stretch.steady else (i + 0.5) / STEPS
+            axis.axvspan(left, right, color=domain_color(before.domain), alpha=SHADE * (1 - come), linewidth=0)
+            axis.axvspan(left, right, color=domain_color(stretch.domain), alpha=SHADE * come, linewidth=0)
+        before = stretch
+
+
+def _name_domains(axis: Any, timeline: Timeline, theme: Theme) -> None:
+    axis.set_yticks([])
+    axis.set_ylim(0, 1)
+    for stretch in timeline.stretches:
+        (middle,) = timeline.seconds([stretch.middle_ns])
+        text = stretch.domain.replace("_", " ") if stretch.steady else "→"
+        axis.text(middle, 0.5, text, ha="center", va="center", color=theme.ink, fontsize=11, weight="bold")
+
+
+def _miou(axis: Any, timeline: Timeline, theme: Theme) -> None:
+    time = timeline.seconds([*timeline.scores])
+    for name, color in (("adapted", theme.adapted), ("frozen", theme.frozen)):
+        values = np.array([getattr(pair, name) for pair in timeline.scores.values()])
+        axis.plot(time, values, color=color, alpha=0.3, linewidth=0.8)
+        axis.plot(time, _smooth(time, values), color=color, linewidth=2.0, label=name)
+    _finish(axis, "mIoU of each picture, %", theme)
+
+
+def _smooth(time: Series, values: Series) -> Series:
+    """The mean over a second around each picture, dropped pictures left out."""
+    near = (np.abs(time[:, None] - time) <= SMOOTH_S / 2) & np.isfinite(values)
+    count = near.sum(1)
+    mean: Series = near @ np.nan_to_num(values) / np.where(count > 0, count, np.nan)
+    return mean
+
+
+def _distance(axis: Any, timeline: Timeline, theme: Theme) -> None:
+    time, states = timeline.state_times, timeline.states
+    axis.plot(time, [state.distance for state in states], ".-", color=theme.ink, label="distance", **LINE)
+    for name, style in (("enter", "--"), ("rearm", ":")):
+        values = [getattr(state, name) for state in states]
+        axis.plot(time, values, style, color=theme.frozen, linewidth=1.3, label=f"threshold: {name}")
+    _finish(axis, "Distance of what the camera shows to the active mixture", theme)
+
+
+def _weights(axis: Any, timeline: Timeline, theme: Theme) -> None:
+    """A weight holds until the next state."""
+    names = list(dict.fromkeys(name for state in timeline.states for name in state.weights))
+    rows = [[state.weights.get(name, 0.0) for state in timeline.states] for name in names]
+    if rows:
+        time = np.append(timeline.state_times, timeline.end_s)
+        held = np.array([[*row, row[-1]] for row in rows])
+        labels, colors = [name.replace("_", " ") for name in names], [domain_color(name) for name in names]
+        axis.stackplot(time, held, step="post", colors=colors, labels=labels, alpha=0.9, linewidth=0)
+    axis.set_ylim(0, 1)
+    _finish(axis, "Adapter weights", theme)
+
+
+def _support(axis: Any, timeline: Timeline, theme: Theme) -> None:
+    axis.plot(timeline.state_times, [state.support for state in timeline.states], ".-", color=theme.ink, **LINE)
+    _finish(axis, "Support score", theme)
+
+
+def _mark_swaps(axis: Any, timeline: Timeline, theme: Theme) -> None:
+    for i, time in enumerate(timeline.seconds(timeline.swaps_ns)):
+        axis.axvline(time, color=theme.ink, linewidth=1.0, alpha=0.8, label="" if i else "swap")
+    handles, labels = axis.get_legend_handles_labels()
+    if len(labels) > 1:
+        rows = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.06), "fontsize": 8.5, "borderaxespad": 0.2}
+        axis.legend(handles, labels, frameon=False, labelcolor=theme.ink, labelspacing=0.3, **rows)
+
+
+def _finish(axis: Any, title: str, theme: Theme) -> None:
+    axis.set_ylim(bottom=0)
+    axis.set_title(title, loc="left", color=theme.ink, fontsize=10, pad=4)

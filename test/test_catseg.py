@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from tiny import ARCH, random_network
+from torch import Tensor
+
+from semla_ros.modeling.architecture import STREETWORLD, VIT_B16, VIT_L14_336, CatSegArch
+from semla_ros.modeling.catseg import NEVER, CatSeg
+
+
+@pytest.fixture(scope="module")
+def network() -> CatSeg:
+    return random_network()
+
+
+def inputs(classes: int, pictures: int = 2) -> tuple[Tensor, Tensor]:
+    draw = torch.Generator().manual_seed(classes)
+    pixels = torch.randn(pictures, 3, 32, 32, generator=draw)
+    return pixels, F.normalize(torch.randn(classes, 16, generator=draw), dim=1)
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("classes", [1, 3, 8])
+def test_there_is_a_logit_for_every_class_at_four_times_the_grid(network: CatSeg, classes: int) -> None:
+    logits = network(*inputs(classes))
+    assert logits.shape == (2, classes, 16, 16)
+    assert logits.isfinite().all()
+    assert logits.std() > 0.01
+
+
+@torch.inference_mode()
+def test_pictures_of_a_batch_do_not_influence_each_other(network: CatSeg) -> None:
+    pixels, text = inputs(3)
+    assert torch.allclose(network(pixels, text)[1:], network(pixels[1:], text), atol=1e-5)
+
+
+@torch.inference_mode()
+def test_the_order_of_classes_does_not_matter(network: CatSeg) -> None:
+    pixels, text = inputs(5)
+    order = torch.tensor([3, 0, 4, 2, 1])
+    assert torch.allclose(network(pixels, text[order]), network(pixels, text)[:, order], atol=1e-5)
+
+
+@torch.inference_mode()
+def test_above_the_padded_classes_the_least_similar_get_minus_a_hundred(network: CatSeg) -> None:
+    pixels, text = inputs(12)
+    logits = network(pixels, text)
+    dense, _ = network.clip.visual(pixels)
+    best = (F.normalize(dense[:, 1:], dim=-1) @ text.T).amax(1)
+    for picture in range(2):
+        kept = set(best[picture].topk(8).indices.tolist())
+        left_out = {i for i in range(12) if (logits[picture, i] == NEVER).all()}
+        assert kept | left_out == set(range(12))
+        assert not kept & left_out
+        chosen = sorted(kept)
+        alone = network(pixels[picture : picture + 1], text[chosen])
+        assert torch.allclose(logits[picture, chosen], alone[0], atol=1e-5)
+
+
+@torch.inference_mode()
+def test_pooling_before_class_attention_keeps_the_shape_and_changes_the_numbers() -> None:
+    plain, pooled = random_network(), CatSeg(replace(ARCH, pooling=2)).eval()
+    pooled.load_state_dict(plain.state_dict())
+    one, other = plain(*inputs(3)), pooled(*inputs(3))
+    assert one.shape == other.shape
+    assert 1e-4 < (one - other).abs().max() < 10
+
+
+def test_every_adapted_layer_acts() -> None:
+    network = random_network()
+    layers = network.adapted_layers()
+    network.requires_grad_(True)
+    tokens = torch.tensor([[49406, 320, 49407, *[0] * 13], [49406, 533, 736, 49407, *[0] * 12]])
+    network(inputs(2)[0], network.clip.encode_text(tokens)).square().sum().backward()
+    idle = [name for name, layer in layers.items() if layer.weight.grad is None or not layer.weight.grad.any()]
+    assert idle == []
+    every = {name for name, module in network.named_modules() if isinstance(module, torch.nn.Linear)}
+    last = "clip.visual.transformer.resblocks.2.attn."
+    assert every - layers.keys() == {last + "q_proj", last + "k_proj"}
+
+
+@pytest.mark.parametrize("arch", [ARCH, STREETWORLD, VIT_B16, VIT_L14_336])
+def test_an_architecture_survives_plain_values(arch: CatSegArch) -> None:
+    assert CatSegArch.from_dict(arch.to_dict()) == arch
+
+
+@pytest.mark.parametrize(
+    ("arch", "parameters"), [(VIT_B16, 154_289_378), (VIT_L14_336, 433_726_946)], ids=["ViT-B/16", "ViT-L/14@336"]
+)
+def test_the_published_sizes_have_the_published_number_of_parameters(arch: CatSegArch, parameters: int) -> None:
+    with torch.device("meta"):
+        network = CatSeg(arch)
+    assert sum(p.numel() for p in network.parameters()) + 1 == parameters  # and CLIP's logit scale, of no use here
+    assert arch.grid == 24

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from tiny import CLASSES, picture, random_network
+from torch import Tensor
+
+from semla_ros.modeling.segmenter import Mode, Segmenter, sliding_window, tokenize
+
+RGB = picture("red", height=30, width=50)
+
+
+@pytest.fixture
+def segmenter() -> Segmenter:
+    return Segmenter(random_network(), CLASSES)
+
+
+@pytest.mark.parametrize("mode", ["plain", "sliding"])
+def test_every_pixel_gets_its_most_probable_class_and_that_probability(segmenter: Segmenter, mode: Mode) -> None:
+    labels, confidence = segmenter.segment(RGB, mode)
+    probabilities = segmenter.probabilities(RGB, mode)
+    assert labels.shape == confidence.shape == (30, 50)
+    assert (labels.dtype, confidence.dtype) == (np.int64, np.float32)
+    assert (labels == probabilities.argmax(0)).all()
+    assert confidence == pytest.approx(probabilities.max(0))
+
+
+def test_more_classes_than_a_chunk_are_compared_across_chunks(segmenter: Segmenter) -> None:
+    segmenter.set_classes([f"thing {i}" for i in range(20)])
+    labels, confidence = segmenter.segment(RGB)
+    probabilities = segmenter.probabilities(RGB)
+    assert probabilities.shape == (20, 30, 50)
+    assert (labels == probabilities.argmax(0)).all()
+    assert confidence == pytest.approx(probabilities.max(0))
+    assert len(np.unique(labels // 8)) > 1
+
+
+def test_plain_probabilities_are_the_sigmoid_of_the_logits_resized(segmenter: Segmenter) -> None:
+    logits = torch.from_numpy(segmenter.logits(RGB))
+    assert logits.shape == (3, 16, 16)
+    expected = F.interpolate(logits.sigmoid()[None], (30, 50), mode="bilinear", align_corners=False)[0]
+    assert segmenter.probabilities(RGB) == pytest.approx(expected.numpy(), abs=1e-6)
+
+
+def test_another_size_of_the_result_can_be_asked_for(segmenter: Segmenter) -> None:
+    labels, confidence = segmenter.segment(RGB, size=(7, 9))
+    assert labels.shape == confidence.shape == (7, 9)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 64), (33, 31), (200, 320)])
+def test_a_picture_of_any_size_is_segmented(segmenter: Segmenter, size: tuple[int, int]) -> None:
+    labels, _ = segmenter.segment(picture("blue", height=size[0], width=size[1]))
+    assert labels.shape == size
+
+
+def test_a_mirrored_view_of_an_array_is_a_picture_too(segmenter: Segmenter) -> None:
+    assert (segmenter.logits(RGB[:, ::-1]) == segmenter.logits(RGB[:, ::-1].copy())).all()
+
+
+def test_only_the_first_of_synonyms_is_asked_for(segmenter: Segmenter) -> None:
+    alone = segmenter.logits(RGB)
+    segmenter.set_classes(["road, street", "sky ,", "car,automobile"])
+    assert (segmenter.logits(RGB) == alone).all()
+    assert segmenter.classes == ("road, street", "sky ,", "car,automobile")
+
+
+def test_other_classes_give_other_logits(segmenter: Segmenter) -> None:
+    before = segmenter.logits(RGB)
+    segmenter.set_classes(["tree", "sky", "car"])
+    assert np.abs(segmenter.logits(RGB) - before).max() > 1e-3
+
+
+def test_text_is_encoded_anew_when_it_is_refreshed(segmenter: Segmenter) -> None:
+    stale = segmenter._text.clone()
+    segmenter.network.clip.text_projection.mul_(torch.randn(16, 1))
+    assert (segmenter._text == stale).all()
+    segmenter.refresh_text()
+    fresh = segmenter.network.clip.encode_text(tokenize([f"A photo of a {n} in the scene" for n in CLASSES], 16))
+    assert torch.allclose(segmenter._text, fresh)
+    assert not torch.allclose(segmenter._text, stale, atol=1e-3)
+
+
+def test_what_is_not_a_number_has_no_confidence(segmenter: Segmenter) -> None:
+    segmenter.network.aggregator.head.bias.fill_(torch.nan)
+    _, confidence = segmenter.segment(RGB)
+    assert (confidence == 0).all()
+
+
+def test_the_sliding_window_averages_four_windows_and_the_whole_picture() -> None:
+    pixels = torch.randn(1, 3, 640, 640)
+
+    def forward(pictures: Tensor) -> Tensor:  # a "network" that sees through its window
+        assert pictures.shape[1:] == (3, 384, 384)
+        return pictures[:, :2]
+
+    out = sliding_window(forward, pixels)
+    whole = F.interpolate(pixels, (384, 384), mode="bilinear", align_corners=False)[:, :2].sigmoid()
+    whole = F.interpolate(whole, (640, 640), mode="bilinear", align_corners=False)
+    assert out.shape == (1, 2, 640, 640)
+    assert torch.allclose(out, (pixels[:, :2].sigmoid() + whole) / 2, atol=1e-5)

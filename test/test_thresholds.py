@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from semla_ros.domain.thresholds import ENTER_SPREADS, GAP_SHARE, REARM_SHARE, Thresholds
+
+SQUARE = np.array([[0.0, 0.0], [0.0, 2.0], [6.0, 0.0], [6.0, 4.0]])
+
+
+def test_spreads_of_the_library_set_the_thresholds() -> None:
+    found = Thresholds.of(SQUARE, [1.0, 2.0, 3.0, 10.0])
+    assert found.enter == pytest.approx(ENTER_SPREADS * 2.5)
+    assert found.rearm == pytest.approx(REARM_SHARE * found.enter)
+
+
+def test_unknown_spreads_are_left_out() -> None:
+    assert Thresholds.of(SQUARE, [math.nan, 4.0, math.nan, math.nan]).enter == pytest.approx(ENTER_SPREADS * 4.0)
+
+
+def test_without_spreads_half_the_gap_between_neighbours_stands_in() -> None:
+    found = Thresholds.of(SQUARE, [math.nan] * 4)
+    assert found.enter == pytest.approx(GAP_SHARE * np.median([2, 2, 4, 4]))
+    assert 0 < found.rearm < found.enter
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_fewer_than_two_adapters_without_a_spread_never_swap(count: int) -> None:
+    assert Thresholds.of(SQUARE[:count], [math.nan] * count) == (math.inf, math.inf)

@@ -1,0 +1,87 @@
+"""A model bundle small enough for tests: random networks, and a domain and an adapter for each of three colours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from semla_ros.adapters import save_adapter
+from semla_ros.bundle import ADAPTERS, Bundle, Defaults
+from semla_ros.domain.statistics import Statistics
+from semla_ros.frame import Frame
+from semla_ros.modeling.architecture import CatSegArch
+from semla_ros.modeling.catseg import CatSeg
+from semla_ros.modeling.lora import Adapter
+from semla_ros.modeling.navigator import Navigator, NavigatorArch
+
+ARCH = CatSegArch(
+    image_size=32, patch_size=8, position_grid=4, embed_dim=16,
+    vision_width=16, vision_layers=3, vision_heads=2, guidance_layers=(0, 1),
+    text_width=16, text_layers=2, text_heads=2, context_length=16,
+    aggregator_dim=16, aggregator_layers=1, aggregator_heads=2, window=2, guidance_dim=8, text_guidance_dim=8,
+    decoder_dims=(16, 16), decoder_guidance_dims=(8, 8), decoder_projection_dims=(4, 4), padded_classes=8,
+)  # fmt: skip
+NAVIGATOR = NavigatorArch(
+    8, {"image_size": 16, "patch_size": 8, "width": 16, "layers": 1, "head_width": 8}, resize_mode="squash"
+)
+COLORS = {"blue": (20, 30, 200), "green": (20, 180, 40), "red": (220, 30, 30)}
+CLASSES = ("road", "sky", "car")
+SECOND = 1_000_000_000
+
+
+def random_network(arch: CatSegArch = ARCH, seed: int = 0) -> CatSeg:
+    """A CAT-Seg whose every parameter is random, those that start at zero included."""
+    network = CatSeg(arch).eval().requires_grad_(False)
+    draw = torch.Generator().manual_seed(seed)
+    for name, parameter in network.named_parameters():
+        noise = torch.randn(parameter.shape, generator=draw)
+        norm = parameter.ndim == 1 and name.endswith("weight")
+        parameter.copy_(1 + 0.1 * noise if norm else noise * max(parameter[0].numel(), 4) ** -0.5)
+    return network
+
+
+def random_adapter(name: str, network: CatSeg, rank: int = 2, seed: int = 0, strength: float = 0.3) -> Adapter:
+    """An adapter on every layer, strong enough to change labels."""
+    draw = torch.Generator().manual_seed(seed)
+    factors = {
+        key: (
+            strength * torch.randn(rank, layer.in_features, generator=draw),
+            strength * torch.randn(layer.out_features, rank, generator=draw),
+        )
+        for key, layer in network.adapted_layers().items()
+    }
+    return Adapter(name, factors, scale=2.0)
+
+
+def picture(domain: str, seed: int = 0, height: int = 24, width: int = 40) -> NDArray[np.uint8]:
+    """Noise about a domain's colour, (height, width, 3) uint8."""
+    noise = np.random.default_rng(seed).normal(0, 15, (height, width, 3))
+    return (np.array(COLORS[domain]) + noise).clip(0, 255).astype(np.uint8)
+
+
+def frame(domain: str, seconds: float, seed: int | None = None) -> Frame:
+    """A picture of a domain at a time, another one every time."""
+    stamp_ns = round(seconds * SECOND)
+    return Frame(picture(domain, stamp_ns if seed is None else seed), stamp_ns, "camera")
+
+
+def drive(*legs: tuple[str, float], rate: float = 10.0) -> list[Frame]:
+    """Frames of a drive through (domain, seconds) legs."""
+    domains = [domain for domain, seconds in legs for _ in range(round(seconds * rate))]
+    return [frame(domain, 100 + index / rate) for index, domain in enumerate(domains)]
+
+
+def write_bundle(path: Path, defaults: Defaults = Defaults(k=2)) -> Path:
+    """Writes a whole bundle."""
+    network = random_network()
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        navigator = Navigator(NAVIGATOR.build(), NAVIGATOR)
+    Bundle(path, "random", ARCH, NAVIGATOR, CLASSES, defaults=defaults).save(network, navigator.visual, torch.float32)
+    for seed, name in enumerate(COLORS):
+        embeddings = np.array([navigator.embed(picture(name, i)) for i in range(12)])
+        save_adapter(random_adapter(name, network, seed=seed), Statistics.of(embeddings), path / ADAPTERS)
+    return path
