@@ -96,5 +96,5 @@ def load_strictly(network: torch.nn.Module, state: Mapping[str, Tensor], where: 
     ]
     if wrong:
         shown = "; ".join(sorted(wrong)[:5]) + (f"; and {len(wrong) - 5} more" if len(wrong) > 5 else "")
-        raise BundleError("weights do not fit the segmenter", where=where, got=shown)
+        raise BundleError("weights do not fit", where=where, got=shown)
     network.load_state_dict(state)

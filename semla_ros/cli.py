@@ -37,6 +37,7 @@ def parser() -> argparse.ArgumentParser:
 
     demo = _task(tasks, "demo", _demo, "the live node on a sample drive through four domains, with a report")
     demo.add_argument("-o", "--out", type=Path, default=Path("out/demo"), help="folder of the results (%(default)s)")
+    demo.add_argument("--seed", type=int, default=0, help="other seeds, other drives (%(default)s)")
 
     replay = _task(tasks, "replay", _replay, "segment a bag, video or image folder, every frame, without ROS")
     replay.add_argument(
@@ -61,13 +62,13 @@ def parser() -> argparse.ArgumentParser:
     )
     world.add_argument("--work", type=Path, default=Path("out/world"), help="data, checkpoints, logs (%(default)s)")
 
-    world = _task(tasks, "world", None, "render StreetWorld").add_subparsers(required=True, metavar="WHAT")
-    dataset = _task(world, "dataset", _dataset, "pictures, label maps and captions of a domain")
+    render = _task(tasks, "world", None, "render StreetWorld").add_subparsers(required=True, metavar="WHAT")
+    dataset = _task(render, "dataset", _dataset, "pictures, label maps and captions of a domain")
     dataset.add_argument("domain", help="clear_day, fog_night, ... ('all': every one, a folder each)")
     dataset.add_argument("-o", "--out", type=Path, required=True, help="folder")
     dataset.add_argument("-n", "--count", type=int, default=100, help="pictures (%(default)s)")
     dataset.add_argument("--seed", type=int, default=0, help="other seeds, other streets (%(default)s)")
-    drive = _task(world, "drive", _drive, "a ROS 2 bag of a drive through changing weather, 10 Hz, with ground truth")
+    drive = _task(render, "drive", _drive, "a ROS 2 bag of a drive through changing weather, 10 Hz, with ground truth")
     drive.add_argument("-o", "--out", type=Path, required=True, help="bag to write")
     drive.add_argument("--seed", type=int, default=0, help="other seeds, other drives (%(default)s)")
     drive.add_argument(
@@ -106,7 +107,7 @@ def _config(args: argparse.Namespace) -> Config:
 def _demo(args: argparse.Namespace) -> None:
     from semla_ros.demo.run import run_demo
 
-    run_demo(args.out)
+    run_demo(args.out, seed=args.seed)
 
 
 def _replay(args: argparse.Namespace) -> None:

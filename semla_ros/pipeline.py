@@ -194,11 +194,12 @@ class SemlaPipeline:
             mixture = self.library.retrieve(ema, self.k, self.temperature)
         first = self._tracker.anchor is None
         if mixture.change(self.domain.mixture) < self.config.tracker.epsilon and not first:
+            self._tracker.skipped()
             self.domain = replace(self.domain, skipped=self.domain.skipped + 1)
         else:
             self._fuse(mixture, latency)
+            self._tracker.swapped()
             self.domain = replace(self.domain, swaps=self.domain.swaps + 1, swapped=True)
-        self._tracker.swapped()
 
     def _fuse(self, mixture: Mixture, latency: dict[str, float]) -> None:
         """Loads before it touches a weight: what cannot be read leaves the last good mixture whole."""

@@ -26,8 +26,10 @@ def bundle(pristine_bundle: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def pipeline(bundle: Path) -> SemlaPipeline:
-    """A pipeline over `bundle`."""
+    """A pipeline over `bundle` whose tracker keeps times that tests can count on."""
     from semla_ros.build import build_pipeline
     from semla_ros.config import Config, changed
 
-    return build_pipeline(changed(Config(), {"model.bundle": str(bundle), "model.device": "cpu"}))
+    times = {"ema_time_s": 0.5, "debounce_s": 1.0, "min_interval_s": 2.0}
+    settings = {"model.bundle": str(bundle), "model.device": "cpu", "navigator.period_s": 0.5}
+    return build_pipeline(changed(Config(), settings | {f"tracker.{name}": value for name, value in times.items()}))

@@ -103,6 +103,16 @@ def test_swaps_keep_their_minimum_distance() -> None:
     assert all(b - a >= 3.0 for a, b in pairwise(times))
 
 
+def test_a_skipped_swap_measures_anew_and_does_not_hold_back_the_next_one() -> None:
+    eager = tracker(replace(PROMPT, debounce_s=0.0, min_interval_s=4.0))
+    swaps(eager, [0] * 20)
+    assert eager.update(at(3), 60 * SECOND_NS)
+    eager.skipped()
+    assert eager.distance == 0.0
+    assert not eager.update(at(4), 61 * SECOND_NS)
+    assert eager.update(at(6), 61 * SECOND_NS)
+
+
 def test_distances_are_measured_from_the_last_swap() -> None:
     moved = tracker()
     swaps(moved, [0] + [5] * 6)

@@ -68,19 +68,21 @@ def frame(domain: str, seconds: float, seed: int | None = None) -> Frame:
     return Frame(picture(domain, stamp_ns if seed is None else seed), stamp_ns, "camera")
 
 
-def drive(*legs: tuple[str, float], rate: float = 10.0) -> list[Frame]:
+def drive(*legs: tuple[str, float], start: float = 100.0, rate: float = 10.0) -> list[Frame]:
     """Frames of a drive through (domain, seconds) legs."""
     domains = [domain for domain, seconds in legs for _ in range(round(seconds * rate))]
-    return [frame(domain, 100 + index / rate) for index, domain in enumerate(domains)]
+    return [frame(domain, start + index / rate) for index, domain in enumerate(domains)]
 
 
-def write_bundle(path: Path, defaults: Defaults = Defaults(k=2)) -> Path:
+def write_bundle(path: Path) -> Path:
     """Writes a whole bundle."""
     network = random_network()
     with torch.random.fork_rng():
         torch.manual_seed(3)
         navigator = Navigator(NAVIGATOR.build(), NAVIGATOR)
-    Bundle(path, "random", ARCH, NAVIGATOR, CLASSES, defaults=defaults).save(network, navigator.visual, torch.float32)
+    Bundle(path, "random", ARCH, NAVIGATOR, CLASSES, defaults=Defaults(k=2)).save(
+        network, navigator.visual, torch.float32
+    )
     for seed, name in enumerate(COLORS):
         embeddings = np.array([navigator.embed(picture(name, i)) for i in range(12)])
         save_adapter(random_adapter(name, network, seed=seed), Statistics.of(embeddings), path / ADAPTERS)

@@ -14,6 +14,7 @@ from semla_ros.errors import AdapterError
 Array = NDArray[np.float64]
 SHRINKAGE = 0.05  # of a covariance towards a sphere, so that few pictures in many dimensions can be inverted
 REACH = 99  # percentile of the training pictures
+MOMENTS = "train_average_embedding", "spread", "covariance", "reach"
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class Statistics:
         """
         try:
             with np.load(path, allow_pickle=False) as stored:
-                moments = {key: stored[key].astype(np.float64) for key in stored.files}
+                moments = {key: stored[key].astype(np.float64) for key in MOMENTS if key in stored}
             centroid = moments["train_average_embedding"].reshape(-1)
             spread, reach = (float(moments.get(key, np.nan)) for key in ("spread", "reach"))
         except Exception as error:  # NumPy and zipfile tell a damaged file in a dozen ways

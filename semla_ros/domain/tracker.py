@@ -58,9 +58,13 @@ class DomainTracker:
 
     def swapped(self) -> None:
         """The mixture now fits the moving average: distances are measured from here."""
+        self.skipped()
+        self._swap_ns = self._stamp_ns
+
+    def skipped(self) -> None:
+        """The mixture fits the moving average as it is: distances are measured from here, the interval goes on."""
         self.anchor = self.ema
         self._beyond_ns = None
-        self._swap_ns = self._stamp_ns
 
     def reset(self) -> None:
         """Forgets all, as if just started."""

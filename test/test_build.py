@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from tiny import CLASSES, frame
+
+from semla_ros.build import build_pipeline, choose_device
+from semla_ros.bundle import ADAPTERS
+from semla_ros.config import Config, changed
+from semla_ros.errors import AdapterError, BundleError, ConfigError
+
+
+def config(bundle: Path, **settings: object) -> Config:
+    return changed(Config(), {"model.bundle": str(bundle), "model.device": "cpu", **settings})
+
+
+def test_a_bundle_becomes_a_pipeline(pristine_bundle: Path) -> None:
+    pipeline = build_pipeline(config(pristine_bundle))
+    assert tuple(c.name for c in pipeline.classes) == CLASSES
+    assert pipeline.library.names == ("blue", "green", "red")
+    assert (pipeline.k, pipeline.temperature) == (2, 0.05)
+    assert pipeline.process(frame("red", 1.0)).labels.shape == (24, 40)
+
+
+def test_settings_go_before_the_bundles_defaults(pristine_bundle: Path) -> None:
+    settings = {"fusion.k": 1, "fusion.temperature": 0.5, "segmenter.classes": ["tree"], "fusion.exclude": ["red"]}
+    pipeline = build_pipeline(config(pristine_bundle, **settings))
+    assert (pipeline.k, pipeline.temperature) == (1, 0.5)
+    assert [c.name for c in pipeline.classes] == ["tree"]
+    assert pipeline.library.names == ("blue", "green")
+
+
+def test_a_missing_bundle_is_refused_saying_what_was_looked_for(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match=r"no model bundle \(.*nowhere\).*bundle\.yaml"):
+        build_pipeline(config(tmp_path / "nowhere"))
+
+
+def test_a_bundle_without_a_library_is_refused(bundle: Path) -> None:
+    shutil.rmtree(bundle / ADAPTERS)
+    with pytest.raises(AdapterError, match="no adapter library"):
+        build_pipeline(config(bundle))
+
+
+def test_thresholds_that_cross_are_refused(pristine_bundle: Path) -> None:
+    with pytest.raises(ConfigError, match=r"thresholds cross \(tracker.rearm\): got 2.0, expected at most .*1.0"):
+        build_pipeline(config(pristine_bundle, **{"tracker.enter": 1.0, "tracker.rearm": 2.0}))
+
+
+def test_threads_are_set(pristine_bundle: Path) -> None:
+    before = torch.get_num_threads()
+    try:
+        build_pipeline(config(pristine_bundle, **{"model.threads": 1}))
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_cuda_without_cuda_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ConfigError, match=r"no CUDA device \(model.device\): got cuda, expected auto or cpu"):
+        choose_device("cuda")
+
+
+def test_auto_falls_back_to_the_cpu_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.warns(UserWarning, match="running on the CPU"):
+        assert choose_device("auto") == torch.device("cpu")
+
+
+def test_auto_takes_cuda_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert choose_device("auto") == torch.device("cuda")
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+def test_cuda_and_cpu_agree(pristine_bundle: Path) -> None:
+    on_cpu, on_cuda = (build_pipeline(config(pristine_bundle, **{"model.device": d})) for d in ("cpu", "cuda"))
+    one, other = on_cpu.process(frame("red", 1.0)), on_cuda.process(frame("red", 1.0))
+    assert other.confidence == pytest.approx(one.confidence, abs=1e-3)
+    assert one.domain.mixture.names == other.domain.mixture.names
