@@ -80,8 +80,10 @@ def test_pooled_class_attention_sees_averages_and_returns_to_the_grid() -> None:
     constant = x[:, :, :1, :1].expand_as(x)
     assert torch.allclose(pooled(constant, guidance), plain(constant, guidance), atol=1e-5)
     coarse = F.avg_pool2d(x.flatten(0, 1).permute(0, 3, 1, 2), 2).permute(0, 2, 3, 1).unflatten(0, (2, 3))
-    corner = (plain(coarse, guidance) - coarse)[:, :, 0, 0]
-    assert torch.allclose((out - x)[:, :, 0, 0], corner, atol=1e-5)  # align_corners: corners meet corners
+    attended = plain(coarse, guidance) - coarse
+    between = (2 * attended[:, :, 0, 0] + attended[:, :, 0, 1]) / 3  # corners meet corners: a third of the way
+    assert torch.allclose((out - x)[:, :, 0, 0], attended[:, :, 0, 0], atol=1e-5)
+    assert torch.allclose((out - x)[:, :, 0, 1], between, atol=1e-5)
 
 
 @torch.inference_mode()

@@ -190,6 +190,13 @@ def test_a_swap_that_would_change_too_little_is_skipped(pipeline: SemlaPipeline)
     assert last.distance < 0.3
 
 
+def test_a_skipped_swap_does_not_hold_back_the_next_one(pipeline: SemlaPipeline) -> None:
+    configure(pipeline, tracker__enter=1e-6, tracker__rearm=1e-9, tracker__epsilon=0.5, tracker__min_interval_s=4.0)
+    perceptions = run(pipeline, ("red", 5), ("blue", 4))
+    assert perceptions[49].domain.skipped == 1
+    assert 5.0 < swaps(perceptions)[1][0] < 7.0
+
+
 def test_the_newest_frame_decides_what_swapped_means(pipeline: SemlaPipeline) -> None:
     assert [p.domain.swapped for p in run(pipeline, ("red", 0.3))] == [True, False, False]
 
@@ -337,7 +344,7 @@ def test_after_a_reset_the_next_frame_brings_the_first_mixture_anew(pipeline: Se
     pipeline.reset()
     assert (pipeline.domain.swaps, pipeline.domain.skipped) == (0, 0)
     assert math.isnan(pipeline.domain.distance)
-    state = pipeline.process(frame("green", 106.1)).domain
+    state = pipeline.process(frame("green", 105.95)).domain
     assert (state.swapped, state.swaps, state.distance) == (True, 1, 0.0)
     assert state.mixture.names[0] == "green"
 
