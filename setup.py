@@ -50,6 +50,7 @@ setup(
         "av>=14.1",
         "jinja2>=3,<4",
         "rich>=13",
+        "typing_extensions>=4",
         "tqdm>=4.66,<5",
     ],
     extras_require={

@@ -57,5 +57,5 @@ def test_an_architecture_survives_plain_values() -> None:
 
 
 def test_an_unknown_field_is_refused() -> None:
-    with pytest.raises(BundleError, match=r"navigator architecture does not fit.*depth"):
+    with pytest.raises(BundleError, match=r"architecture does not fit \(NavigatorArch.*depth"):
         NavigatorArch.from_dict({**NAVIGATOR.to_dict(), "depth": 3})

@@ -21,8 +21,8 @@ def guided(linear: nn.Linear, x: Tensor, guidance: Tensor) -> Tensor:
     return F.linear(x, own) + F.linear(guidance, shared, linear.bias)
 
 
-class WindowAttention(nn.Module):
-    """Attention among the tokens of a window, appearance guiding queries and keys."""
+class GuidedAttention(nn.Module):
+    """Multi-head attention whose queries and keys are guided."""
 
     def __init__(self, dim: int, guidance_dim: int, heads: int) -> None:
         super().__init__()
@@ -30,6 +30,13 @@ class WindowAttention(nn.Module):
         self.q = nn.Linear(dim + guidance_dim, dim)
         self.k = nn.Linear(dim + guidance_dim, dim)
         self.v = nn.Linear(dim, dim)
+
+
+class WindowAttention(GuidedAttention):
+    """Attention among the tokens of a window, guided by appearance."""
+
+    def __init__(self, dim: int, guidance_dim: int, heads: int) -> None:
+        super().__init__(dim, guidance_dim, heads)
         self.proj = nn.Linear(dim, dim)
 
     def forward(self, x: Tensor, guidance: Tensor, window: int, mask: Tensor | None) -> Tensor:
@@ -101,15 +108,8 @@ class SpatialAttention(nn.Module):
         return out
 
 
-class LinearAttention(nn.Module):
-    """Attention across classes, linear in their number: elu + 1 in place of the softmax."""
-
-    def __init__(self, dim: int, guidance_dim: int, heads: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.q = nn.Linear(dim + guidance_dim, dim)
-        self.k = nn.Linear(dim + guidance_dim, dim)
-        self.v = nn.Linear(dim, dim)
+class LinearAttention(GuidedAttention):
+    """Attention across classes, guided by text; linear in their number: elu + 1 in place of the softmax."""
 
     def forward(self, x: Tensor, guidance: Tensor, pad: Tensor, pad_guidance: Tensor, copies: int) -> Tensor:
         """x (B, T, N, C), guidance (T, 1, G); ``copies`` of one padding token (C,), (G,) enter the sums as one term."""

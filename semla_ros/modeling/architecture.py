@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from typing_extensions import Self
+
 from semla_ros.errors import BundleError
 
 CLIP_MEAN = (122.7709383, 116.7460125, 104.09373615)
@@ -13,7 +15,33 @@ CLIP_STD = (68.5005327, 66.6321579, 70.3231630)
 
 
 @dataclass(frozen=True)
-class CatSegArch:
+class Architecture:
+    """Sizes of a network, as fields of a dataclass."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for YAML; `from_dict` reads them back."""
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Reads what `to_dict` wrote.
+
+        Raises:
+            BundleError: A size is missing or unknown.
+        """
+        sizes: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
+        }
+        try:
+            return cls(**sizes)
+        except TypeError as error:
+            raise BundleError(
+                "architecture does not fit", where=cls.__name__, got=sorted(values), hint=str(error)
+            ) from error
+
+
+@dataclass(frozen=True)
+class CatSegArch(Architecture):
     """Sizes of CLIP and of the cost aggregator (CAT-Seg, Table 1 and its configuration files).
 
     Attributes:
@@ -54,23 +82,6 @@ class CatSegArch:
     def grid(self) -> int:
         """Side of the token grid."""
         return self.image_size // self.patch_size
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for YAML; `from_dict` reads them back."""
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> CatSegArch:
-        """Reads what `to_dict` wrote.
-
-        Raises:
-            BundleError: A size is missing or unknown.
-        """
-        sizes: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
-        try:
-            return cls(**sizes)
-        except TypeError as error:
-            raise BundleError("segmenter architecture does not fit", got=sorted(values), hint=str(error)) from error
 
 
 VIT_B16 = CatSegArch(

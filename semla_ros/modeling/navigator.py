@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,11 +15,11 @@ from open_clip.transform import image_transform
 from PIL import Image
 from torch import nn
 
-from semla_ros.errors import BundleError
+from semla_ros.modeling.architecture import Architecture
 
 
 @dataclass(frozen=True)
-class NavigatorArch:
+class NavigatorArch(Architecture):
     """An open_clip image encoder and its preprocessing.
 
     Attributes:
@@ -37,23 +37,6 @@ class NavigatorArch:
     resize_mode: str = "shortest"
     mean: tuple[float, ...] = tuple(open_clip.OPENAI_DATASET_MEAN)
     std: tuple[float, ...] = tuple(open_clip.OPENAI_DATASET_STD)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for YAML."""
-        return {**asdict(self), "mean": list(self.mean), "std": list(self.std)}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> NavigatorArch:
-        """Reads what `to_dict` wrote.
-
-        Raises:
-            BundleError: A field is missing or unknown.
-        """
-        fields: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
-        try:
-            return cls(**fields)
-        except TypeError as error:
-            raise BundleError("navigator architecture does not fit", got=sorted(values), hint=str(error)) from error
 
     def build(self) -> nn.Module:
         """The untrained image encoder."""
