@@ -55,6 +55,17 @@ def parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
     _settings(evaluate)
 
+    models = _task(tasks, "models", None, "model bundles").add_subparsers(required=True, metavar="WHAT")
+    imported = _task(models, "import", _import, "official CAT-Seg weights and a SemLA library as a bundle")
+    imported.add_argument(
+        "--segmenter", type=Path, required=True, help="CAT-Seg's model_final.pth (ViT-B/16, ViT-L/14@336)"
+    )
+    imported.add_argument("--library", type=Path, required=True, help="SemLA's loradb folder")
+    imported.add_argument(
+        "--navigator", default="openai", help="'openai' fetches CLIP ViT-L/14, or a file (%(default)s)"
+    )
+    imported.add_argument("-o", "--out", type=Path, required=True, help="bundle to write")
+
     train = _task(tasks, "train", None, "train models").add_subparsers(required=True, metavar="WHAT")
     world = _task(train, "world", _train_world, "everything in models/streetworld, from nothing; resumable")
     world.add_argument(
@@ -148,6 +159,13 @@ def _evaluate(args: argparse.Namespace) -> None:
     if args.json:
         args.json.parent.mkdir(parents=True, exist_ok=True)
         args.json.write_text(json.dumps(as_json(scores), indent=2) + "\n")
+
+
+def _import(args: argparse.Namespace) -> None:
+    from semla_ros.importing import import_models
+
+    bundle = import_models(args.segmenter, args.library, args.navigator, args.out)
+    print(f"{bundle.path}: ready for --bundle {bundle.path}, or the node's model.bundle")
 
 
 def _train_world(args: argparse.Namespace) -> None:

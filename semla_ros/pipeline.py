@@ -160,7 +160,11 @@ class SemlaPipeline:
         """
         fusion, dimension = self.config.fusion, self.navigator.arch.embed_dim
         library = AdapterLibrary(
-            self.bundle.path / ADAPTERS, self.fuser.layers, dimension, fusion.memory_mib, fusion.exclude
+            self.bundle.path / ADAPTERS,
+            self.segmenter.network.linear_layers(),
+            dimension,
+            fusion.memory_mib,
+            fusion.exclude,
         )
         self._enforce(self._thresholds(self.config, library))
         self.library = library

@@ -2,17 +2,15 @@ from __future__ import annotations
 
 import pytest
 import torch
+from official import AGGREGATOR, CLIP, State, official_state
 from tiny import ARCH, CLASSES, picture, random_network
-from torch import Tensor
 
 from semla_ros.checkpoints import architecture_of, catseg_from_official, load_strictly, our_name
 from semla_ros.errors import BundleError
 from semla_ros.modeling.architecture import VIT_B16, VIT_L14_336
 from semla_ros.modeling.segmenter import Segmenter
 
-CLIP, AGGREGATOR = "sem_seg_head.predictor.clip_model.", "sem_seg_head.predictor.transformer."
 FIRST_QUERY = CLIP + "transformer.resblocks.0.attn."
-State = dict[str, Tensor]
 
 
 @pytest.fixture(autouse=True)
@@ -20,29 +18,9 @@ def _tiny_is_official(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("semla_ros.checkpoints.VIT_B16", ARCH)
 
 
-def theirs(name: str) -> str:
-    return name.replace("clip.", CLIP, 1) if name.startswith("clip.") else name.replace("aggregator.", AGGREGATOR, 1)
-
-
 @pytest.fixture
 def official() -> State:
-    """As in model_final.pth: query, key and value weights as parameters of their own, biases fused."""
-    state: State = {
-        CLIP + "logit_scale": torch.tensor(4.6),
-        "pixel_mean": torch.zeros(3),
-        "clip_pixel_std": torch.ones(3),
-    }
-    ours = random_network().state_dict()
-    for name, value in ours.items():
-        stem, kind = theirs(name).rsplit(".", 1)
-        if stem.endswith("q_proj") and kind == "bias":
-            parts = [ours[name.replace("q_proj", f"{p}_proj")] for p in "qkv"]
-            state[stem.removesuffix("q_proj") + "in_proj_bias"] = torch.cat(parts)
-        elif stem.endswith(("q_proj", "k_proj", "v_proj")):
-            state |= {f"{stem}_weight": value} if kind == "weight" else {}
-        else:
-            state[f"{stem}.{kind}"] = value
-    return state
+    return official_state(random_network())
 
 
 @pytest.fixture(scope="module")

@@ -22,6 +22,7 @@ BELOW = {
         ("streetworld", "training", "evaluation"),
         GROUND | LIBRARY | {"domain", "modeling", "pipeline", "build", "streetworld", "training", "evaluation"},
     ),
+    "importing": GROUND | LIBRARY | {"domain", "modeling"},
     **dict.fromkeys(GROUND, GROUND),
 }
 ROS_ROOMS = {"node", "demo"}

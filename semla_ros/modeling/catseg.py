@@ -92,11 +92,15 @@ class CatSeg(nn.Module):
             logits[i, k] = few[i][0]
         return logits
 
+    def linear_layers(self) -> dict[str, nn.Linear]:
+        """Name to linear layer."""
+        return {name: module for name, module in self.named_modules() if isinstance(module, nn.Linear)}
+
     def adapted_layers(self) -> dict[str, nn.Linear]:
         """Name to linear layer: all that act. The last visual block mixes no tokens, so its query and key do not."""
         last = f"clip.visual.transformer.resblocks.{self.arch.vision_layers - 1}.attn."
         idle = {last + "q_proj", last + "k_proj"}
-        return {name: m for name, m in self.named_modules() if isinstance(m, nn.Linear) and name not in idle}
+        return {name: layer for name, layer in self.linear_layers().items() if name not in idle}
 
     def _maps(self, tokens: Tensor) -> Tensor:
         maps: Tensor = tokens.transpose(1, 2).unflatten(2, (self.arch.grid, self.arch.grid))

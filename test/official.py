@@ -1,0 +1,62 @@
+"""The published formats, made of tiny networks."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from semla_ros.modeling.catseg import CatSeg
+from semla_ros.modeling.lora import Adapter
+
+CLIP, AGGREGATOR = "sem_seg_head.predictor.clip_model.", "sem_seg_head.predictor.transformer."
+State = dict[str, Tensor]
+
+
+def theirs(name: str) -> str:
+    """Official name of one of our modules or parameters."""
+    return name.replace("clip.", CLIP, 1) if name.startswith("clip.") else name.replace("aggregator.", AGGREGATOR, 1)
+
+
+def official_state(network: CatSeg) -> State:
+    """As in model_final.pth: query, key and value weights as parameters of their own, biases fused."""
+    state: State = {
+        CLIP + "logit_scale": torch.tensor(4.6),
+        "pixel_mean": torch.zeros(3),
+        "clip_pixel_std": torch.ones(3),
+    }
+    ours = network.state_dict()
+    for name, value in ours.items():
+        stem, kind = theirs(name).rsplit(".", 1)
+        if stem.endswith("q_proj") and kind == "bias":
+            parts = [ours[name.replace("q_proj", f"{p}_proj")] for p in "qkv"]
+            state[stem.removesuffix("q_proj") + "in_proj_bias"] = torch.cat(parts)
+        elif stem.endswith(("q_proj", "k_proj", "v_proj")):
+            state |= {f"{stem}_weight": value} if kind == "weight" else {}
+        else:
+            state[f"{stem}.{kind}"] = value
+    return state
+
+
+def write_official_adapter(folder: Path, adapter: Adapter, centroid: np.ndarray) -> None:
+    """As in loradb: official module names, all of them listed, one key of statistics."""
+    path = folder / adapter.name
+    path.mkdir(parents=True)
+    tensors: State = {}
+    for module, (down, up) in adapter.factors.items():
+        tensors[f"base_model.model.{theirs(module)}.lora_A.weight"] = down
+        tensors[f"base_model.model.{theirs(module)}.lora_B.weight"] = up
+    save_file(tensors, path / "adapter_model.safetensors")
+    rank = next(iter(adapter.factors.values()))[0].shape[0]
+    config = {
+        "peft_type": "LORA",
+        "r": rank,
+        "lora_alpha": 2 * rank,
+        "target_modules": [theirs(m) for m in adapter.factors],
+    }
+    (path / "adapter_config.json").write_text(json.dumps(config))
+    np.savez(path / f"{adapter.name}_statistics.npz", train_average_embedding=centroid[None].astype(np.float32))
