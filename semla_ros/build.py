@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
+import logging
 
 import torch
 
@@ -11,6 +11,8 @@ from semla_ros.config import Config
 from semla_ros.errors import ConfigError
 from semla_ros.modeling.segmenter import Segmenter
 from semla_ros.pipeline import SemlaPipeline
+
+LOG = logging.getLogger(__name__)
 
 
 def build_pipeline(config: Config) -> SemlaPipeline:
@@ -40,7 +42,7 @@ def choose_device(name: str) -> torch.device:
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
-        warnings.warn("no CUDA device: running on the CPU (model.device: cpu silences this)", stacklevel=2)
+        LOG.warning("no CUDA device: running on the CPU (model.device: cpu silences this)")
         return torch.device("cpu")
     if name == "cuda" and not torch.cuda.is_available():
         raise ConfigError("no CUDA device", where="model.device", got="cuda", expected="auto or cpu on this machine")

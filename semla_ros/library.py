@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,6 +15,8 @@ from semla_ros.adapters import AdapterFolder
 from semla_ros.domain.retrieval import Mixture, retrieve
 from semla_ros.errors import AdapterError
 from semla_ros.modeling.lora import Adapter
+
+LOG = logging.getLogger(__name__)
 
 
 class AdapterLibrary:
@@ -88,6 +91,7 @@ class AdapterLibrary:
                     "centroid of another navigator", where=path, got=f"dimension {found}", expected=dimension
                 )
         except AdapterError as error:
+            LOG.warning("adapter left out: %s", error)
             self.rejected.append(error)
         else:
             self._folders[path.name] = folder

@@ -48,12 +48,10 @@ class Verdict:
 def settle_ns(config: Config) -> int:
     """How long after a change the tracker may take by its own settings.
 
-    The moving average needs about three time constants and the next embedding, the debounce clock its time, and
-    a swap during the change makes the last one wait for the minimum interval.
+    The moving average needs about two time constants, the next embedding up to a period, the debounce clock its time.
     """
     tracker = config.tracker
-    seconds = 3 * tracker.ema_time_s + config.navigator.period_s + tracker.debounce_s + tracker.min_interval_s
-    return round(1e9 * seconds)
+    return round(1e9 * (2 * tracker.ema_time_s + config.navigator.period_s + tracker.debounce_s))
 
 
 def judge(swaps: Sequence[Swap], stretches: Sequence[Stretch], settle: int) -> Verdict:

@@ -93,7 +93,7 @@ def _bar(draw: ImageDraw.ImageDraw, weights: Mapping[str, float], font: Any, siz
     left, top = float(MARGIN), height - FOOT + 5
     for name, weight in weights.items():
         right = left + weight * (width - 2 * MARGIN)
-        draw.rectangle((left, top, right - 1, height - 6), fill=domain_color(name))
+        draw.rectangle((left, top, max(left, right - 1), height - 6), fill=domain_color(name))
         text = f"{name.replace('_', ' ')} {weight:.2f}"
         if draw.textlength(text, font) < right - left - 8:
             draw.text((left + 5, (top + height - 6) / 2), text, "#101418", font, anchor="lm")

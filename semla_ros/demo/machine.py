@@ -8,18 +8,19 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+import cv2
 import torch
 
 from semla_ros import __version__
 
-PACKAGES = ("torch", "numpy", "opencv-python", "open_clip_torch", "rosbags", "av")
+PACKAGES = ("torch", "numpy", "open_clip_torch", "rosbags", "av")
 ROS = "ros-rclpy"
 
 
 def versions() -> dict[str, str]:
     """Of this package, Python, the libraries that matter, and ROS."""
     found = {"semla_ros": __version__, "python": platform.python_version()}
-    found |= {name: _version(name) for name in PACKAGES}
+    found |= {"opencv": cv2.__version__} | {name: _version(name) for name in PACKAGES}
     distribution = os.environ.get("ROS_DISTRO")  # a sourced installation
     return found | {"ros": distribution or f"rclpy {_version(ROS)}"}
 

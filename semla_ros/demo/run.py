@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -67,9 +66,7 @@ def run_demo(
 
 def _frozen(config: Config) -> SemlaPipeline:
     """The base model as it is: no adapter, no swap."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "no CUDA device")  # the node says so in its log, the report in its table
-        return build_pipeline(changed(config, {"fusion.adapt": False}))
+    return build_pipeline(changed(config, {"fusion.adapt": False}))
 
 
 def _live(progress: Progress, bag: Path, recording: Path, logs: Path, settings: Mapping[str, Any], total: int) -> int:
