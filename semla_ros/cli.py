@@ -37,7 +37,9 @@ def parser() -> argparse.ArgumentParser:
 
     demo = _task(tasks, "demo", _demo, "the live node on a sample drive through four domains, with a report")
     demo.add_argument("-o", "--out", type=Path, default=Path("out/demo"), help="folder of the results (%(default)s)")
-    demo.add_argument("--seed", type=int, default=0, help="other seeds, other drives (%(default)s)")
+    demo.add_argument(
+        "--seed", type=int, default=3, help="other seeds, other drives; 0 to 2 served for tuning (%(default)s)"
+    )
 
     replay = _task(tasks, "replay", _replay, "segment a bag, video or image folder, every frame, without ROS")
     replay.add_argument(
