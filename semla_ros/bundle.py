@@ -86,7 +86,8 @@ class Bundle:
             networks = CatSegArch.from_dict(tree["segmenter"]), NavigatorArch.from_dict(tree["navigator"])
             bundle = cls(path, str(tree["about"]), *networks, tuple(colors), colors, _defaults(tree, file))
         except (yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-            raise BundleError("malformed bundle description", where=file, hint=repr(error)) from error
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            raise BundleError("malformed bundle description", where=file, hint=reason) from error
         if not bundle.classes:
             raise BundleError("no classes", where=file, expected="at least one under classes")
         return bundle

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -24,7 +25,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SemlaError as error:
         print(f"semla: {error}", file=sys.stderr)
         return 1
+    except OSError as error:
+        print(f"semla: {error.strerror or error} ({error.filename})", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
+        print("semla: interrupted", file=sys.stderr)
         return 130
     return 0
 
@@ -38,7 +43,7 @@ def parser() -> argparse.ArgumentParser:
     demo = _task(tasks, "demo", _demo, "the live node on a sample drive through four domains, with a report")
     demo.add_argument("-o", "--out", type=Path, default=Path("out/demo"), help="folder of the results (%(default)s)")
     demo.add_argument(
-        "--seed", type=int, default=3, help="other seeds, other drives; 0 to 2 served for tuning (%(default)s)"
+        "--seed", type=_natural, default=3, help="other seeds, other drives; 0 to 2 served for tuning (%(default)s)"
     )
 
     replay = _task(tasks, "replay", _replay, "segment a bag, video or image folder, every frame, without ROS")
@@ -53,7 +58,7 @@ def parser() -> argparse.ArgumentParser:
     _settings(replay)
 
     evaluate = _task(tasks, "evaluate", _evaluate, "leave-one-out mIoU on held-out StreetWorld: does the library help?")
-    evaluate.add_argument("--pictures", type=int, default=40, help="a domain (%(default)s)")
+    evaluate.add_argument("--pictures", type=_positive, default=40, help="a domain (%(default)s)")
     evaluate.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
     _settings(evaluate)
 
@@ -79,11 +84,11 @@ def parser() -> argparse.ArgumentParser:
     dataset = _task(render, "dataset", _dataset, "pictures, label maps and captions of a domain")
     dataset.add_argument("domain", help="clear_day, fog_night, ... ('all': every one, a folder each)")
     dataset.add_argument("-o", "--out", type=Path, required=True, help="folder")
-    dataset.add_argument("-n", "--count", type=int, default=100, help="pictures (%(default)s)")
-    dataset.add_argument("--seed", type=int, default=0, help="other seeds, other streets (%(default)s)")
+    dataset.add_argument("-n", "--count", type=_positive, default=100, help="pictures (%(default)s)")
+    dataset.add_argument("--seed", type=_natural, default=0, help="other seeds, other streets (%(default)s)")
     drive = _task(render, "drive", _drive, "a ROS 2 bag of a drive through changing weather, 10 Hz, with ground truth")
     drive.add_argument("-o", "--out", type=Path, required=True, help="bag to write")
-    drive.add_argument("--seed", type=int, default=0, help="other seeds, other drives (%(default)s)")
+    drive.add_argument("--seed", type=_natural, default=0, help="other seeds, other drives (%(default)s)")
     drive.add_argument(
         "--leg", action="append", metavar="DOMAIN:STEADY_S:TRANSITION_S", help="repeat for each leg (the demo's four)"
     )
@@ -113,7 +118,12 @@ def _config(args: argparse.Namespace) -> Config:
     for key, equals, _ in pairs:
         if not equals:
             raise ConfigError("setting without a value", where="--set", got=key, expected="KEY=VALUE")
-    settings: dict[str, Any] = {key: yaml.safe_load(value) for key, _, value in pairs}
+    try:
+        settings: dict[str, Any] = {key: yaml.safe_load(value) for key, _, value in pairs}
+    except yaml.YAMLError as error:
+        raise ConfigError(
+            "setting is not YAML", where="--set", got=args.set, hint=" ".join(str(error).split())
+        ) from error
     return changed(config, settings | ({"model.bundle": args.bundle} if args.bundle else {}))
 
 
@@ -155,11 +165,12 @@ def _evaluate(args: argparse.Namespace) -> None:
     from semla_ros.evaluation.leave_one_out import LeaveOneOut
     from semla_ros.evaluation.table import as_json, as_table
 
+    if args.json:
+        args.json.parent.mkdir(parents=True, exist_ok=True)
     pipeline = build_pipeline(_config(args))
     scores = LeaveOneOut(pipeline).run(pipeline.library.names, args.pictures)
     print(as_table(scores))
     if args.json:
-        args.json.parent.mkdir(parents=True, exist_ok=True)
         args.json.write_text(json.dumps(as_json(scores), indent=2) + "\n")
 
 
@@ -197,10 +208,26 @@ def _leg(text: str) -> Any:
     from semla_ros.streetworld.drive import Leg
 
     try:
-        domain, steady, *transition = text.split(":")
-        return Leg(domain, float(steady), *map(float, transition))
-    except (ValueError, TypeError) as error:
-        raise ConfigError("no leg of a drive", where="--leg", got=text, expected="fog_day:12:3") from error
+        domain, *seconds = text.split(":")
+        steady, transition = (float(each) for each in (*seconds, "0")[:2])
+        if len(seconds) > 2 or not (0 < steady < math.inf and 0 <= transition < math.inf):
+            raise ValueError(text)
+    except ValueError as error:
+        expected = "DOMAIN:STEADY_S or DOMAIN:STEADY_S:TRANSITION_S, such as fog_day:12:3"
+        raise ConfigError("no leg of a drive", where="--leg", got=text, expected=expected) from error
+    return Leg(domain, steady, transition)
+
+
+def _natural(text: str, least: int = 0) -> int:
+    """A whole number from ``least``, for argparse."""
+    if not text.isdecimal() or int(text) < least:
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected a whole number from {least}")
+    return int(text)
+
+
+def _positive(text: str) -> int:
+    """A whole number from 1, for argparse."""
+    return _natural(text, 1)
 
 
 if __name__ == "__main__":

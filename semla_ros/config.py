@@ -7,6 +7,7 @@ YAML keys, ROS parameter names and field paths are the same words: ``fusion.temp
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import Field, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
@@ -170,7 +171,7 @@ def check(path: str, spec: Field[Any], value: Any) -> Any:
     kind = type(spec.default)
     if kind is tuple and isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
         return tuple(item for item in value if item)  # ROS cannot declare an empty string list: [''] stands for it
-    if kind is float and type(value) is int:
+    if kind is float and (type(value) is int or _is_scientific(value)):
         value = float(value)
     if kind is tuple or type(value) is not kind:
         raise ConfigError("setting of the wrong type", where=path, got=repr(value), expected=_type_name(kind))
@@ -184,6 +185,11 @@ def check(path: str, spec: Field[Any], value: Any) -> Any:
             "setting out of range", where=path, got=value, expected=f"{limits['low']} to {limits['high']}"
         )
     return value
+
+
+def _is_scientific(value: Any) -> bool:
+    """Whether it is a number that YAML 1.1 takes for text, like 1e-3."""
+    return isinstance(value, str) and re.fullmatch(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+", value) is not None
 
 
 def _type_name(kind: type) -> str:

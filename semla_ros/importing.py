@@ -68,8 +68,10 @@ def read_state(path: Path) -> dict[str, Tensor]:
             return load_file(path)
         tree: Any = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, SafetensorError, pickle.UnpicklingError) as error:
-        reason = str(error).splitlines()[0]
-        raise BundleError("unreadable checkpoint", where=path, hint=f"{reason}; download it again") from error
+        raise BundleError(
+            "unreadable checkpoint", where=path, got=type(error).__name__, expected="tensors in a .pth or .safetensors",
+            hint="If the file is there, it is damaged or holds more than tensors; download it again.",
+        ) from error  # fmt: skip
     tree = tree.get("model", tree.get("state_dict", tree)) if isinstance(tree, dict) else tree
     if not isinstance(tree, dict) or not all(isinstance(value, Tensor) for value in tree.values()):
         raise BundleError(

@@ -24,7 +24,9 @@ def test_a_missing_recording_is_one_clear_line(capsys, tmp_path):
     assert "no such recording" in refused(capsys, "replay", str(tmp_path / "no.mcap"), "-o", str(tmp_path / "out.mcap"))
 
 
-@pytest.mark.parametrize("leg", ["fog_day", "fog_day:x", "fog_day:1:2:3"])
+@pytest.mark.parametrize(
+    "leg", ["fog_day", "fog_day:x", "fog_day:1:2:3", "fog_day:nan:1", "fog_day:3:inf", "fog_day:-1"]
+)
 def test_a_malformed_leg_says_what_a_leg_looks_like(capsys, tmp_path, leg):
     assert "fog_day:12:3" in refused(capsys, "world", "drive", "-o", str(tmp_path / "d.mcap"), "--leg", leg)
 
@@ -61,3 +63,20 @@ def test_the_evaluation_writes_every_method_and_domain(tmp_path):
     scores = json.loads(file.read_text())
     assert set(scores) == {"zero_shot", "uniform", "semla", "oracle"}
     assert all(len(score["per_domain"]) == 13 and 0 <= score["h_mean"] <= 100 for score in scores.values())
+
+
+def test_a_place_that_cannot_be_written_to_is_one_clear_line(capsys, tmp_path):
+    (tmp_path / "file").touch()
+    shown = refused(capsys, "world", "dataset", "dusk", "-o", str(tmp_path / "file/below"), "-n", "1")
+    assert str(tmp_path / "file") in shown
+
+
+def test_a_setting_that_is_no_yaml_is_refused(capsys):
+    assert "not YAML" in refused(capsys, "evaluate", "--set", "segmenter.classes=[a")
+
+
+@pytest.mark.parametrize("argv", [("evaluate", "--pictures", "0"), ("demo", "--seed", "-1")])
+def test_numbers_that_make_no_sense_are_refused_before_the_work(capsys, argv):
+    with pytest.raises(SystemExit):
+        main(argv)
+    assert "expected a whole number from" in capsys.readouterr().err

@@ -136,7 +136,7 @@ def test_a_real_recording_goes_through_the_node_in_its_own_size_and_time(robot):
     with robot.hears(Image, MASK, CONFIDENCE) as (masks, confidences), robot.camera() as publish:
         for i, frame in enumerate(frames, start=1):
             publish(message(frame.rgb, frame.stamp_ns, "windscreen"))
-            robot.until(lambda count=i: len(confidences) == count)
+            robot.until(lambda count=i: len(confidences) == len(masks) == count)
     expected = [frame.stamp_ns for frame in frames]
     assert [stamp_ns(mask) for mask in masks] == expected
     assert {(mask.width, mask.height, mask.header.frame_id) for mask in masks} == {(960, 540, "windscreen")}

@@ -30,6 +30,8 @@ from semla_ros.streetworld.drive import DEMO_LEGS, Drive, Leg
 if TYPE_CHECKING:
     from semla_ros.pipeline import SemlaPipeline
 
+RESULTS = ("report.html", "summary.json", "timeline.png", "overlay.mp4")
+
 
 def run_demo(
     out: Path, *, legs: Sequence[Leg] = DEMO_LEGS, seed: int = 0, settings: Mapping[str, Any] | None = None
@@ -50,6 +52,8 @@ def run_demo(
         BundleError: There are no models.
     """
     out.mkdir(parents=True, exist_ok=True)
+    for result in RESULTS:
+        (out / result).unlink(missing_ok=True)  # of an earlier run: nobody shall take them for this one's
     config = changed(Config(), settings or {})
     frozen = _frozen(config)
     drive = Drive(legs, seed)

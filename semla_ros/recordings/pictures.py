@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from functools import partial
@@ -36,7 +37,7 @@ class Pictures(Recording):
         Raises:
             RecordingError: The folder holds no pictures, or the frame rate is not above 0.
         """
-        if fps is not None and fps <= 0:
+        if fps is not None and not 0 < fps < math.inf:
             raise RecordingError("wrong frame rate", got=fps, expected="above 0")
         found = [path] if path.is_file() else [file for file in path.iterdir() if file.suffix.lower() in SUFFIXES]
         self._files = sorted(found, key=_natural)
