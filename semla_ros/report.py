@@ -20,6 +20,7 @@ from semla_ros.demo.summary import Summary
 
 TEMPLATE = Path(__file__).with_name("report.html.jinja")
 ABSENT = "–"
+SHOWN = 0.01  # smaller weights are not worth their words
 
 
 def write_report(
@@ -70,7 +71,10 @@ def words(name: str) -> str:
 
 def mixture(weights: dict[str, float]) -> str:
     """Adapters and their weights, for example "fog day 0.72, rain day 0.28"."""
-    return ", ".join(f"{words(name)} {weight:.2f}" for name, weight in weights.items()) or "no adapter"
+    shown = {words(name): weight for name, weight in weights.items() if weight >= SHOWN}
+    rest = sum(weights.values()) - sum(shown.values())
+    parts = [f"{name} {weight:.2f}" for name, weight in shown.items()]
+    return ", ".join(parts + ["others below 0.01"] * (rest > 0)) or "no adapter"
 
 
 def photo(rgb: NDArray[np.uint8]) -> str:

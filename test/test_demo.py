@@ -11,16 +11,17 @@ import pytest
 from semla_ros.classes import class_table
 from semla_ros.config import Config
 from semla_ros.demo.changes import judge, settle_ns
+from semla_ros.demo.checks import checks
 from semla_ros.demo.drive import Stretch
 from semla_ros.demo.examples import Examples
 from semla_ros.demo.film import Film, compose
 from semla_ros.demo.recorded import Recorded, StateSample
 from semla_ros.demo.scores import Pair, Scores, Shot
-from semla_ros.demo.summary import Summary, checks
+from semla_ros.demo.summary import Summary
 from semla_ros.demo.timeline import Timeline, draw
 from semla_ros.frame import Frame
 from semla_ros.replay import Swap
-from semla_ros.report import write_report
+from semla_ros.report import mixture, signed, write_report
 
 SECOND = 1_000_000_000
 START = 1_700_000_000 * SECOND
@@ -150,6 +151,41 @@ def test_the_report_needs_nothing_else_and_says_what_was_measured(tmp_path: Path
     assert not any(f'{attribute}="http' in page for attribute in ("src", "href"))
     assert "A stand-in trained on rendered streets." in page
     assert "100.0" in page
+
+
+def report(path: Path, sent: int) -> str:
+    scores = scored()
+    summary = Summary.of(sent, recorded(), judge(RIGHT[:1], STRETCHES[:1], 0), scores, "about")
+    write_report(path, summary, [], CLASSES, (b"", b""), b"")
+    return path.read_text()
+
+
+def test_a_failed_check_stands_at_the_top_of_the_report(tmp_path: Path) -> None:
+    good, bad = (report(tmp_path / f"{sent}.html", sent) for sent in (3, 4))
+    assert "All 6 checks passed" in good
+    assert "Not so" not in good
+    assert "Not so: Every picture sent reached the node (4 sent, 3 received)" in bad
+    assert "checks passed" not in bad
+    assert bad.index("Not so") < bad.index("<video")
+
+
+def test_names_from_outside_cannot_break_the_report(tmp_path: Path) -> None:
+    scores = scored()
+    summary = Summary.of(3, recorded(), judge((swap(0, "<script>"),), STRETCHES[:1], 0), scores, "<b>about</b>")
+    write_report(tmp_path / "report.html", summary, [], CLASSES, (b"", b""), b"")
+    page = (tmp_path / "report.html").read_text()
+    assert "<script>" not in page
+    assert "&lt;b&gt;about&lt;/b&gt;" in page
+
+
+def test_weights_too_small_to_matter_are_summed_up_in_words() -> None:
+    assert mixture({"fog_day": 0.72, "rain_day": 0.28}) == "fog day 0.72, rain day 0.28"
+    assert mixture({"fog_day": 0.996, "dusk": 0.004}) == "fog day 1.00, others below 0.01"
+    assert mixture({}) == "no adapter"
+
+
+def test_a_loss_is_written_with_a_minus_sign_and_nothing_as_a_dash() -> None:
+    assert (signed(-1.25), signed(math.nan)) == ("−1.2", "–")
 
 
 def test_the_summary_is_json_without_what_json_cannot_hold(tmp_path: Path) -> None:

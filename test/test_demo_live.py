@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 
 import pytest
 
+from semla_ros.demo.drive import rendered
 from semla_ros.demo.live import perform
 from semla_ros.demo.processes import DemoError
 from semla_ros.demo.run import run_demo
-from semla_ros.streetworld.drive import Leg
+from semla_ros.streetworld.drive import Drive, Leg
 
 pytestmark = [pytest.mark.live, pytest.mark.slow]
 
@@ -24,6 +27,31 @@ def test_a_short_drive_goes_through_the_live_node_and_is_fully_accounted(tmp_pat
     )
 
 
+def demo_processes(module: str = "semla_ros.") -> list[int]:
+    """Those that this very process started, by what they run."""
+    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    return [int(child) for child in children if module in Path(f"/proc/{child}/cmdline").read_text()]
+
+
 def test_a_node_that_cannot_start_is_told_with_its_log(tmp_path: Path) -> None:
     with pytest.raises(DemoError, match="no model bundle"):
         perform(tmp_path / "none", tmp_path / "recording", tmp_path / "logs", {"model.bundle": "no_such_bundle"})
+    assert not demo_processes()
+
+
+def test_a_node_that_takes_too_long_is_told_and_nothing_stays_behind(tmp_path: Path) -> None:
+    with pytest.raises(DemoError, match="the node was not ready within 0 s"):
+        perform(tmp_path / "none", tmp_path / "recording", tmp_path / "logs", {"model.device": "cpu"}, ready_s=0.1)
+    assert not demo_processes()
+
+
+def test_a_node_that_dies_on_the_way_ends_the_demo(tmp_path: Path) -> None:
+    def kill(masks: int) -> None:
+        for node in demo_processes("semla_ros.node.main") if masks > 3 else ():
+            os.kill(node, signal.SIGKILL)
+
+    bag = rendered(tmp_path, Drive([Leg("clear_day", 6)]))
+    with pytest.raises(DemoError, match="the node ended with exit code -9"):
+        perform(bag, tmp_path / "recording", tmp_path / "logs", {"model.device": "cpu"}, kill)
+    assert not demo_processes()
+    assert (tmp_path / "recording" / "metadata.yaml").is_file()  # what came before is kept, and readable

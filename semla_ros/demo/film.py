@@ -22,7 +22,7 @@ from semla_ros.images import overlay
 Picture = NDArray[np.uint8]
 HEAD, FOOT, MARGIN = 28, 32, 10
 OPACITY = 0.6
-CODEC = {"crf": "25", "preset": "medium"}
+CODEC = {"crf": "28", "preset": "medium"}
 
 
 class Film:

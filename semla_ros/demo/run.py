@@ -21,7 +21,7 @@ from semla_ros.demo.look import DARK, LIGHT
 from semla_ros.demo.player import IMAGE
 from semla_ros.demo.recorded import Recorded, StateSample
 from semla_ros.demo.scores import Scores, shots
-from semla_ros.demo.summary import Summary, table
+from semla_ros.demo.summary import Summary, accounts, table
 from semla_ros.demo.timeline import Timeline, draw
 from semla_ros.recordings import open_recording
 from semla_ros.report import write_report
@@ -64,6 +64,7 @@ def run_demo(
         sent = _live(progress, bag, recording, out / "logs", settings or {}, len(drive))
         summary = _evaluate(progress, out, bag, Recorded.read(recording), sent, frozen, config)
     console.print(table(summary))
+    console.print(accounts(summary))
     console.print(f"Report: {out / 'report.html'}")
     return summary
 

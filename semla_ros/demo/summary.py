@@ -13,6 +13,7 @@ import numpy as np
 from rich.table import Table
 
 from semla_ros.demo.changes import Verdict
+from semla_ros.demo.checks import Check, checks
 from semla_ros.demo.drive import Stretch
 from semla_ros.demo.machine import machine, versions
 from semla_ros.demo.recorded import Recorded
@@ -20,15 +21,6 @@ from semla_ros.demo.scores import Scores
 from semla_ros.replay import Swap
 
 STAGES = ("decode", "embed", "retrieve", "fuse", "text", "segment", "publish", "total")
-
-
-@dataclass(frozen=True)
-class Check:
-    """Something that should be so: what, whether it is, and the figures."""
-
-    what: str
-    passed: bool
-    figures: str
 
 
 @dataclass(frozen=True)
@@ -114,35 +106,6 @@ class Summary:
         path.write_text(json.dumps(_finite(asdict(self)), indent=2) + "\n")
 
 
-def checks(sent: int, recorded: Recorded, verdict: Verdict) -> tuple[Check, ...]:
-    """Whether every picture is accounted for, and every swap."""
-    received, segmented = recorded.frames("received"), recorded.frames("segmented")
-    dropped, failed = recorded.frames("dropped"), recorded.frames("failed")
-    masks = len(recorded.masks)
-    counted, missed = recorded.frames("received"), [c for c in verdict.changes if not c.swaps]
-    swaps = recorded.states[-1].swaps if recorded.states else 0
-    return (
-        Check("Every picture sent reached the node", sent == received, f"{sent} sent, {received} received"),
-        Check(
-            "Every picture received was segmented or counted as dropped",
-            failed == 0 and segmented + dropped == counted,
-            f"{segmented} segmented + {dropped} dropped + {failed} failed of {received}",
-        ),
-        Check(
-            "Every mask and its confidence is on record",
-            masks == recorded.confidences == segmented,
-            f"{masks} masks, {recorded.confidences} confidence images",
-        ),
-        Check("Every swap the node counted is on record", swaps == len(recorded.swaps), f"{swaps} swaps"),
-        Check(
-            "Every change of the weather brought a swap",
-            not missed,
-            f"{len(verdict.changes) - len(missed)} of {len(verdict.changes)} changes",
-        ),
-        Check("No swap inside a steady stretch", not verdict.stray, f"{len(verdict.stray)} found"),
-    )
-
-
 def table(summary: Summary) -> Table:
     """The figures that matter, for the terminal."""
     out = Table(title="semla_ros demo")
@@ -154,11 +117,18 @@ def table(summary: Summary) -> Table:
     out.add_section()
     whole = (f"{summary.miou_frozen:.1f}", f"{summary.miou_adapted:.1f}", f"{summary.miou_gain:+.1f}")
     out.add_row("whole drive", *whole)
-    out.caption = (
-        f"{summary.frames_sent} pictures sent: {summary.frames_segmented} segmented, {summary.frames_dropped} dropped; "
-        f"{len(summary.swaps)} swaps; {summary.fps:.1f} a second, latency {summary.latency_ms_median:.0f} ms"
-    )
     return out
+
+
+def accounts(summary: Summary) -> str:
+    """What became of the pictures, and which checks failed, for the terminal."""
+    said = [
+        f"{summary.frames_sent} pictures sent: {summary.frames_segmented} segmented, {summary.frames_dropped} dropped, "
+        f"{summary.frames_failed} failed",
+        f"{summary.fps:.1f} a second, latency {summary.latency_ms_median:.0f} ms, {len(summary.swaps)} swaps",
+        *(f"[red]Not so: {check.what} ({check.figures})[/red]" for check in summary.checks if not check.passed),
+    ]
+    return "\n".join(said)
 
 
 def _swaps(verdict: Verdict, start: int) -> list[dict[str, Any]]:

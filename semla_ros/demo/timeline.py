@@ -22,6 +22,7 @@ HEIGHTS = {"domain": 0.25, "miou": 1.5, "distance": 1.3, "weights": 1.2, "suppor
 DPI = 130
 SMOOTH_S = 1.0
 SHADE, STEPS = 0.16, 16
+SHOWN = 0.01  # smaller weights are too thin to see
 LINE = {"linewidth": 1.4, "markersize": 4}
 
 
@@ -134,7 +135,9 @@ def _distance(axis: Any, timeline: Timeline, theme: Theme) -> None:
 
 def _weights(axis: Any, timeline: Timeline, theme: Theme) -> None:
     """A weight holds until the next state."""
-    names = list(dict.fromkeys(name for state in timeline.states for name in state.weights))
+    names = list(
+        dict.fromkeys(n for state in timeline.states for n, weight in state.weights.items() if weight >= SHOWN)
+    )
     rows = [[state.weights.get(name, 0.0) for state in timeline.states] for name in names]
     if rows:
         time = np.append(timeline.state_times, timeline.end_s)
