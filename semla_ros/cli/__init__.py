@@ -1,0 +1,38 @@
+"""The command ``semla``: one subcommand a task. Heavy imports wait until a task needs them."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from semla_ros import __version__
+from semla_ros.cli import demo, evaluate, models, replay, train, world
+from semla_ros.errors import SemlaError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a subcommand. Returns 0, or 1 after a clear message, or 130 when interrupted."""
+    args = parser().parse_args(argv)
+    try:
+        args.run(args)
+    except SemlaError as error:
+        print(f"semla: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"semla: {error.strerror or error} ({error.filename})", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("semla: interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """All subcommands and their options."""
+    top = argparse.ArgumentParser(prog="semla", description="Segmentation that adapts to light and weather.")
+    top.add_argument("--version", action="version", version=f"semla_ros {__version__}")
+    tasks = top.add_subparsers(required=True, metavar="TASK")
+    for each in (demo, replay, evaluate, models, train, world):
+        each.add(tasks)
+    return top

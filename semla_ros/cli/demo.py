@@ -1,0 +1,24 @@
+"""``semla demo``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from semla_ros.cli.options import natural, task
+
+
+def add(tasks: Any) -> None:
+    """Adds the subcommand."""
+    demo = task(tasks, "demo", _demo, "the live node on a sample drive through four domains, with a report")
+    demo.add_argument("-o", "--out", type=Path, default=Path("out/demo"), help="folder of the results (%(default)s)")
+    demo.add_argument(
+        "--seed", type=natural, default=3, help="other seeds, other drives; 0 to 2 served for tuning (%(default)s)"
+    )
+
+
+def _demo(args: argparse.Namespace) -> None:
+    from semla_ros.demo.run import run_demo
+
+    run_demo(args.out, seed=args.seed)

@@ -1,0 +1,58 @@
+"""``semla world``."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from pathlib import Path
+from typing import Any
+
+from semla_ros.cli.options import group, natural, positive, task
+from semla_ros.errors import ConfigError
+
+
+def add(tasks: Any) -> None:
+    """Adds the subcommand."""
+    render = group(tasks, "world", "render StreetWorld")
+    dataset = task(render, "dataset", _dataset, "pictures, label maps and captions of a domain")
+    dataset.add_argument("domain", help="clear_day, fog_night, ... ('all': every one, a folder each)")
+    dataset.add_argument("-o", "--out", type=Path, required=True, help="folder")
+    dataset.add_argument("-n", "--count", type=positive, default=100, help="pictures (%(default)s)")
+    dataset.add_argument("--seed", type=natural, default=0, help="other seeds, other streets (%(default)s)")
+    drive = task(render, "drive", _drive, "a ROS 2 bag of a drive through changing weather, 10 Hz, with ground truth")
+    drive.add_argument("-o", "--out", type=Path, required=True, help="bag to write")
+    drive.add_argument("--seed", type=natural, default=0, help="other seeds, other drives (%(default)s)")
+    drive.add_argument(
+        "--leg", action="append", metavar="DOMAIN:STEADY_S:TRANSITION_S", help="repeat for each leg (the demo's four)"
+    )
+
+
+def _dataset(args: argparse.Namespace) -> None:
+    from semla_ros.streetworld.dataset import write_dataset
+    from semla_ros.streetworld.domains import DOMAINS
+
+    if args.domain != "all":
+        write_dataset(args.out, args.domain, args.count, args.seed)
+        return
+    for domain in DOMAINS:
+        write_dataset(args.out / domain, domain, args.count, args.seed)
+
+
+def _drive(args: argparse.Namespace) -> None:
+    from semla_ros.streetworld.drive import DEMO_LEGS, Drive, write_drive
+
+    write_drive(args.out, Drive([_leg(text) for text in args.leg] if args.leg else DEMO_LEGS, args.seed))
+
+
+def _leg(text: str) -> Any:
+    from semla_ros.streetworld.drive import Leg
+
+    try:
+        domain, *seconds = text.split(":")
+        steady, transition = (float(each) for each in (*seconds, "0")[:2])
+        if len(seconds) > 2 or not (0 < steady < math.inf and 0 <= transition < math.inf):
+            raise ValueError(text)
+    except ValueError as error:
+        expected = "DOMAIN:STEADY_S or DOMAIN:STEADY_S:TRANSITION_S, such as fog_day:12:3"
+        raise ConfigError("no leg of a drive", where="--leg", got=text, expected=expected) from error
+    return Leg(domain, steady, transition)
