@@ -9,6 +9,7 @@ import torch
 from semla_ros.bundle import Bundle, find_bundle
 from semla_ros.config import Config
 from semla_ros.errors import ConfigError
+from semla_ros.modeling.official import OfficialSegmenter
 from semla_ros.modeling.segmenter import Segmenter
 from semla_ros.pipeline import SemlaPipeline
 
@@ -27,7 +28,9 @@ def build_pipeline(config: Config) -> SemlaPipeline:
         torch.set_num_threads(config.model.threads)
     device = choose_device(config.model.device)
     bundle = Bundle.open(find_bundle(config.model.bundle))
-    segmenter = Segmenter(bundle.load_segmenter().to(device), config.segmenter.classes or bundle.classes)
+    network = bundle.load_segmenter().to(device, precision_on(device, config.model.precision))
+    kind, asked = (OfficialSegmenter if config.model.official_compat else Segmenter), config.segmenter
+    segmenter = kind(network, asked.classes or bundle.classes, asked.wording, asked.memory_mib)
     navigator = bundle.load_navigator()
     navigator.visual.to(device)
     return SemlaPipeline(bundle, segmenter, navigator, config)
@@ -47,3 +50,11 @@ def choose_device(name: str) -> torch.device:
     if name == "cuda" and not torch.cuda.is_available():
         raise ConfigError("no CUDA device", where="model.device", got="cuda", expected="auto or cpu on this machine")
     return torch.device(name)
+
+
+def precision_on(device: torch.device, name: str) -> torch.dtype:
+    """The dtype of that name; says so where a device is known to be slow with it."""
+    if name == "float16" and device.type == "cpu":
+        LOG.warning("float16 is slow on a CPU (model.precision: bfloat16 is the faster half)")
+    dtype: torch.dtype = getattr(torch, name)
+    return dtype

@@ -6,6 +6,8 @@ import colorsys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from semla_ros.errors import ConfigError
+
 UNLABELLED = 255
 CITYSCAPES_COLORS = {
     "road": (128, 64, 128),
@@ -48,7 +50,14 @@ class ClassInfo:
 def class_table(
     names: Sequence[str], colors: Mapping[str, tuple[int, int, int]] = CITYSCAPES_COLORS
 ) -> tuple[ClassInfo, ...]:
-    """Numbers the classes in order; of synonyms the first has the colour; names without one get distinct hues."""
+    """Numbers the classes in order; of synonyms the first has the colour; names without one get distinct hues.
+
+    Raises:
+        ConfigError: A class is named twice.
+    """
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ConfigError("class named twice", where="segmenter.classes", got=twice)
     return tuple(ClassInfo(i, name, colors.get(name.split(",")[0].strip(), _hue(i))) for i, name in enumerate(names))
 
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import Field, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import yaml
 
@@ -41,6 +41,15 @@ class ModelConfig:
 
     bundle: str = setting("streetworld", "Model bundle: a folder, or the name of a bundled one", read_only=True)
     device: str = setting("auto", "auto takes CUDA where there is one", choices=("auto", "cpu", "cuda"), read_only=True)
+    precision: Literal["float32", "bfloat16", "float16"] = setting(
+        "float32",
+        "What the segmenter computes in; half the memory and faster where the device supports it",
+        choices=("float32", "bfloat16", "float16"),
+        read_only=True,
+    )
+    official_compat: bool = setting(
+        False, "Repeat the faults of SemLA's published code, to reproduce its numbers", read_only=True
+    )
     threads: int = setting(
         0, "CPU threads of the networks; 0 leaves the choice to torch", low=0, high=1024, read_only=True
     )
@@ -53,10 +62,21 @@ class SegmenterConfig:
     classes: tuple[str, ...] = setting(
         (), "Class names; empty takes the bundle's. Synonyms in one name: 'car, automobile'"
     )
-    mode: str = setting("plain", "One pass, or the paper's sliding window", choices=("plain", "sliding"))
+    wording: Literal["official", "synonyms", "imagenet"] = setting(
+        "official",
+        "Prompts of a class: CAT-Seg's template with the first synonym or all, or ImageNet's eighty templates",
+        choices=("official", "synonyms", "imagenet"),
+    )
+    mode: Literal["plain", "sliding"] = setting(
+        "plain", "One pass, or the paper's sliding window", choices=("plain", "sliding")
+    )
     min_confidence: float = setting(
         0.0, "Pixels less sure than this are published as 255, unlabelled", low=0.0, high=1.0
     )
+    memory_mib: int = setting(
+        1024, "Cap on the activations of windows segmented in one batch", low=1, high=1_000_000, unit="MiB",
+        read_only=True,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -91,6 +111,12 @@ class FusionConfig:
     temperature: float = setting(
         0.0, "Softmax temperature over inverse distances; 0 takes the bundle's", low=0.0, high=1e6
     )
+
+
+@dataclass(frozen=True)
+class LibraryConfig:
+    """Which adapters there are, and how many of them are kept in memory."""
+
     exclude: tuple[str, ...] = setting((), "Adapters that are never retrieved", read_only=True)
     memory_mib: int = setting(
         512, "Budget of the adapters kept in memory", low=1, high=1_000_000, unit="MiB", read_only=True
@@ -106,6 +132,7 @@ class Config:
     navigator: NavigatorConfig = field(default_factory=NavigatorConfig)
     tracker: TrackerConfig = field(default_factory=TrackerConfig)
     fusion: FusionConfig = field(default_factory=FusionConfig)
+    library: LibraryConfig = field(default_factory=LibraryConfig)
 
 
 def walk(config: Any, prefix: str = "") -> Iterator[tuple[str, Field[Any], Any]]:

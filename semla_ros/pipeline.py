@@ -90,7 +90,7 @@ class SemlaPipeline:
 
     def __init__(self, bundle: Bundle, segmenter: Segmenter, navigator: Navigator, config: Config) -> None:
         self.bundle, self.segmenter, self.navigator = bundle, segmenter, navigator
-        self.fuser = LoraFuser(segmenter.network.adapted_layers())
+        self.fuser = LoraFuser(segmenter.adapted_layers())
         self.config = config
         self.domain = DomainState()
         self.classes: tuple[ClassInfo, ...] = bundle.class_table(config.segmenter.classes)
@@ -117,7 +117,7 @@ class SemlaPipeline:
             except SemlaError as error:
                 self.domain = replace(self.domain, error=str(error))
         with _timed(latency, "segment"):
-            labels, confidence = self.segmenter.segment(frame.rgb, self.config.segmenter.mode)  # type: ignore[arg-type]
+            labels, confidence = self.segmenter.segment(frame.rgb, self.config.segmenter.mode)
         return Perception(frame, self._published(labels, confidence), confidence, self.domain, latency)
 
     def configure(self, config: Config) -> None:
@@ -127,9 +127,10 @@ class SemlaPipeline:
             ConfigError: They contradict each other; the old ones stay.
         """
         thresholds = self._thresholds(config, self.library)
-        if config.segmenter.classes != self.config.segmenter.classes:
-            self.classes = self.bundle.class_table(config.segmenter.classes)
-            self.segmenter.set_classes([c.name for c in self.classes])
+        asked, before = config.segmenter, self.config.segmenter
+        if (asked.classes, asked.wording) != (before.classes, before.wording):
+            self.classes = self.bundle.class_table(asked.classes)
+            self.segmenter.set_classes([c.name for c in self.classes], asked.wording)
         new, old = config.fusion, self.config.fusion
         if old.adapt and not new.adapt:
             self._fuse(Mixture(), {})
@@ -158,13 +159,12 @@ class SemlaPipeline:
             AdapterError: None of them fits; the old library stays.
             ConfigError: The thresholds set contradict the new ones; the old library stays.
         """
-        fusion, dimension = self.config.fusion, self.navigator.arch.embed_dim
         library = AdapterLibrary(
             self.bundle.path / ADAPTERS,
             self.segmenter.network.linear_layers(),
-            dimension,
-            fusion.memory_mib,
-            fusion.exclude,
+            self.navigator.arch.embed_dim,
+            self.config.library.memory_mib,
+            self.config.library.exclude,
         )
         self._enforce(self._thresholds(self.config, library))
         self.library = library

@@ -38,6 +38,14 @@ def tensor(key: str, shape: Shape, seed: int) -> NDArray[np.float32]:
     return noise * _scale(key, shape)
 
 
+def factor(key: str, shape: Shape, seed: int) -> NDArray[np.float32]:
+    """One factor of an adapter, by its official name."""
+    noise = np.random.default_rng([seed, zlib.crc32(f"base_model.model.{key}.weight".encode())]).standard_normal(
+        shape, dtype=np.float32
+    )
+    return noise * (shape[1] ** -0.5 if key.endswith("lora_A") else 0.05)
+
+
 def picture(height: int = 480, width: int = 640, seed: int = 0) -> NDArray[np.uint8]:
     """Coarse to fine noise (H, W, 3) uint8, so that no two patches are alike."""
     draw = np.random.default_rng([seed, 7])

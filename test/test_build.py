@@ -11,6 +11,7 @@ from semla_ros.build import build_pipeline, choose_device
 from semla_ros.bundle import ADAPTERS
 from semla_ros.config import Config, changed
 from semla_ros.errors import AdapterError, BundleError, ConfigError
+from semla_ros.modeling.official import OfficialSegmenter
 
 
 def config(bundle: Path, **settings: object) -> Config:
@@ -26,11 +27,35 @@ def test_a_bundle_becomes_a_pipeline(pristine_bundle: Path) -> None:
 
 
 def test_settings_go_before_the_bundles_defaults(pristine_bundle: Path) -> None:
-    settings = {"fusion.k": 1, "fusion.temperature": 0.5, "segmenter.classes": ["tree"], "fusion.exclude": ["red"]}
+    settings = {"fusion.k": 1, "fusion.temperature": 0.5, "segmenter.classes": ["tree"], "library.exclude": ["red"]}
     pipeline = build_pipeline(config(pristine_bundle, **settings))
     assert (pipeline.k, pipeline.temperature) == (1, 0.5)
     assert [c.name for c in pipeline.classes] == ["tree"]
     assert pipeline.library.names == ("blue", "green")
+
+
+@pytest.mark.parametrize("name", ["bfloat16", "float16"])
+def test_half_precision_covers_the_segmenter_and_what_is_fused_into_it(pristine_bundle: Path, name: str) -> None:
+    pipeline = build_pipeline(config(pristine_bundle, **{"model.precision": name}))
+    perception = pipeline.process(frame("red", 1.0))
+    assert pipeline.segmenter.dtype == getattr(torch, name)
+    assert {layer.weight.dtype for layer in pipeline.fuser.layers.values()} == {getattr(torch, name)}
+    assert perception.domain.swaps == 1
+    assert perception.domain.error == ""
+
+
+def test_float16_on_a_cpu_is_said_to_be_slow(pristine_bundle: Path, caplog: pytest.LogCaptureFixture) -> None:
+    build_pipeline(config(pristine_bundle, **{"model.precision": "bfloat16"}))
+    assert "slow" not in caplog.text
+    build_pipeline(config(pristine_bundle, **{"model.precision": "float16"}))
+    assert "slow on a CPU" in caplog.text
+
+
+def test_official_compatibility_is_a_setting(pristine_bundle: Path) -> None:
+    assert isinstance(
+        build_pipeline(config(pristine_bundle, **{"model.official_compat": True})).segmenter, OfficialSegmenter
+    )
+    assert not isinstance(build_pipeline(config(pristine_bundle)).segmenter, OfficialSegmenter)
 
 
 def test_a_missing_bundle_is_refused_saying_what_was_looked_for(tmp_path: Path) -> None:

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import pytest
+
 from semla_ros.classes import CITYSCAPES_COLORS, ClassInfo, class_table
+from semla_ros.errors import ConfigError
 
 
 def test_classes_are_numbered_in_order_and_take_the_cityscapes_colours() -> None:
@@ -26,3 +29,8 @@ def test_a_hundred_unheard_of_classes_get_a_hundred_colours() -> None:
 
 def test_a_synonym_takes_the_colour_of_the_first_name() -> None:
     assert class_table(["car, automobile"])[0].color == CITYSCAPES_COLORS["car"]
+
+
+def test_a_class_named_twice_is_refused() -> None:
+    with pytest.raises(ConfigError, match="sky"):
+        class_table(["road", "sky", "car", "sky"])

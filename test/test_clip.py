@@ -11,7 +11,7 @@ from tiny import ARCH, random_network
 
 from semla_ros.checkpoints import clip_state
 from semla_ros.modeling.clip import Clip, VisionTransformer
-from semla_ros.modeling.segmenter import tokenize
+from semla_ros.modeling.prompts import tokenize
 
 PROMPTS = ("a road", "a photo of a traffic light in the scene", "sky")
 
@@ -67,11 +67,12 @@ def test_the_last_block_carries_each_tokens_value_on_the_residual_of_cls(clip: C
 
 
 @torch.inference_mode()
-def test_text_after_the_end_mark_changes_nothing(clip: Clip) -> None:
+def test_prompts_are_encoded_as_one_by_one_at_full_length_under_a_causal_mask(clip: Clip) -> None:
     tokens = tokenize(PROMPTS, 16)
     x = clip.token_embedding(tokens) + clip.positional_embedding
+    causal = torch.ones(16, 16, dtype=torch.bool).tril()
     for block in clip.transformer.resblocks:
-        x = block(x, causal=True)
+        x = block(x, causal)
     ends = clip.ln_final(x)[torch.arange(3), tokens.argmax(-1)]
     at_full_length = F.normalize(ends @ clip.text_projection, dim=-1)
     assert torch.allclose(clip.encode_text(tokens), at_full_length, atol=1e-6)

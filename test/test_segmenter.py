@@ -5,9 +5,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 from tiny import CLASSES, picture, random_network
-from torch import Tensor
 
-from semla_ros.modeling.segmenter import Mode, Segmenter, sliding_window, tokenize
+from semla_ros.modeling.prompts import Wording, prompts, tokenize
+from semla_ros.modeling.segmenter import Mode, Segmenter
 
 RGB = picture("red", height=30, width=50)
 
@@ -66,6 +66,15 @@ def test_only_the_first_of_synonyms_is_asked_for(segmenter: Segmenter) -> None:
     assert segmenter.classes == ("road, street", "sky ,", "car,automobile")
 
 
+@pytest.mark.parametrize("wording", ["synonyms", "imagenet"])
+def test_a_class_is_the_mean_direction_of_its_prompts(segmenter: Segmenter, wording: Wording) -> None:
+    names = ["road, street", "sky"]
+    segmenter.set_classes(names, wording)
+    for name, text in zip(names, segmenter._text, strict=True):
+        mean = segmenter.network.clip.encode_text(tokenize(prompts(name, wording), 16)).mean(0)
+        assert torch.allclose(text, mean / mean.norm(), atol=1e-6)
+
+
 def test_other_classes_give_other_logits(segmenter: Segmenter) -> None:
     before = segmenter.logits(RGB)
     segmenter.set_classes(["tree", "sky", "car"])
@@ -88,15 +97,19 @@ def test_what_is_not_a_number_has_no_confidence(segmenter: Segmenter) -> None:
     assert (confidence == 0).all()
 
 
-def test_the_sliding_window_averages_four_windows_and_the_whole_picture() -> None:
-    pixels = torch.randn(1, 3, 640, 640)
+def test_windows_under_a_memory_cap_give_the_same_as_in_one_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    segmenter, batches = Segmenter(random_network(), CLASSES, memory_mib=1), []
+    segmenter.network.register_forward_pre_hook(lambda _, args: batches.append(len(args[0])))
+    together = segmenter.probabilities(RGB, "sliding")
+    monkeypatch.setattr(segmenter.network, "activation_bytes", lambda classes: 2**19)
+    two_at_a_time = segmenter.probabilities(RGB, "sliding")
+    assert batches == [5, 2, 2, 1]
+    assert two_at_a_time == pytest.approx(together, abs=1e-6)
 
-    def forward(pictures: Tensor) -> Tensor:  # a "network" that sees through its window
-        assert pictures.shape[1:] == (3, 384, 384)
-        return pictures[:, :2]
 
-    out = sliding_window(forward, pixels)
-    whole = F.interpolate(pixels, (384, 384), mode="bilinear", align_corners=False)[:, :2].sigmoid()
-    whole = F.interpolate(whole, (640, 640), mode="bilinear", align_corners=False)
-    assert out.shape == (1, 2, 640, 640)
-    assert torch.allclose(out, (pixels[:, :2].sigmoid() + whole) / 2, atol=1e-5)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_network_in_half_precision_gives_nearly_the_same_probabilities(dtype: torch.dtype) -> None:
+    exact, half = Segmenter(random_network(), CLASSES), Segmenter(random_network().to(dtype), CLASSES)
+    assert half.dtype == dtype
+    assert half.logits(RGB).dtype == np.float32
+    assert half.probabilities(RGB, "sliding") == pytest.approx(exact.probabilities(RGB, "sliding"), abs=0.02)

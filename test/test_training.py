@@ -7,7 +7,7 @@ from tiny import ARCH
 from torch import nn
 
 from semla_ros.modeling.catseg import CatSeg
-from semla_ros.modeling.segmenter import tokenize
+from semla_ros.modeling.prompts import tokenize
 from semla_ros.streetworld.dataset import write_dataset
 from semla_ros.training.card import write_card
 from semla_ros.training.clip import navigator_arch, new_clip

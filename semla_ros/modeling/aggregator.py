@@ -2,17 +2,29 @@
 
 Tensors are (B, T, H, W, C): pictures, classes, token grid, channels. Guidance is the same for every class
 (appearance) or every position (text), so its share of a linear layer, W [x; g] = W_x x + W_g g, is computed once.
+Spatial attention treats each class apart and class attention each position, so both go through the volume in parts:
+memory then hardly grows with the number of classes.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from semla_ros.modeling.architecture import CatSegArch
+
+CPU_TOKENS, TOKENS = 4608, 65536  # in one part; a CPU's memory allocator and caches like activations of 10 MB
+
+
+def in_parts(stage: Callable[[Tensor], Tensor], x: Tensor, dim: int) -> Tensor:
+    """A stage that treats each slice along ``dim`` of x (..., C) apart, as many slices at a time as `TOKENS` allows."""
+    tokens = x.numel() // (x.shape[-1] * x.shape[dim])  # of a slice
+    size = max(1, (CPU_TOKENS if x.device.type == "cpu" else TOKENS) // tokens)
+    return stage(x) if x.shape[dim] <= size else torch.cat([stage(part) for part in x.split(size, dim)], dim)
 
 
 def guided(linear: nn.Linear, x: Tensor, guidance: Tensor) -> Tensor:
@@ -104,8 +116,7 @@ class SpatialAttention(nn.Module):
     def forward(self, x: Tensor, guidance: Tensor) -> Tensor:
         """x (B, T, H, W, C), guidance (B, 1, H, W, G)."""
         guidance = self.guidance_norm(guidance)
-        out: Tensor = self.block_2(self.block_1(x, guidance), guidance)
-        return out
+        return in_parts(lambda part: self.block_2(self.block_1(part, guidance), guidance), x, dim=1)
 
 
 class LinearAttention(GuidedAttention):
@@ -149,13 +160,17 @@ class ClassAttention(nn.Module):
     def forward(self, x: Tensor, guidance: Tensor) -> Tensor:
         """x (B, T, H, W, C), guidance (T, G)."""
         pooled = self._resize(x, x.shape[2] // self.pooling)
-        tokens = pooled.flatten(2, 3)
+        tokens = in_parts(lambda part: self._attend(part, guidance), pooled.flatten(2, 3), dim=2)
+        return x + self._resize(tokens.view(pooled.shape), x.shape[2])
+
+    def _attend(self, tokens: Tensor, guidance: Tensor) -> Tensor:
+        """tokens (B, T, N, C) to the same."""
         pad = self.norm1(self.padding_tokens[0, 0])
-        copies = max(0, self.padded_classes - x.shape[1])
+        copies = max(0, self.padded_classes - tokens.shape[1])
         attended = self.attention(self.norm1(tokens), guidance[:, None], pad, self.padding_guidance[0, 0], copies)
         tokens = tokens + attended
-        tokens = tokens + self.MLP(self.norm2(tokens))
-        return x + self._resize(tokens.view(pooled.shape), x.shape[2])
+        out: Tensor = tokens + self.MLP(self.norm2(tokens))
+        return out
 
     def _resize(self, x: Tensor, side: int) -> Tensor:
         if x.shape[2] == side:

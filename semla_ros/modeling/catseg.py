@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from semla_ros.modeling.aggregator import AggregatorLayer
+from semla_ros.modeling.aggregator import AggregatorLayer, in_parts
 from semla_ros.modeling.architecture import CatSegArch
 from semla_ros.modeling.clip import Clip
 from semla_ros.modeling.decoder import Up
@@ -49,9 +49,13 @@ class Aggregator(nn.Module):
 
     def _decode(self, x: Tensor, guidance: list[Tensor]) -> Tensor:
         first, second = (proj(g) for proj, g in zip(self.decoder_guidance_projection, guidance, strict=True))
-        maps = x.flatten(0, 1).permute(0, 3, 1, 2)
-        logits: Tensor = self.head(self.decoder2(self.decoder1(maps, first), second))[:, 0].unflatten(0, x.shape[:2])
-        return logits
+
+        def decode(part: Tensor) -> Tensor:
+            maps = part.flatten(0, 1).permute(0, 3, 1, 2)
+            logits: Tensor = self.head(self.decoder2(self.decoder1(maps, first), second))
+            return logits.view(*part.shape[:2], *logits.shape[2:])
+
+        return in_parts(decode, x, dim=1)
 
 
 class CatSeg(nn.Module):
@@ -91,6 +95,13 @@ class CatSeg(nn.Module):
         for i, k in enumerate(kept):
             logits[i, k] = few[i][0]
         return logits
+
+    def activation_bytes(self, classes: int) -> int:
+        """About how much memory a picture takes while it is segmented: the widest tokens, guidance and volume."""
+        arch, positions = self.arch, self.arch.grid**2
+        tokens = 12 * arch.vision_width + 4 * arch.decoder_guidance_dims[0] + 16 * arch.decoder_guidance_dims[1]
+        volume = min(classes, arch.padded_classes) * (4 * arch.aggregator_dim + 2 * 16)
+        return positions * (tokens + volume) * self.upsample1.weight.element_size()
 
     def linear_layers(self) -> dict[str, nn.Linear]:
         """Name to linear layer."""

@@ -13,6 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from semla_ros.modeling.architecture import CatSegArch
+from semla_ros.modeling.prefix_tree import PrefixTree
+
+PROMPTS = 32  # in one tree, whose attention grows with the square of its nodes
 
 
 class QuickGELU(nn.Module):
@@ -34,12 +37,12 @@ class Attention(nn.Module):
         self.v_proj = nn.Linear(width, width)
         self.out_proj = nn.Linear(width, width)
 
-    def forward(self, x: Tensor, causal: bool) -> Tensor:
-        """(B, L, width) to the same."""
+    def forward(self, x: Tensor, sees: Tensor | None) -> Tensor:
+        """x (B, L, width) to the same; ``sees`` (L, L) bool says who attends to whom, None that all do to all."""
         query, key, value = (
             proj(x).unflatten(-1, (self.heads, -1)).transpose(1, 2) for proj in (self.q_proj, self.k_proj, self.v_proj)
         )
-        mixed = F.scaled_dot_product_attention(query, key, value, is_causal=causal)
+        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=sees)
         out: Tensor = self.out_proj(mixed.transpose(1, 2).flatten(-2))
         return out
 
@@ -56,9 +59,9 @@ class ResidualAttentionBlock(nn.Module):
             OrderedDict(c_fc=nn.Linear(width, 4 * width), gelu=QuickGELU(), c_proj=nn.Linear(4 * width, width))
         )
 
-    def forward(self, x: Tensor, causal: bool = False) -> Tensor:
-        """(B, L, width) to the same."""
-        x = x + self.attn(self.ln_1(x), causal)
+    def forward(self, x: Tensor, sees: Tensor | None = None) -> Tensor:
+        """x (B, L, width) to the same, see `Attention`."""
+        x = x + self.attn(self.ln_1(x), sees)
         out: Tensor = x + self.mlp(self.ln_2(x))
         return out
 
@@ -137,9 +140,7 @@ class Clip(nn.Module):
         self.text_projection = nn.Parameter(torch.zeros(width, arch.embed_dim))
 
     def encode_text(self, tokens: Tensor) -> Tensor:
-        """Encodes prompts.
-
-        The mask is causal and a prompt is read off at its end mark, so what follows the longest prompt is not computed.
+        """Encodes prompts, each distinct beginning once.
 
         Args:
             tokens: (N, context_length) int64, zero-padded; the end mark has the highest id.
@@ -147,10 +148,10 @@ class Clip(nn.Module):
         Returns:
             L2-normalised text embeddings (N, embed_dim).
         """
-        end = tokens.argmax(-1)
-        tokens = tokens[:, : int(end.max()) + 1]
-        x = self.token_embedding(tokens) + self.positional_embedding[: tokens.shape[1]]
+        return torch.cat([self._encode(PrefixTree.of(part)) for part in tokens.split(PROMPTS)])
+
+    def _encode(self, tree: PrefixTree) -> Tensor:
+        x = (self.token_embedding(tree.tokens) + self.positional_embedding[tree.depths])[None]
         for block in self.transformer.resblocks:
-            x = block(x, causal=True)
-        x = self.ln_final(x)[torch.arange(len(x), device=x.device), end]
-        return F.normalize(x @ self.text_projection, dim=-1)
+            x = block(x, tree.sees)
+        return F.normalize(self.ln_final(x[0, tree.ends]) @ self.text_projection, dim=-1)

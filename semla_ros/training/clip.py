@@ -11,7 +11,7 @@ from torch import Tensor
 
 from semla_ros.modeling.architecture import CatSegArch
 from semla_ros.modeling.navigator import NavigatorArch
-from semla_ros.modeling.segmenter import tokenize
+from semla_ros.modeling.prompts import tokenize
 from semla_ros.training.data import Pictures
 from semla_ros.training.loop import Schedule, fit
 

@@ -13,7 +13,7 @@ from semla_ros.checkpoints import clip_state
 from semla_ros.modeling.architecture import CatSegArch
 from semla_ros.modeling.catseg import CatSeg
 from semla_ros.modeling.lora import Adapter, attach, detach
-from semla_ros.modeling.segmenter import TEMPLATE, tokenize
+from semla_ros.modeling.prompts import TEMPLATE, tokenize
 from semla_ros.training.data import Pictures
 from semla_ros.training.loop import Schedule, fit
 
