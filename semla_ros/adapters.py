@@ -60,8 +60,12 @@ class AdapterFolder:
                     expected=f"A {fitting[0]} and B {fitting[1]}",
                 )  # fmt: skip
 
-    def load(self) -> Adapter:
-        """Reads the tensors.
+    def load(self, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> Adapter:
+        """Reads the tensors. The file is mapped for reading and let go: who replaces it later does no harm.
+
+        Args:
+            device: Where the tensors shall lie.
+            dtype: What they shall be.
 
         Raises:
             AdapterError: The file changed since it was opened, or holds NaN.
@@ -69,8 +73,10 @@ class AdapterFolder:
         path = self.path / WEIGHTS
         try:
             with safe_open(path, framework="pt") as stored:
-                read = stored.get_tensor
-                factors = {module: (read(a).float(), read(b).float()) for module, (a, b) in self._keys.items()}
+                factors = {
+                    module: tuple(stored.get_tensor(key).to(device, dtype, copy=True) for key in keys)
+                    for module, keys in self._keys.items()
+                }
         except (SafetensorError, OSError) as error:
             raise AdapterError("unreadable adapter", where=path, hint=str(error)) from error
         for module, (down, up) in factors.items():

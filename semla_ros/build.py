@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 import torch
 
 from semla_ros.bundle import Bundle, find_bundle
 from semla_ros.config import Config
+from semla_ros.embedder import Embedder, InStep
 from semla_ros.errors import ConfigError
+from semla_ros.modeling.navigator import Navigator
 from semla_ros.modeling.official import OfficialSegmenter
 from semla_ros.modeling.segmenter import Segmenter
 from semla_ros.pipeline import SemlaPipeline
@@ -16,8 +19,12 @@ from semla_ros.pipeline import SemlaPipeline
 LOG = logging.getLogger(__name__)
 
 
-def build_pipeline(config: Config) -> SemlaPipeline:
+def build_pipeline(config: Config, embedder: Callable[[Navigator], Embedder] = InStep) -> SemlaPipeline:
     """Loads the bundle that ``config.model.bundle`` names and wires a pipeline.
+
+    Args:
+        config: All settings.
+        embedder: In step with the frames, or `semla_ros.embedder.Beside` them.
 
     Raises:
         BundleError: No such bundle, or one with missing or unfit weights.
@@ -33,7 +40,7 @@ def build_pipeline(config: Config) -> SemlaPipeline:
     segmenter = kind(network, asked.classes or bundle.classes, asked.wording, asked.memory_mib)
     navigator = bundle.load_navigator()
     navigator.visual.to(device)
-    return SemlaPipeline(bundle, segmenter, navigator, config)
+    return SemlaPipeline(bundle, segmenter, embedder(navigator), config)
 
 
 def choose_device(name: str) -> torch.device:

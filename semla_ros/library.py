@@ -5,14 +5,18 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import RLock
+from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import nn
 
 from semla_ros.adapters import AdapterFolder
-from semla_ros.domain.retrieval import Mixture, retrieve
+from semla_ros.domain.retrieval import CentroidIndex, Mixture, retrieve
 from semla_ros.errors import AdapterError
 from semla_ros.modeling.lora import Adapter
 
@@ -30,6 +34,8 @@ class AdapterLibrary:
         dimension: D of the navigator's embeddings.
         memory_mib: Budget of the tensors kept in memory; the least recently used go first.
         exclude: Names that are never opened.
+        device: Where the tensors are kept, ready to be fused.
+        dtype: And in which precision.
 
     Raises:
         AdapterError: No folder, or all adapters in it are unfit (the first one's reason).
@@ -42,6 +48,8 @@ class AdapterLibrary:
         dimension: int,
         memory_mib: int = 512,
         exclude: Sequence[str] = (),
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
     ) -> None:
         if not folder.is_dir():
             raise AdapterError("no adapter library", where=folder, hint="a bundle keeps it in adapters/")
@@ -53,13 +61,16 @@ class AdapterLibrary:
             raise self.rejected[0]
         self._loaded: OrderedDict[str, Adapter] = OrderedDict()
         self._budget = memory_mib * 2**20
+        self._place: dict[str, Any] = {"device": torch.device(device), "dtype": dtype}
+        self._lock, self._reader = RLock(), ThreadPoolExecutor(max_workers=1, thread_name_prefix="semla_library")
         self.names = tuple(self._folders)
         self.statistics = tuple(f.statistics for f in self._folders.values())
         self.centroids = np.array([s.centroid for s in self.statistics]).reshape(-1, dimension)
+        self._index = CentroidIndex(self.centroids)
 
     def retrieve(self, embedding: NDArray[np.float64], k: int, temperature: float) -> Mixture:
         """The mixture for an embedding (D,); see `semla_ros.domain.retrieval.retrieve`."""
-        return retrieve(embedding, self.names, self.centroids, k, temperature)
+        return retrieve(embedding, self.names, self._index, k, temperature)
 
     def knows(self, embedding: NDArray[np.float64]) -> bool:
         """Whether the training pictures of some adapter reach as far as this embedding (D,)."""
@@ -75,11 +86,21 @@ class AdapterLibrary:
         Raises:
             AdapterError: Its file went bad.
         """
-        adapter = self._loaded.pop(name, None) or self._folders[name].load()
-        self._loaded[name] = adapter
-        while len(self._loaded) > 1 and sum(a.nbytes for a in self._loaded.values()) > self._budget:
-            self._loaded.popitem(last=False)
-        return adapter
+        with self._lock:
+            adapter = self._loaded.pop(name, None) or self._folders[name].load(**self._place)
+            self._loaded[name] = adapter
+            while len(self._loaded) > 1 and sum(a.nbytes for a in self._loaded.values()) > self._budget:
+                self._loaded.popitem(last=False)
+            return adapter
+
+    def prefetch(self, names: Sequence[str]) -> None:
+        """Reads adapters in the background, so that they are at hand when they are fused.
+
+        What goes wrong is not told here: `load` meets it again.
+        """
+        for name in names:
+            if name not in self._loaded:
+                self._reader.submit(self.load, name)
 
     def _admit(self, path: Path, layers: Mapping[str, nn.Linear], dimension: int) -> None:
         try:

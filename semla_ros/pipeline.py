@@ -18,11 +18,11 @@ from semla_ros.config import Config
 from semla_ros.domain.retrieval import Mixture, support
 from semla_ros.domain.thresholds import Thresholds
 from semla_ros.domain.tracker import SECOND_NS, DomainTracker
+from semla_ros.embedder import Embedder, Sighting
 from semla_ros.errors import ConfigError, ImageError, SemlaError
 from semla_ros.frame import Frame
 from semla_ros.library import AdapterLibrary
 from semla_ros.modeling.lora import LoraFuser
-from semla_ros.modeling.navigator import Navigator
 from semla_ros.modeling.segmenter import Segmenter
 
 Labels: TypeAlias = NDArray[np.uint8] | NDArray[np.uint16]
@@ -84,19 +84,22 @@ class SemlaPipeline:
     Args:
         bundle: Where the adapters lie, and the meaning of settings of 0.
         segmenter: The network that is adapted.
-        navigator: Embeds frames.
+        embedder: Embeds frames, in step or beside.
         config: All settings.
     """
 
-    def __init__(self, bundle: Bundle, segmenter: Segmenter, navigator: Navigator, config: Config) -> None:
-        self.bundle, self.segmenter, self.navigator = bundle, segmenter, navigator
+    def __init__(self, bundle: Bundle, segmenter: Segmenter, embedder: Embedder, config: Config) -> None:
+        self.bundle, self.segmenter, self.embedder = bundle, segmenter, embedder
+        self.navigator = embedder.navigator
         self.fuser = LoraFuser(segmenter.adapted_layers())
         self.config = config
         self.domain = DomainState()
         self.classes: tuple[ClassInfo, ...] = bundle.class_table(config.segmenter.classes)
         self._tracker = DomainTracker(config.tracker, math.inf, math.inf)
         self._embedded_ns: int | None = None
-        self._active = np.empty((0, navigator.arch.embed_dim))  # centroids of the mixture; a reload may drop adapters
+        self._active = np.empty(
+            (0, self.navigator.arch.embed_dim)
+        )  # centroids of the mixture; a reload may drop adapters
         self.reload_library()
 
     def process(self, frame: Frame) -> Perception:
@@ -112,10 +115,13 @@ class SemlaPipeline:
         latency: dict[str, float] = {}
         self.domain = replace(self.domain, swapped=False)
         if self._navigator_is_due(frame.stamp_ns):
-            try:
-                self._adapt(frame, latency)
-            except SemlaError as error:
-                self.domain = replace(self.domain, error=str(error))
+            self._look(frame)
+        try:
+            for sighting in self.embedder.sightings(wait=self._tracker.anchor is None):
+                self._adapt(sighting, latency)
+        except SemlaError as error:
+            self.domain = replace(self.domain, error=str(error))
+            self._embedded_ns = None  # the next frame is looked at
         with _timed(latency, "segment"):
             labels, confidence = self.segmenter.segment(frame.rgb, self.config.segmenter.mode)
         return Perception(frame, self._published(labels, confidence), confidence, self.domain, latency)
@@ -147,6 +153,7 @@ class SemlaPipeline:
     def reset(self) -> None:
         """Forgets the domain: the next frame is embedded and brings the first mixture anew. A freeze stays."""
         self._tracker.reset()
+        self.embedder.clear()
         self._embedded_ns = None
         self.domain = replace(
             self.domain, swaps=0, skipped=0, distance=math.nan, support=math.nan, out_of_library=False, error=""
@@ -165,6 +172,8 @@ class SemlaPipeline:
             self.navigator.arch.embed_dim,
             self.config.library.memory_mib,
             self.config.library.exclude,
+            self.segmenter.device,
+            self.segmenter.dtype,
         )
         self._enforce(self._thresholds(self.config, library))
         self.library = library
@@ -178,24 +187,29 @@ class SemlaPipeline:
         last, period_ns = self._embedded_ns, self.config.navigator.period_s * SECOND_NS
         return last is None or stamp_ns < last or stamp_ns - last >= period_ns
 
-    def _adapt(self, frame: Frame, latency: dict[str, float]) -> None:
-        """Embeds, tracks and, where the domain has changed, retrieves and fuses."""
-        with _timed(latency, "embed"):
-            embedding = self.navigator.embed(frame.rgb)
+    def _look(self, frame: Frame) -> None:
+        """Hands the frame to the navigator."""
         if self._embedded_ns is not None and frame.stamp_ns < self._embedded_ns:
             self.reset()
-        due = self._tracker.update(embedding, frame.stamp_ns)
         self._embedded_ns = frame.stamp_ns
-        if due and not self.domain.frozen:
+        self.embedder.submit(frame)
+
+    def _adapt(self, sighting: Sighting, latency: dict[str, float]) -> None:
+        """Tracks and, where the domain has changed, retrieves and fuses."""
+        latency["embed"] = sighting.seconds
+        due = self._tracker.update(sighting.embedding, sighting.stamp_ns)
+        if self.domain.frozen:
+            pass
+        elif due:
             self._swap(latency)
+        elif self._tracker.drifting:
+            self.library.prefetch(self._retrieved().names)
         self._observe()
 
     def _swap(self, latency: dict[str, float]) -> None:
         """Retrieves for the moving average; fuses unless the weights would hardly change."""
-        ema = self._tracker.ema
-        assert ema is not None
         with _timed(latency, "retrieve"):
-            mixture = self.library.retrieve(ema, self.k, self.temperature)
+            mixture = self._retrieved()
         first = self._tracker.anchor is None
         if mixture.change(self.domain.mixture) < self.config.tracker.epsilon and not first:
             self._tracker.skipped()
@@ -204,6 +218,11 @@ class SemlaPipeline:
             self._fuse(mixture, latency)
             self._tracker.swapped()
             self.domain = replace(self.domain, swaps=self.domain.swaps + 1, swapped=True)
+
+    def _retrieved(self) -> Mixture:
+        ema = self._tracker.ema
+        assert ema is not None
+        return self.library.retrieve(ema, self.k, self.temperature)
 
     def _fuse(self, mixture: Mixture, latency: dict[str, float]) -> None:
         """Loads before it touches a weight: what cannot be read leaves the last good mixture whole."""

@@ -17,7 +17,8 @@ BELOW = {
     "domain": GROUND,
     "modeling": GROUND,
     **dict.fromkeys(LIBRARY, GROUND | LIBRARY | {"domain", "modeling"}),
-    **dict.fromkeys(("pipeline", "build"), GROUND | LIBRARY | {"domain", "modeling", "pipeline"}),
+    "embedder": GROUND | {"modeling"},
+    **dict.fromkeys(("pipeline", "build"), GROUND | LIBRARY | {"domain", "modeling", "embedder", "pipeline"}),
     **dict.fromkeys(
         ("streetworld", "training", "evaluation"),
         GROUND | LIBRARY | {"domain", "modeling", "pipeline", "build", "streetworld", "training", "evaluation"},

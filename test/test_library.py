@@ -138,3 +138,36 @@ def test_loading_an_adapter_gone_bad_is_refused_and_the_others_stay(folder: Path
     with pytest.raises(AdapterError, match=r"unreadable adapter.*fog"):
         library.load("fog")
     assert torch.isfinite(library.load("rain").factors["aggregator.layers.0.attention.MLP.0"][0]).all()
+
+
+def test_a_prefetched_adapter_is_at_hand_without_its_file(folder: Path) -> None:
+    library = opened(folder)
+    library.prefetch(["fog", "rain"])
+    library._reader.submit(lambda: None).result()
+    shutil.rmtree(folder)
+    assert library.load("rain").name == "rain"
+    assert library.load("fog").name == "fog"
+
+
+def test_a_prefetch_that_fails_is_told_by_load(folder: Path) -> None:
+    library = opened(folder)
+    (folder / "fog" / WEIGHTS).write_bytes(b"cut")
+    library.prefetch(["fog"])
+    with pytest.raises(AdapterError, match=r"unreadable adapter.*fog"):
+        library.load("fog")
+
+
+def test_an_adapter_in_memory_does_not_hang_on_its_file(tmp_path: Path) -> None:
+    save_adapter(random_adapter("a", NETWORK), Statistics(np.zeros(8)), tmp_path, torch.float32)
+    adapter = opened(tmp_path).load("a")
+    before = {name: (down.clone(), up.clone()) for name, (down, up) in adapter.factors.items()}
+    file = tmp_path / "a" / WEIGHTS
+    file.write_bytes(bytes(len(file.read_bytes())))  # in place: a mapping would see it
+    assert all(torch.equal(down, adapter.factors[n][0]) and torch.equal(up, adapter.factors[n][1])
+               for n, (down, up) in before.items())  # fmt: skip
+
+
+def test_adapters_are_kept_in_the_precision_they_are_fused_in(folder: Path) -> None:
+    library = AdapterLibrary(folder, LAYERS, 8, dtype=torch.bfloat16)
+    factors = library.load("fog").factors.values()
+    assert {tensor.dtype for pair in factors for tensor in pair} == {torch.bfloat16}

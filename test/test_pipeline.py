@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 import shutil
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,9 @@ from tiny import CLASSES, SECOND, drive, frame, random_network
 from semla_ros.adapters import WEIGHTS
 from semla_ros.build import build_pipeline
 from semla_ros.bundle import ADAPTERS
-from semla_ros.config import changed
+from semla_ros.config import Config, changed
 from semla_ros.domain.retrieval import Mixture
+from semla_ros.embedder import Beside
 from semla_ros.errors import AdapterError, ConfigError, ImageError
 from semla_ros.frame import Frame
 from semla_ros.pipeline import Perception, SemlaPipeline
@@ -486,3 +488,42 @@ def test_an_adapter_replaced_by_one_of_another_rank_does_not_tear_the_weights(
     assert "changed on disk" in [pipeline.process(frame("blue", 103 + i)).domain for i in range(5)][-1].error
     pipeline.reload_library()
     assert pipeline.process(frame("blue", 109.0)).domain.mixture.names == ("blue",)
+
+
+# The navigator beside the frames
+
+
+@pytest.fixture
+def beside(pristine_bundle: Path) -> SemlaPipeline:
+    return build_pipeline(changed(Config(), {"model.bundle": str(pristine_bundle), "model.device": "cpu"}), Beside)
+
+
+def test_beside_the_first_frame_waits_for_its_mixture(beside: SemlaPipeline) -> None:
+    assert beside.process(frame("red", 1.0)).domain.swapped
+
+
+def test_beside_a_frame_does_not_wait_and_a_later_one_brings_the_swap(
+    beside: SemlaPipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configure(beside, tracker__debounce_s=0.0, tracker__min_interval_s=0.0, tracker__ema_time_s=0.0)
+    beside.process(frame("red", 1.0))
+    embed, go = beside.navigator.embed, threading.Event()
+    monkeypatch.setattr(beside.navigator, "embed", lambda rgb: embed(rgb) if go.wait(10) else None)
+    states = [beside.process(frame("blue", 2.0 + 0.1 * i)).domain for i in range(5)]
+    assert not any(state.swapped for state in states)
+    go.set()
+    beside.embedder._work.result()
+    state = beside.process(frame("blue", 2.5)).domain
+    assert (state.swapped, state.mixture.names[0]) == (True, "blue")
+
+
+def test_candidates_are_read_while_the_domain_drifts(pipeline: SemlaPipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    configure(pipeline, tracker__debounce_s=1.5)
+    asked: list[tuple[str, ...]] = []
+    monkeypatch.setattr(pipeline.library, "prefetch", asked.append)
+    steady = run(pipeline, ("red", 3))
+    assert asked == []
+    swapped = [p.domain.swapped for p in run(pipeline, ("blue", 4), start=103.0)]
+    assert asked[0][0] == "blue"
+    assert len(asked) < swapped.index(True)
+    assert not steady[-1].domain.swapped

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from semla_ros.domain.retrieval import Mixture, checked, closeness_weights, retrieve, support
+from semla_ros.domain.retrieval import CentroidIndex, Mixture, checked, closeness_weights, retrieve, support
 from semla_ros.errors import EmbeddingError
 
 NAMES = ("a", "b", "c", "d", "e", "f")
@@ -112,3 +112,22 @@ def test_an_embedding_that_is_not_finite_is_refused_with_a_count(bad: float) -> 
 def test_an_embedding_of_another_shape_is_refused_with_both_shapes(shape: tuple[int, ...]) -> None:
     with pytest.raises(EmbeddingError, match=r"wrong shape: got \(.*expected \(16,\)"):
         checked(np.zeros(shape), 16)
+
+
+@pytest.mark.parametrize(("count", "k"), [(1, 5), (7, 7), (400, 5), (3000, 20)])
+def test_an_index_finds_what_comparing_with_every_centroid_finds(count: int, k: int) -> None:
+    draw = np.random.default_rng(count)
+    centroids, embedding = 10 * draw.normal(size=(count, 64)), 10 * draw.normal(size=64)
+    rows, distances = CentroidIndex(centroids).nearest(embedding, k)
+    every = np.linalg.norm(centroids - embedding, axis=1)
+    assert rows.tolist() == np.argsort(every)[:k].tolist()
+    assert distances == pytest.approx(every[rows], rel=1e-12)
+
+
+def test_an_index_tells_neighbours_apart_that_single_precision_cannot() -> None:
+    draw = np.random.default_rng(0)
+    embedding, direction = 100 * draw.normal(size=64), np.eye(64)[0]
+    offsets = draw.permutation(200) + 1
+    centroids = embedding + 1e-9 * offsets[:, None] * direction
+    rows, _ = CentroidIndex(centroids).nearest(embedding, 3)
+    assert offsets[rows].tolist() == [1, 2, 3]

@@ -74,16 +74,18 @@ def drive(*legs: tuple[str, float], start: float = 100.0, rate: float = 10.0) ->
     return [frame(domain, start + index / rate) for index, domain in enumerate(domains)]
 
 
-def write_bundle(path: Path) -> Path:
-    """Writes a whole bundle."""
-    network = random_network()
+def random_navigator() -> Navigator:
+    """A navigator of D = 8, the same every time."""
     with torch.random.fork_rng():
         torch.manual_seed(3)
-        navigator = Navigator(NAVIGATOR.build(), NAVIGATOR)
-    Bundle(path, "random", ARCH, NAVIGATOR, CLASSES, defaults=Defaults(k=2)).save(
-        network, navigator.visual, torch.float32
-    )
+        return Navigator(NAVIGATOR.build(), NAVIGATOR)
+
+
+def write_bundle(path: Path) -> Path:
+    """Writes a whole bundle."""
+    network, guide = random_network(), random_navigator()
+    Bundle(path, "random", ARCH, NAVIGATOR, CLASSES, defaults=Defaults(k=2)).save(network, guide.visual, torch.float32)
     for seed, name in enumerate(COLORS):
-        embeddings = np.array([navigator.embed(picture(name, i)) for i in range(12)])
+        embeddings = np.array([guide.embed(picture(name, i)) for i in range(12)])
         save_adapter(random_adapter(name, network, seed=seed), Statistics.of(embeddings), path / ADAPTERS)
     return path

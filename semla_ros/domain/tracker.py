@@ -41,6 +41,11 @@ class DomainTracker:
         """From the moving average to the anchor; NaN before the first swap."""
         return math.nan if self.ema is None or self.anchor is None else float(np.linalg.norm(self.ema - self.anchor))
 
+    @property
+    def drifting(self) -> bool:
+        """Whether the clock runs: a swap may come."""
+        return self._beyond_ns is not None
+
     def update(self, embedding: Vector, stamp_ns: int) -> bool:
         """Takes the newest embedding (D,) in and tells whether a swap is due.
 

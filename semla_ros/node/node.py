@@ -32,8 +32,9 @@ REPORT_PERIOD_S = 1.0
 def build_bundle(config: Config) -> SemlaPipeline:
     """The pipeline of the bundle that the settings name; torch is imported no sooner than now."""
     from semla_ros.build import build_pipeline
+    from semla_ros.embedder import Beside
 
-    return build_pipeline(config)
+    return build_pipeline(config, Beside)
 
 
 class SemlaNode(LifecycleNode):

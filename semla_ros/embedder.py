@@ -1,0 +1,106 @@
+"""When embeddings are computed: in step with the frames, or in a thread beside them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from semla_ros.frame import Frame
+from semla_ros.modeling.navigator import Navigator
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """An embedded frame.
+
+    Attributes:
+        embedding: (D,), unnormalised.
+        stamp_ns: The frame's.
+        seconds: What embedding it took.
+    """
+
+    embedding: NDArray[np.float64]
+    stamp_ns: int
+    seconds: float
+
+
+class Embedder(Protocol):
+    """Takes frames and gives their embeddings back, sooner or later."""
+
+    navigator: Navigator
+
+    def submit(self, frame: Frame) -> None:
+        """Hands a frame over; nothing happens while another one is at work."""
+
+    def sightings(self, wait: bool = False) -> Iterator[Sighting]:
+        """What has been embedded since the last call; with ``wait``, what was submitted is waited for."""
+
+    def clear(self) -> None:
+        """Forgets what was submitted."""
+
+
+class InStep:
+    """Embeds at once, so that a recording gives the same swaps every time.
+
+    Args:
+        navigator: What embeds.
+    """
+
+    def __init__(self, navigator: Navigator) -> None:
+        self.navigator = navigator
+        self._frame: Frame | None = None
+
+    def submit(self, frame: Frame) -> None:
+        """See `Embedder.submit`."""
+        self._frame = frame
+
+    def sightings(self, wait: bool = False) -> Iterator[Sighting]:
+        """See `Embedder.sightings`."""
+        frame, self._frame = self._frame, None
+        if frame is not None:
+            yield embedded(self.navigator, frame)
+
+    def clear(self) -> None:
+        """See `Embedder.clear`."""
+        self._frame = None
+
+
+class Beside:
+    """Embeds in a thread of its own: a frame is never kept waiting for the navigator.
+
+    Args:
+        navigator: What embeds.
+    """
+
+    def __init__(self, navigator: Navigator) -> None:
+        self.navigator = navigator
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="semla_navigator")
+        self._work: Future[Sighting] | None = None
+
+    def submit(self, frame: Frame) -> None:
+        """See `Embedder.submit`."""
+        if self._work is None:
+            self._work = self._thread.submit(embedded, self.navigator, frame)
+
+    def sightings(self, wait: bool = False) -> Iterator[Sighting]:
+        """See `Embedder.sightings`."""
+        if self._work is not None and (wait or self._work.done()):
+            work, self._work = self._work, None
+            yield work.result()
+
+    def clear(self) -> None:
+        """See `Embedder.clear`."""
+        self._work = None
+
+
+def embedded(navigator: Navigator, frame: Frame) -> Sighting:
+    """Embeds a frame and takes the time."""
+    start = time.perf_counter()
+    embedding = navigator.embed(frame.rgb)
+    return Sighting(embedding, frame.stamp_ns, time.perf_counter() - start)

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from tiny import frame, random_navigator
+
+from semla_ros.embedder import Beside, InStep
+from semla_ros.modeling.navigator import Navigator
+
+PATIENCE_S = 10
+
+
+class Held:
+    """A navigator that embeds when it is let, and counts."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.navigator: Navigator = random_navigator()
+        self.go, self.calls, self._embed = threading.Event(), 0, self.navigator.embed
+        monkeypatch.setattr(self.navigator, "embed", self.embed)
+
+    def embed(self, rgb: NDArray[np.uint8]) -> NDArray[np.float64]:
+        self.calls += 1
+        assert self.go.wait(PATIENCE_S)
+        return self._embed(rgb)
+
+
+@pytest.fixture
+def held(monkeypatch: pytest.MonkeyPatch) -> Held:
+    return Held(monkeypatch)
+
+
+def test_in_step_a_frame_is_seen_at_once_and_once() -> None:
+    embedder = InStep(random_navigator())
+    embedder.submit(frame("red", 1.0))
+    (sighting,) = embedder.sightings()
+    assert (sighting.embedding == random_navigator().embed(frame("red", 1.0).rgb)).all()
+    assert sighting.stamp_ns == 10**9
+    assert sighting.seconds > 0
+    assert list(embedder.sightings()) == []
+
+
+def test_beside_nobody_waits_for_the_navigator(held: Held) -> None:
+    embedder = Beside(held.navigator)
+    embedder.submit(frame("red", 1.0))
+    assert list(embedder.sightings()) == []
+    held.go.set()
+    (sighting,) = embedder.sightings(wait=True)
+    assert sighting.stamp_ns == 10**9
+
+
+def test_beside_one_frame_is_at_work_at_a_time(held: Held) -> None:
+    embedder = Beside(held.navigator)
+    for second in (1.0, 2.0, 3.0):
+        embedder.submit(frame("red", second))
+    held.go.set()
+    assert [sighting.stamp_ns for sighting in embedder.sightings(wait=True)] == [10**9]
+    assert held.calls == 1
+    embedder.submit(frame("red", 4.0))
+    assert [sighting.stamp_ns for sighting in embedder.sightings(wait=True)] == [4 * 10**9]
+
+
+def test_beside_what_was_cleared_is_never_seen(held: Held) -> None:
+    embedder = Beside(held.navigator)
+    embedder.submit(frame("red", 1.0))
+    embedder.clear()
+    held.go.set()
+    assert list(embedder.sightings(wait=True)) == []
+    embedder.submit(frame("blue", 2.0))
+    assert [sighting.stamp_ns for sighting in embedder.sightings(wait=True)] == [2 * 10**9]
+
+
+@pytest.mark.parametrize("kind", [InStep, Beside])
+def test_a_navigator_that_fails_is_heard_once_and_then_works_again(
+    kind: type[InStep] | type[Beside], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embedder = kind(random_navigator())
+    with monkeypatch.context() as broken:
+        broken.setattr(embedder.navigator, "embed", lambda rgb: 1 / 0)
+        embedder.submit(frame("red", 1.0))
+        with pytest.raises(ZeroDivisionError):
+            list(embedder.sightings(wait=True))
+    assert list(embedder.sightings(wait=True)) == []
+    embedder.submit(frame("red", 2.0))
+    assert len(list(embedder.sightings(wait=True))) == 1
