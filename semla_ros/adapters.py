@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from semla_ros.modeling.lora import Adapter
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 PREFIX = "base_model.model."
+UNSUPPORTED = "use_dora", "rank_pattern", "alpha_pattern", "fan_in_fan_out", "exclude_modules", "layers_to_transform"
 Shapes = dict[str, tuple[int, ...]]
 
 
@@ -37,7 +39,7 @@ class AdapterFolder:
         self.path, self.name = path, path.name
         config = self._config()
         self.rank, self.scale = _rank_and_scale(config, path / CONFIG)
-        self._keys, self.shapes = self._header()
+        self._keys, self.shapes = self._header(config.get("target_modules"))
         self.statistics = Statistics.load(path / f"{self.name}_statistics.npz")
 
     def check(self, layers: Mapping[str, nn.Linear]) -> None:
@@ -95,8 +97,10 @@ class AdapterFolder:
             raise AdapterError("not a LoRA adapter", where=self.path / CONFIG, expected='"peft_type": "LORA"')
         return config
 
-    def _header(self) -> tuple[dict[str, tuple[str, str]], dict[str, tuple[tuple[int, ...], tuple[int, ...]]]]:
-        """Pairs the tensors by module, without reading them."""
+    def _header(
+        self, targets: object
+    ) -> tuple[dict[str, tuple[str, str]], dict[str, tuple[tuple[int, ...], tuple[int, ...]]]]:
+        """Pairs the tensors by module, without reading them. Those of modules that are no targets do not act."""
         path = self.path / WEIGHTS
         try:
             with safe_open(path, framework="pt") as stored:
@@ -105,22 +109,34 @@ class AdapterFolder:
             raise AdapterError("unreadable adapter", where=path, hint=f"{error}; copy it again") from error
         stems = {key.rpartition(".lora_")[0] for key in shapes}
         pairs = {
-            our_name(stem.removeprefix(PREFIX)): (f"{stem}.lora_A.weight", f"{stem}.lora_B.weight") for stem in stems
+            our_name(stem.removeprefix(PREFIX)): (f"{stem}.lora_A.weight", f"{stem}.lora_B.weight")
+            for stem in stems
+            if is_target(stem.removeprefix(PREFIX), targets)
         }
         for key in (key for pair in pairs.values() for key in pair):
             if len(shapes.get(key, ())) != 2:
                 raise AdapterError("adapter lacks a matrix", where=path, got=shapes.get(key, "nothing"), expected=key)
-        if not pairs or len(shapes) != 2 * len(pairs):
+        if not pairs or len(shapes) != 2 * len(stems):
             raise AdapterError("adapter is not made of lora_A, lora_B pairs", where=path, got=sorted(shapes)[:3])
         return pairs, {module: (shapes[a], shapes[b]) for module, (a, b) in pairs.items()}
+
+
+def is_target(module: str, targets: object) -> bool:
+    """Whether PEFT puts an adapter on a module: ``target_modules`` are full names or ends of names, or one pattern."""
+    if isinstance(targets, str):
+        return targets == "all-linear" or re.fullmatch(targets, module) is not None
+    if isinstance(targets, list):
+        return any(module == target or module.endswith(f".{target}") for target in targets)
+    return targets is None
 
 
 def _rank_and_scale(config: Mapping[str, Any], path: Path) -> tuple[int, float]:
     rank, alpha = config.get("r"), config.get("lora_alpha")
     if not (isinstance(rank, int) and rank > 0 and isinstance(alpha, int | float) and math.isfinite(alpha)):
         raise AdapterError("adapter without rank or alpha", where=path, got=f"r={rank}, lora_alpha={alpha}")
-    if config.get("use_dora") or config.get("rank_pattern") or config.get("alpha_pattern"):
-        raise AdapterError("unsupported kind of LoRA", where=path, expected="no DoRA, no rank or alpha pattern")
+    unsupported = [key for key in UNSUPPORTED if config.get(key)]
+    if unsupported:
+        raise AdapterError("unsupported kind of LoRA", where=path, got=unsupported, expected="plain LoRA or rsLoRA")
     return rank, float(alpha / (rank**0.5 if config.get("use_rslora") else rank))
 
 

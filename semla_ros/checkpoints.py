@@ -20,6 +20,11 @@ OFFICIAL_PREFIXES = {
 UNUSED = re.compile(r"logit_scale$|^(clip_)?pixel_(mean|std)$|^sem_seg_head\.predictor\.text_features")
 
 
+def unused_keys(state_dict: Mapping[str, Tensor]) -> list[str]:
+    """Keys of an official state dict that are knowingly left out: preprocessing, and CLIP's training temperature."""
+    return sorted(key for key in state_dict if UNUSED.search(key))
+
+
 def our_name(official: str) -> str:
     """Name in `CatSeg` of an official module or parameter."""
     for prefix, ours in OFFICIAL_PREFIXES.items():
@@ -73,7 +78,8 @@ def catseg_from_official(state_dict: Mapping[str, Tensor], classes: Sequence[str
     Raises:
         BundleError: A tensor is missing, left over or of another shape.
     """
-    used = {our_name(key): torch.as_tensor(value) for key, value in state_dict.items() if not UNUSED.search(key)}
+    unused = set(unused_keys(state_dict))
+    used = {our_name(key): torch.as_tensor(value) for key, value in state_dict.items() if key not in unused}
     state = clip_state(used)
     network = CatSeg(architecture_of(state))
     load_strictly(network, state, "official CAT-Seg checkpoint")

@@ -48,3 +48,7 @@ class AdapterError(SemlaError):
 
 class EmbeddingError(SemlaError):
     """An embedding holds NaN or infinity, or has the wrong dimension."""
+
+
+class ArchiveError(SemlaError):
+    """An archive is damaged, or would write outside its folder."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import pickle
 import shutil
 from collections.abc import Mapping
@@ -15,13 +16,15 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from semla_ros.adapters import AdapterFolder
+from semla_ros.adapters import CONFIG, AdapterFolder
+from semla_ros.archives import unpack
 from semla_ros.bundle import ADAPTERS, Bundle
-from semla_ros.checkpoints import catseg_from_official, load_strictly
+from semla_ros.checkpoints import catseg_from_official, load_strictly, unused_keys
 from semla_ros.classes import CITYSCAPES_COLORS
 from semla_ros.errors import AdapterError, BundleError
 from semla_ros.modeling.navigator import Navigator, NavigatorArch
 
+LOG = logging.getLogger(__name__)
 OPENAI = "ViT-L-14"  # SemLA's navigator
 HEAD_WIDTH = 64  # of every CLIP that OpenAI published
 
@@ -31,28 +34,29 @@ def import_models(segmenter: Path, library: Path, navigator: str, out: Path) -> 
 
     Args:
         segmenter: CAT-Seg's ``model_final.pth``, or its state dict as safetensors.
-        library: SemLA's ``loradb``: one folder an adapter.
+        library: SemLA's ``loradb``: one folder an adapter, or a zip of it.
         navigator: "openai" lets open_clip fetch ViT-L/14; otherwise a file with a CLIP's state dict.
         out: The bundle's folder, which must not exist. It appears only when it is complete.
 
     Raises:
         BundleError: A checkpoint is unreadable, half-written or of another architecture, or ``out`` exists.
-        AdapterError: An adapter is damaged, or made for another segmenter or navigator.
+        AdapterError: An adapter is damaged, or made for another segmenter or navigator than the others or these.
+        ArchiveError: The zip is damaged, or would write outside its folder.
     """
     if out.exists():
         raise BundleError("the bundle exists already", where=out, hint="Choose another name.")
-    classes = tuple(CITYSCAPES_COLORS)
-    network = catseg_from_official(read_state(segmenter), classes).network
+    classes, state = tuple(CITYSCAPES_COLORS), read_state(segmenter)
+    network = catseg_from_official(state, classes).network
+    LOG.info("%s: all used but %s", segmenter, ", ".join(unused_keys(state)) or "nothing")
     guide = navigator_from(_openai() if navigator == "openai" else read_state(Path(navigator)), navigator)
     out.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as place:
         bundle = Bundle(Path(place, out.name), f"CAT-Seg of {segmenter.name}", network.arch, guide.arch, classes)
         bundle.save(network, guide.visual, torch.float32)
-        for path in _adapters(library):
-            folder = AdapterFolder(path)
+        for folder in _adapters(_unpacked(library, Path(place))):
             folder.check(network.linear_layers())
             _check_centroid(folder, guide.arch.embed_dim)
-            shutil.copytree(path, bundle.path / ADAPTERS / path.name)
+            shutil.copytree(folder.path, bundle.path / ADAPTERS / folder.name)
         bundle.path.rename(out)
     return Bundle.open(out)
 
@@ -119,11 +123,35 @@ def _openai() -> dict[str, Tensor]:
     return state
 
 
-def _adapters(library: Path) -> list[Path]:
+def _unpacked(library: Path, place: Path) -> Path:
+    """The library's folder; a zip is unpacked first, whatever single folder its adapters lie in."""
+    if library.suffix != ".zip":
+        return library
+    folder = unpack(library, place / "library")
+    inner = list(folder.iterdir())
+    return inner[0] if len(inner) == 1 and not (inner[0] / CONFIG).exists() else folder
+
+
+def _adapters(library: Path) -> list[AdapterFolder]:
     paths = sorted(path for path in library.iterdir() if path.is_dir()) if library.is_dir() else []
     if not paths:
         raise AdapterError("no adapters", where=library, expected="a folder an adapter, as in SemLA's loradb")
-    return paths
+    folders = [AdapterFolder(path) for path in paths]
+    for folder in folders[1:]:
+        _check_agreement(folders[0], folder)
+    return folders
+
+
+def _check_agreement(one: AdapterFolder, other: AdapterFolder) -> None:
+    """Ranks may differ; what the adapters are put on may not."""
+    for module in one.shapes.keys() & other.shapes.keys():
+        (mine, (rows, _)), (theirs, (other_rows, _)) = one.shapes[module], other.shapes[module]
+        if (mine[1], rows) != (theirs[1], other_rows):
+            raise AdapterError(
+                f"adapters disagree on {module}", where=f"{one.path} and {other.path}",
+                got=f"a {rows}x{mine[1]} layer and a {other_rows}x{theirs[1]} one",
+                hint="They were trained on different base models.",
+            )  # fmt: skip
 
 
 def _check_centroid(folder: AdapterFolder, dimension: int) -> None:

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from tiny import random_adapter, random_network
 from torch import Tensor, nn
 
-from semla_ros.adapters import CONFIG, WEIGHTS, AdapterFolder, save_adapter
+from semla_ros.adapters import CONFIG, WEIGHTS, AdapterFolder, is_target, save_adapter
 from semla_ros.domain.statistics import Statistics
 from semla_ros.errors import AdapterError
 from semla_ros.modeling.lora import Adapter
@@ -75,6 +75,7 @@ def test_official_names_become_ours(folder: Path) -> None:
     for ours, theirs in official.items():
         tensors = {key.replace(f"model.{ours}", f"model.{theirs}", 1): value for key, value in tensors.items()}
     save_file(tensors, folder / WEIGHTS)
+    change_config(folder, target_modules=None)
     read = AdapterFolder(folder)
     read.check(LAYERS)
     assert read.load().factors.keys() == LAYERS.keys()
@@ -160,6 +161,7 @@ def test_an_adapter_for_a_wider_base_is_refused_with_both_shapes(folder: Path) -
 
 
 def test_an_adapter_for_a_module_we_lack_is_refused_naming_it(folder: Path) -> None:
+    change_config(folder, target_modules=None)
     change_weights(
         folder,
         {A.replace("layers.0", "layers.9"): torch.ones(2, 16), B.replace("layers.0", "layers.9"): torch.ones(64, 2)},
@@ -196,3 +198,39 @@ def test_a_file_replaced_by_one_without_a_module_is_refused(folder: Path) -> Non
     change_weights(folder, {A: None, B: None})
     with pytest.raises(AdapterError, match="unreadable adapter"):
         opened.load()
+
+
+class PeftModel(nn.Module):
+    """Modules of which some end alike."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        block = lambda: nn.ModuleDict({"q": nn.Linear(4, 4), "xq": nn.Linear(4, 4), "proj": nn.Linear(4, 4)})  # noqa: E731
+        self.visual = nn.ModuleDict({"attn": block(), "attn2": block()})
+        self.q = nn.Linear(4, 4)
+
+
+@pytest.mark.parametrize(
+    "targets", [["q"], ["attn.q", "proj"], ["visual.attn.xq"], r".*attn\.(q|proj)", ["attn2.q", "q"], "all-linear"]
+)
+def test_targets_are_the_modules_that_peft_itself_adapts(targets: list[str] | str) -> None:
+    peft = pytest.importorskip("peft")
+    model = PeftModel()
+    names = {name for name, module in model.named_modules() if isinstance(module, nn.Linear)}
+    adapted = peft.get_peft_model(model, peft.LoraConfig(r=2, target_modules=targets)).base_model.model
+    theirs = {name for name, module in adapted.named_modules() if hasattr(module, "lora_A")}
+    assert {name for name in names if is_target(name, targets)} == theirs
+
+
+def test_tensors_of_modules_that_are_no_targets_do_not_act(folder: Path) -> None:
+    change_config(folder, target_modules=["MLP.0"])
+    read = AdapterFolder(folder)
+    assert set(read.shapes) == {name for name in LAYERS if name.endswith(".MLP.0")}
+    assert read.load().factors.keys() == read.shapes.keys()
+
+
+@pytest.mark.parametrize("key", ["use_dora", "fan_in_fan_out", "layers_to_transform"])
+def test_kinds_of_lora_that_mean_something_else_are_refused(folder: Path, key: str) -> None:
+    change_config(folder, **{key: [1]})
+    with pytest.raises(AdapterError, match=f"unsupported kind of LoRA.*{key}"):
+        AdapterFolder(folder)

@@ -23,7 +23,8 @@ BELOW = {
         ("streetworld", "training", "evaluation"),
         GROUND | LIBRARY | {"domain", "modeling", "pipeline", "build", "streetworld", "training", "evaluation"},
     ),
-    "importing": GROUND | LIBRARY | {"domain", "modeling"},
+    "archives": GROUND,
+    "importing": GROUND | LIBRARY | {"domain", "modeling", "archives"},
     **dict.fromkeys(GROUND, GROUND),
 }
 ROS_ROOMS = {"node", "demo"}

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import pickle
+import shutil
+from dataclasses import replace
 from pathlib import Path
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
@@ -14,7 +17,7 @@ from torch import nn
 from semla_ros.adapters import AdapterFolder
 from semla_ros.build import build_pipeline
 from semla_ros.config import Config, changed
-from semla_ros.errors import AdapterError, BundleError
+from semla_ros.errors import AdapterError, ArchiveError, BundleError
 from semla_ros.importing import import_models, read_state
 from semla_ros.modeling.catseg import CatSeg
 from semla_ros.modeling.lora import Adapter
@@ -106,6 +109,45 @@ def test_a_bad_adapter_leaves_nothing_behind(download: Path) -> None:
     with pytest.raises(AdapterError, match="night"):
         imported(download)
     assert [path.name for path in download.parent.iterdir()] == ["download"]
+
+
+def test_adapters_of_different_ranks_are_taken(download: Path) -> None:
+    network = random_network()
+    write_official_adapter(download / "loradb", random_adapter("rain", network, rank=5), np.zeros(8))
+    assert {AdapterFolder(path).rank for path in (imported(download) / "adapters").iterdir()} == {2, 5}
+
+
+def test_adapters_of_different_bases_are_refused_naming_both(download: Path) -> None:
+    wide = random_network(replace(ARCH, vision_width=32))
+    write_official_adapter(download / "loradb", random_adapter("rain", wide), np.zeros(8))
+    with pytest.raises(AdapterError, match=r"disagree on .*loradb/fog and .*loradb/rain.*16x16 layer and a 32x32 one"):
+        imported(download)
+    assert [path.name for path in download.parent.iterdir()] == ["download"]
+
+
+def test_a_library_may_come_as_a_zip(download: Path) -> None:
+    shutil.make_archive(str(download / "loradb"), "zip", download, "loradb")
+    shutil.rmtree(download / "loradb")
+    import_models(
+        download / "model_final.pth", download / "loradb.zip", str(download / "clip.safetensors"), download / "bundle"
+    )
+    assert sorted(path.name for path in (download / "bundle/adapters").iterdir()) == ["fog", "night"]
+
+
+def test_a_zip_that_reaches_out_leaves_nothing_behind(download: Path) -> None:
+    with ZipFile(download / "loradb.zip", "w") as archive:
+        archive.writestr("../evil", "")
+    with pytest.raises(ArchiveError):
+        import_models(
+            download / "model_final.pth", download / "loradb.zip", str(download / "clip.safetensors"), download / "out"
+        )
+    assert {path.name for path in download.iterdir()} == {"model_final.pth", "clip.safetensors", "loradb", "loradb.zip"}
+
+
+def test_it_is_said_which_keys_are_knowingly_not_used(download: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO"):
+        imported(download)
+    assert "all used but clip_pixel_std, pixel_mean, sem_seg_head.predictor.clip_model.logit_scale" in caplog.text
 
 
 def test_an_adapter_of_another_navigator_is_refused(download: Path) -> None:
