@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "semla_ros"
-GROUND = {"config", "errors", "frame", "classes", "share", "encodings", "__version__"}
+GROUND = {"config", "errors", "frame", "classes", "share", "encodings", "machine", "__version__"}
 LIBRARY = {"adapters", "bundle", "checkpoints", "library"}
 BELOW = {
     "domain": GROUND,

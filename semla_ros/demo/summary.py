@@ -15,9 +15,9 @@ from rich.table import Table
 from semla_ros.demo.changes import Verdict
 from semla_ros.demo.checks import Check, checks
 from semla_ros.demo.drive import Stretch
-from semla_ros.demo.machine import machine, versions
 from semla_ros.demo.recorded import Recorded
 from semla_ros.demo.scores import Scores
+from semla_ros.machine import machine, versions
 from semla_ros.replay import Swap
 
 STAGES = ("decode", "embed", "retrieve", "fuse", "text", "segment", "publish", "total")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -11,6 +10,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.node import Node
 from std_msgs.msg import Header
 
+from semla_ros.machine import resident_mib
 from semla_ros.node import messages
 from semla_ros.node.compatibility import conflicts
 from semla_ros.node.statistics import Statistics
@@ -72,9 +72,7 @@ class Diagnostics:
 
 def resources() -> dict[str, str]:
     """Device and memory in use."""
-    with open("/proc/self/statm") as statm:
-        resident = int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    values = {"device": "cpu", "memory_mb": f"{resident / 1e6:.0f}"}
+    values = {"device": "cpu", "memory_mb": f"{resident_mib() * 2**20 / 1e6:.0f}"}
     torch: Any = sys.modules.get("torch")
     if torch and torch.cuda.is_available() and torch.cuda.memory_allocated():
         gpu = f"{torch.cuda.memory_allocated() / 1e6:.0f}"

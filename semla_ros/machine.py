@@ -1,4 +1,4 @@
-"""What the demo ran on."""
+"""What figures were measured on."""
 
 from __future__ import annotations
 
@@ -8,9 +8,6 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import cv2
-import torch
-
 from semla_ros import __version__
 
 PACKAGES = ("torch", "numpy", "open_clip_torch", "rosbags", "av")
@@ -19,6 +16,8 @@ ROS = "ros-rclpy"
 
 def versions() -> dict[str, str]:
     """Of this package, Python, the libraries that matter, and ROS."""
+    import cv2
+
     found = {"semla_ros": __version__, "python": platform.python_version()}
     found |= {"opencv": cv2.__version__} | {name: _version(name) for name in PACKAGES}
     distribution = os.environ.get("ROS_DISTRO")  # a sourced installation
@@ -27,6 +26,8 @@ def versions() -> dict[str, str]:
 
 def machine() -> dict[str, str]:
     """Processor, cores, memory, GPU and system."""
+    import torch
+
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return {
         "processor": _processor(),
@@ -35,6 +36,13 @@ def machine() -> dict[str, str]:
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
         "system": platform.platform(terse=True),
     }
+
+
+def resident_mib() -> float:
+    """Memory this process holds, MiB; NaN where the system does not tell."""
+    statm = Path("/proc/self/statm")
+    pages = int(statm.read_text().split()[1]) if statm.is_file() else float("nan")
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 def _version(package: str) -> str:
