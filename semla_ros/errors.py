@@ -52,3 +52,7 @@ class EmbeddingError(SemlaError):
 
 class ArchiveError(SemlaError):
     """An archive is damaged, or would write outside its folder."""
+
+
+class FetchError(SemlaError):
+    """A download cannot be reached, breaks off, or is not what it should be."""

@@ -24,6 +24,8 @@ BELOW = {
         GROUND | LIBRARY | {"domain", "modeling", "pipeline", "build", "streetworld", "training", "evaluation"},
     ),
     "archives": GROUND,
+    "catalogue": GROUND,
+    "fetching": GROUND | {"catalogue"},
     "importing": GROUND | LIBRARY | {"domain", "modeling", "archives"},
     **dict.fromkeys(GROUND, GROUND),
 }
