@@ -19,6 +19,10 @@ def add(tasks: Any) -> None:
     dataset.add_argument("-o", "--out", type=Path, required=True, help="folder")
     dataset.add_argument("-n", "--count", type=positive, default=100, help="pictures (%(default)s)")
     dataset.add_argument("--seed", type=natural, default=0, help="other seeds, other streets (%(default)s)")
+    dataset.add_argument(
+        "--layout", choices=("plain", "cityscapes"), default="plain",
+        help="of the files; 'semla evaluate --protocol semla' reads Cityscapes' (%(default)s)",
+    )  # fmt: skip
     drive = task(render, "drive", _drive, "a ROS 2 bag of a drive through changing weather, 10 Hz, with ground truth")
     drive.add_argument("-o", "--out", type=Path, required=True, help="bag to write")
     drive.add_argument("--seed", type=natural, default=0, help="other seeds, other drives (%(default)s)")
@@ -32,10 +36,10 @@ def _dataset(args: argparse.Namespace) -> None:
     from semla_ros.streetworld.domains import DOMAINS
 
     if args.domain != "all":
-        write_dataset(args.out, args.domain, args.count, args.seed)
+        write_dataset(args.out, args.domain, args.count, args.seed, layout=args.layout)
         return
     for domain in DOMAINS:
-        write_dataset(args.out / domain, domain, args.count, args.seed)
+        write_dataset(args.out / domain, domain, args.count, args.seed, layout=args.layout)
 
 
 def _drive(args: argparse.Namespace) -> None:

@@ -4,18 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 from tqdm import tqdm
 
 from semla_ros.domain.retrieval import Mixture, retrieve
+from semla_ros.errors import AdapterError
 from semla_ros.evaluation.metrics import ConfusionMatrix, harmonic_mean
+from semla_ros.modeling.segmenter import Mode
 from semla_ros.pipeline import SemlaPipeline
-from semla_ros.streetworld.dataset import Sample, sample
 
 METHODS = ("zero_shot", "uniform", "semla", "oracle")
-HELD_OUT_SEED = 1_000_001  # the training seeds are small numbers
+
+
+class Shot(Protocol):
+    """A picture (H, W, 3) uint8 and its truth (H, W) uint8."""
+
+    @property
+    def rgb(self) -> NDArray[np.uint8]: ...  # noqa: D102
+
+    @property
+    def labels(self) -> NDArray[np.uint8]: ...  # noqa: D102
+
+
+class Dataset(Protocol):
+    """Labelled pictures of one domain, the same in every pass."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[Shot]: ...
 
 
 @dataclass(frozen=True)
@@ -23,12 +46,38 @@ class Score:
     """mIoU in percent.
 
     Attributes:
-        per_domain: One value a domain.
+        per_domain: One value a domain; the oracle lacks domains that have no adapter.
         h_mean: Their harmonic mean.
+        per_class: Domain to class to IoU in percent, of the classes that occur in the truth.
     """
 
     per_domain: dict[str, float]
     h_mean: float
+    per_class: dict[str, dict[str, float]]
+
+
+@dataclass(frozen=True)
+class Inference:
+    """How a picture is segmented.
+
+    Attributes:
+        mode: One pass, or the paper's sliding window.
+        short_side: Shorter side the picture is resized to first, pixels; 0 leaves it as it is.
+        long_side: But the longer one at most this.
+    """
+
+    mode: Mode = "plain"
+    short_side: int = 0
+    long_side: int = 0
+
+    def resized(self, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The picture in the size that the segmenter sees, bilinear with Pillow as in the official evaluation."""
+        if not self.short_side:
+            return rgb
+        height, width = rgb.shape[:2]
+        scale = min(self.short_side / min(height, width), self.long_side / max(height, width))
+        size = int(width * scale + 0.5), int(height * scale + 0.5)
+        return np.array(Image.fromarray(rgb).resize(size, Image.Resampling.BILINEAR))
 
 
 class LeaveOneOut:
@@ -36,54 +85,77 @@ class LeaveOneOut:
 
     Args:
         pipeline: Its networks, library, k and temperature are used; its tracker is not: every picture stands alone.
+        inference: How pictures are segmented.
+        methods: Some of `METHODS`.
+
+    Raises:
+        AdapterError: The library has fewer than two adapters.
     """
 
-    def __init__(self, pipeline: SemlaPipeline) -> None:
-        self.pipeline = pipeline
+    def __init__(
+        self, pipeline: SemlaPipeline, inference: Inference = Inference(), methods: Sequence[str] = METHODS
+    ) -> None:
+        self.pipeline, self.inference, self.methods = pipeline, inference, methods
         self.library = pipeline.library
+        if len(self.library.names) < 2:
+            raise AdapterError(
+                "nothing to leave out", got=f"{len(self.library.names)} adapters", expected="two or more"
+            )
         self._fused: Mixture | None = None
 
-    def run(self, domains: Sequence[str], pictures: int, seed: int = HELD_OUT_SEED) -> dict[str, Score]:
-        """Scores every method on freshly rendered StreetWorld pictures.
+    def run(self, datasets: Sequence[Dataset]) -> dict[str, Score]:
+        """Scores every method on every domain, one confusion matrix each.
 
         Args:
-            domains: Names; each needs an adapter of its own in the library.
-            pictures: Number a domain.
-            seed: Of the streets.
+            datasets: One a domain, of the name of its adapter if it has one.
         """
-        miou: dict[str, dict[str, float]] = {method: {} for method in METHODS}
-        for domain in (bar := tqdm(domains, desc="evaluate")):
-            bar.set_postfix_str(domain)
-            samples = [sample(domain, index, seed) for index in range(pictures)]
-            for method in METHODS:
-                miou[method][domain] = self._score(method, domain, samples)
-        return {method: Score(values, harmonic_mean(values.values())) for method, values in miou.items()}
+        tallies: dict[str, dict[str, ConfusionMatrix]] = {method: {} for method in self.methods}
+        with tqdm(total=len(self.methods) * sum(map(len, datasets)), desc="evaluate", unit="picture") as bar:
+            for dataset in datasets:
+                for method in self.methods:
+                    if method == "oracle" and dataset.name not in self.library.names:
+                        continue
+                    bar.set_postfix_str(f"{dataset.name}, {method}")
+                    tallies[method][dataset.name] = self._tally(method, dataset, bar)
+        return {method: self._score(each) for method, each in tallies.items()}
 
-    def _score(self, method: str, domain: str, samples: Sequence[Sample]) -> float:
-        confusion = ConfusionMatrix(len(self.pipeline.classes))
-        for shot, mixture in zip(samples, self._mixtures(method, domain, samples), strict=True):
-            self._fuse(mixture)
-            confusion.add(shot.labels, self.pipeline.segmenter.segment(shot.rgb)[0])
-        return confusion.miou
+    def _tally(self, method: str, dataset: Dataset, bar: tqdm[Any]) -> ConfusionMatrix:
+        segmenter, confusion = self.pipeline.segmenter, ConfusionMatrix(len(self.pipeline.classes))
+        segmenter.set_classes(segmenter.classes, self.pipeline.config.segmenter.wording)
+        self._fused = None
+        for shot in dataset:
+            self._fuse(self._mixture(method, dataset.name, shot))
+            size = shot.labels.shape[0], shot.labels.shape[1]
+            confusion.add(
+                shot.labels, segmenter.segment(self.inference.resized(shot.rgb), self.inference.mode, size)[0]
+            )
+            bar.update()
+        return confusion
 
-    def _mixtures(self, method: str, domain: str, samples: Sequence[Sample]) -> Iterator[Mixture]:
+    def _mixture(self, method: str, domain: str, shot: Shot) -> Mixture:
         others = tuple(name for name in self.library.names if name != domain)
-        for shot in samples:
-            if method == "zero_shot":
-                yield Mixture()
-            elif method == "uniform":
-                yield Mixture(others, (1 / len(others),) * len(others), (0.0,) * len(others))
-            elif method == "oracle":
-                yield Mixture((domain,), (1.0,), (0.0,))
-            else:
-                yield self._retrieved(self.pipeline.navigator.embed(shot.rgb), others)
-
-    def _retrieved(self, embedding: NDArray[np.float64], names: tuple[str, ...]) -> Mixture:
-        centroids = self.library.centroids_of(names)
-        return retrieve(embedding, names, centroids, self.pipeline.k, self.pipeline.temperature)
+        if method == "zero_shot":
+            return Mixture()
+        if method == "uniform":
+            return Mixture(others, (1 / len(others),) * len(others), (0.0,) * len(others))
+        if method == "oracle":
+            return Mixture((domain,), (1.0,), (0.0,))
+        embedding = self.pipeline.navigator.embed(shot.rgb)
+        return retrieve(
+            embedding, others, self.library.centroids_of(others), self.pipeline.k, self.pipeline.temperature
+        )
 
     def _fuse(self, mixture: Mixture) -> None:
         if mixture != self._fused:
             self.pipeline.fuser.apply([self.library.load(name) for name in mixture.names], mixture.weights)
             self.pipeline.segmenter.refresh_text()
             self._fused = mixture
+
+    def _score(self, tallies: dict[str, ConfusionMatrix]) -> Score:
+        miou = {domain: confusion.miou for domain, confusion in tallies.items()}
+        names = [each.name for each in self.pipeline.classes]
+        iou = {
+            domain: {names[i]: float(100 * c.iou[i]) for i in np.flatnonzero(c.counts.sum(1))}
+            for domain, c in tallies.items()
+        }
+        return Score(miou, harmonic_mean(miou.values()) if miou else float("nan"), iou)

@@ -8,16 +8,21 @@ from typing import Any
 
 from semla_ros.evaluation.leave_one_out import Score
 
+ABSENT = "–"
+
 
 def as_json(scores: Mapping[str, Score]) -> dict[str, Any]:
-    """Method to ``per_domain`` and ``h_mean``, mIoU in percent."""
+    """Method to ``per_domain``, ``h_mean`` and ``per_class``, in percent."""
     return {method: asdict(score) for method, score in scores.items()}
 
 
 def as_table(scores: Mapping[str, Score]) -> str:
     """Markdown: a row a domain, a column a method, the harmonic means last."""
+    domains = list(dict.fromkeys(domain for score in scores.values() for domain in score.per_domain))
     rows = [["mIoU, %", *scores], ["---", *("---:" for _ in scores)]]
-    for domain in next(iter(scores.values())).per_domain:
-        rows.append([domain, *(f"{score.per_domain[domain]:.1f}" for score in scores.values())])
-    rows.append(["**h-mean**", *(f"**{score.h_mean:.1f}**" for score in scores.values())])
+    for domain in domains:
+        values = (score.per_domain.get(domain) for score in scores.values())
+        rows.append([domain, *(ABSENT if value is None else f"{value:.1f}" for value in values)])
+    means = (f"**{score.h_mean:.1f}**" if score.per_domain else ABSENT for score in scores.values())
+    rows.append(["**h-mean**", *means])
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)

@@ -5,13 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
+from typing import Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from semla_ros.classes import CITYSCAPES_COLORS
 from semla_ros.errors import ConfigError
+from semla_ros.streetworld import CLASSES
 from semla_ros.streetworld.camera import Camera, Pose
 from semla_ros.streetworld.captions import caption
 from semla_ros.streetworld.domains import domain_named
@@ -21,7 +24,14 @@ from semla_ros.streetworld.render import render
 from semla_ros.streetworld.scene import Scene
 
 Size = tuple[int, int]
-NAME = "{:06d}.png"
+Layout = Literal["plain", "cityscapes"]
+FILES = {
+    "plain": ("images/{1:06d}.png", "labels/{1:06d}.png"),
+    "cityscapes": (
+        "leftImg8bit/val/{0}/{0}_{1:06d}_leftImg8bit.png",
+        "gtFine/val/{0}/{0}_{1:06d}_gtFine_labelTrainIds.png",
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +76,13 @@ def sample(domain: str, index: int, seed: int, size: Size = (240, 384)) -> Sampl
     return Sample(shot, layers.label, layers.depth, caption(plan, layers.seen, place, rng))
 
 
-def write_dataset(out: Path, domain: str, count: int, seed: int, size: Size = (240, 384)) -> None:
-    """Writes images/<index>.png, labels/<index>.png and captions.txt; goes on where an earlier run ended.
+def write_dataset(
+    out: Path, domain: str, count: int, seed: int, size: Size = (240, 384), layout: Layout = "plain"
+) -> None:
+    """Writes pictures, label maps and captions.txt; goes on where an earlier run ended.
+
+    The plain layout is images/<index>.png and labels/<index>.png, class ids in the order of `CLASSES`; the other is
+    Cityscapes' (leftImg8bit, gtFine, split val), with its ids.
 
     Args:
         out: The dataset's folder; made where it is missing.
@@ -75,25 +90,38 @@ def write_dataset(out: Path, domain: str, count: int, seed: int, size: Size = (2
         count: Number of samples.
         seed: Of the samples, see `sample`.
         size: (height, width), pixels.
+        layout: Of files and ids.
 
     Raises:
         ConfigError: There is no such domain, or the folder holds samples of another domain, seed or size.
     """
     domain_named(domain)
-    images, labels, captions = out / "images", out / "labels", out / "captions.txt"
-    images.mkdir(parents=True, exist_ok=True)
-    labels.mkdir(exist_ok=True)
+    captions = out / "captions.txt"
+    for file in _files(out, layout, domain, 0):
+        file.parent.mkdir(parents=True, exist_ok=True)
     lines = captions.read_text().splitlines()[:count] if captions.exists() else []
-    if lines and not _same(labels / NAME.format(0), sample(domain, 0, seed, size).labels):
+    if lines and not _same(_files(out, layout, domain, 0)[1], _ids(sample(domain, 0, seed, size).labels, layout)):
         raise ConfigError("dataset of another domain, seed or size", where=out, hint="Write to another folder")
     captions.write_text("".join(f"{line}\n" for line in lines))
     with captions.open("a") as sentences:
         for index in tqdm(range(len(lines), count), desc=domain, initial=len(lines), total=count):
             shot = sample(domain, index, seed, size)
-            cv2.imwrite(str(images / NAME.format(index)), shot.rgb[..., ::-1])
-            cv2.imwrite(str(labels / NAME.format(index)), shot.labels)
+            image, label = _files(out, layout, domain, index)
+            cv2.imwrite(str(image), shot.rgb[..., ::-1])
+            cv2.imwrite(str(label), _ids(shot.labels, layout))
             sentences.write(f"{shot.caption}\n")
             sentences.flush()
+
+
+def _files(out: Path, layout: Layout, domain: str, index: int) -> tuple[Path, Path]:
+    image, label = (out / name.format(domain, index) for name in FILES[layout])
+    return image, label
+
+
+def _ids(labels: NDArray[np.uint8], layout: Layout) -> NDArray[np.uint8]:
+    """Label maps in the layout's ids."""
+    train_ids = np.array([list(CITYSCAPES_COLORS).index(name) for name in CLASSES], np.uint8)
+    return labels if layout == "plain" else train_ids[labels]
 
 
 def _same(path: Path, labels: NDArray[np.uint8]) -> bool:

@@ -1,0 +1,32 @@
+"""StreetWorld as a data set: rendered once, kept in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from semla_ros.streetworld.dataset import Sample, sample
+
+HELD_OUT_SEED = 1_000_001  # the training seeds are small numbers
+
+
+class Rendered:
+    """A domain's pictures of streets that no model was trained on.
+
+    Args:
+        domain: One of `semla_ros.streetworld.domains.DOMAINS`.
+        pictures: Their number.
+        seed: Of the streets.
+    """
+
+    def __init__(self, domain: str, pictures: int, seed: int = HELD_OUT_SEED) -> None:
+        self.name, self.pictures, self.seed = domain, pictures, seed
+        self._samples: list[Sample] = []
+
+    def __len__(self) -> int:
+        return self.pictures
+
+    def __iter__(self) -> Iterator[Sample]:
+        for index in range(self.pictures):
+            if index == len(self._samples):
+                self._samples.append(sample(self.name, index, self.seed))
+            yield self._samples[index]
