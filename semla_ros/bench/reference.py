@@ -1,0 +1,144 @@
+"""CAT-Seg computed straightforwardly, as the official code does: what the product must equal, and beat.
+
+Guidance is repeated for every class and concatenated, class attention really runs over all padded classes, the last
+visual block projects queries and keys that nobody uses, prompts are encoded one by one with all their padding. Only
+modules are called, so that PEFT's wrapping of them acts.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from semla_ros.modeling.aggregator import ClassAttention, LinearAttention, WindowAttention
+from semla_ros.modeling.catseg import Aggregator, CatSeg
+from semla_ros.modeling.clip import Clip, VisionTransformer
+from semla_ros.modeling.decoder import Up
+
+
+def reference_text(clip: Clip, tokens: Tensor) -> Tensor:
+    """Prompts (N, context_length) to L2-normalised embeddings (N, embed_dim)."""
+    causal = torch.ones(tokens.shape[1], tokens.shape[1], dtype=torch.bool, device=tokens.device).tril()
+    x = clip.token_embedding(tokens) + clip.positional_embedding
+    for block in clip.transformer.resblocks:
+        x = block(x, causal)
+    x = clip.ln_final(x)[torch.arange(len(x)), tokens.argmax(-1)]
+    return F.normalize(x @ clip.text_projection, dim=-1)
+
+
+def reference_logits(network: CatSeg, pixels: Tensor, text: Tensor) -> Tensor:
+    """Pictures (B, 3, S, S) and text (T, embed_dim), T at most ``padded_classes``, to logits (B, T, 4 grid, 4 grid)."""
+    arch, aggregator = network.arch, network.aggregator
+    dense, early, late = _visual(network.clip.visual, pixels)
+    features = _maps(dense, arch.grid)
+    guidance = [network.upsample1(_maps(early, arch.grid)), network.upsample2(_maps(late, arch.grid))]
+    x = _volume(aggregator, features, text)
+    appearance = aggregator.guidance_projection(features).permute(0, 2, 3, 1)[:, None].expand(-1, len(text), -1, -1, -1)
+    text_guidance = aggregator.text_guidance_projection(text)
+    layer: Any
+    for layer in aggregator.layers:
+        guide = layer.swin_block.guidance_norm(appearance.contiguous())
+        x = _swin(layer.swin_block.block_2, _swin(layer.swin_block.block_1, x, guide), guide)
+        x = x + _classes(layer.attention, x, text_guidance)
+    return _decode(aggregator, x, guidance)
+
+
+def _visual(vision: VisionTransformer, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    patches = vision.conv1(pixels).flatten(2).transpose(1, 2)
+    cls = vision.class_embedding.expand(len(patches), 1, -1)
+    x = vision.ln_pre(torch.cat([cls, patches], 1) + vision._positions())
+    kept = []
+    blocks: list[Any] = list(vision.transformer.resblocks)
+    last = blocks.pop()
+    for index, block in enumerate(blocks):
+        x = block(x)
+        if index in vision.arch.guidance_layers:
+            kept.append(x[:, 1:])
+    y = last.ln_1(x)
+    _, _, value = (last.attn.out_proj(proj(y)) for proj in (last.attn.q_proj, last.attn.k_proj, last.attn.v_proj))
+    x = value + x[:, :1]
+    x = x + last.mlp(last.ln_2(x))
+    return (vision.ln_post(x) @ vision.proj)[:, 1:], kept[0], kept[1]
+
+
+def _maps(tokens: Tensor, grid: int) -> Tensor:
+    maps: Tensor = tokens.transpose(1, 2).unflatten(2, (grid, grid))
+    return maps
+
+
+def _volume(aggregator: Aggregator, features: Tensor, text: Tensor) -> Tensor:
+    """Similarity of every patch and class, embedded: (B, T, H, W, C)."""
+    similarity = torch.einsum("bdhw,td->bthw", F.normalize(features, dim=1), text)
+    x: Tensor = aggregator.conv1(similarity.flatten(0, 1)[:, None]).permute(0, 2, 3, 1)
+    return x.view(*similarity.shape[:2], *x.shape[1:])
+
+
+def _swin(block: Any, x: Tensor, guidance: Tensor) -> Tensor:
+    y, shift = block.norm1(x), block.shift
+    y, guide = (each.roll((-shift, -shift), (2, 3)) for each in (y, guidance))
+    y = _windows(block.attn, y, guide, block.window, block.attn_mask)
+    x = x + y.roll((shift, shift), (2, 3))
+    out: Tensor = x + block.mlp(block.norm2(x))
+    return out
+
+
+def _windows(attention: WindowAttention, x: Tensor, guidance: Tensor, side: int, mask: Tensor | None) -> Tensor:
+    def cut(y: Tensor) -> Tensor:
+        y = y.unflatten(3, (-1, side)).unflatten(2, (-1, side)).transpose(3, 4)
+        return y.reshape(-1, side * side, y.shape[-1])
+
+    query = attention.q(torch.cat([cut(x), cut(guidance)], -1))
+    key = attention.k(torch.cat([cut(x), cut(guidance)], -1))
+    query, key, value = (
+        y.unflatten(-1, (attention.heads, -1)).transpose(1, 2) for y in (query, key, attention.v(cut(x)))
+    )
+    scores = query @ key.mT / query.shape[-1] ** 0.5
+    if mask is not None:
+        scores = scores + mask.repeat(len(scores) // len(mask), 1, 1)[:, None]
+    mixed = (scores.softmax(-1) @ value).transpose(1, 2).flatten(2)
+    mixed = attention.proj(mixed).view(*x.shape[:2], x.shape[2] // side, x.shape[3] // side, side, side, -1)
+    out: Tensor = mixed.transpose(3, 4).reshape(x.shape)
+    return out
+
+
+def _classes(layer: ClassAttention, x: Tensor, guidance: Tensor) -> Tensor:
+    """Every position apart, over the classes and as many learned tokens as it takes to be ``padded_classes``."""
+    batch, classes, height, width, dim = x.shape
+    missing, positions = layer.padded_classes - classes, batch * height * width
+    tokens = x.permute(0, 2, 3, 1, 4).reshape(positions, classes, dim)
+    tokens = torch.cat([tokens, layer.padding_tokens.expand(positions, missing, -1)], 1)
+    guides = torch.cat([guidance, layer.padding_guidance[0].expand(missing, -1)]).expand(positions, -1, -1)
+    tokens = tokens + _linear_attention(layer.attention, layer.norm1(tokens), guides)
+    tokens = tokens + layer.MLP(layer.norm2(tokens))
+    out: Tensor = tokens[:, :classes].view(batch, height, width, classes, dim).permute(0, 3, 1, 2, 4)
+    return out
+
+
+def _linear_attention(layer: LinearAttention, x: Tensor, guidance: Tensor) -> Tensor:
+    def heads(y: Tensor) -> Tensor:
+        parted: Tensor = y.unflatten(-1, (layer.heads, -1))
+        return parted
+
+    query, key = (heads(F.elu(linear(torch.cat([x, guidance], -1))) + 1) for linear in (layer.q, layer.k))
+    summed = torch.einsum("nshd,nshe->nhde", key, heads(layer.v(x)))
+    norm = torch.einsum("nshd,nhd->nsh", query, key.sum(1)) + 1e-6
+    out: Tensor = torch.einsum("nshd,nhde->nshe", query, summed) / norm[..., None]
+    return out.flatten(-2)
+
+
+def _decode(aggregator: Aggregator, x: Tensor, guidance: list[Tensor]) -> Tensor:
+    maps = x.flatten(0, 1).permute(0, 3, 1, 2)
+    ups = aggregator.decoder1, aggregator.decoder2
+    for up, project, guide in zip(ups, aggregator.decoder_guidance_projection, guidance, strict=True):
+        maps = _up(up, maps, project, guide)
+    logits: Tensor = aggregator.head(maps)
+    return logits.view(*x.shape[:2], *logits.shape[2:])
+
+
+def _up(up: Up, maps: Tensor, project: nn.Module, guide: Tensor) -> Tensor:
+    projected = project(guide).repeat_interleave(len(maps) // len(guide), 0)
+    out: Tensor = up.conv.double_conv(torch.cat([up.up(maps), projected], 1))
+    return out

@@ -1,0 +1,203 @@
+"""The rows of the benchmark for one size: ours, the straightforward computation and PEFT's path, in turn."""
+
+from __future__ import annotations
+
+import array
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from semla_ros.bench.measure import Stopwatch, Timing, timed, undisturbed
+from semla_ros.bench.peer import PeftPeer
+from semla_ros.bench.reference import reference_logits, reference_text
+from semla_ros.bench.subject import Subject
+from semla_ros.domain.retrieval import Mixture
+from semla_ros.images import decode
+from semla_ros.machine import peak_mib
+
+HALVES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+MIB = 2**20
+
+
+@dataclass(frozen=True)
+class Half:
+    """A forward in half precision.
+
+    Attributes:
+        forward_ms: Its time.
+        speedup: Over the float32 one.
+        agreement: Share of pixels whose class is the float32 one's, in percent.
+    """
+
+    forward_ms: float
+    speedup: float
+    agreement: float
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One size on one device.
+
+    Attributes:
+        ratios: What is claimed; each from medians of this run.
+        stages_ms: Row to its times.
+        differences: Largest differences of our logits from the straightforward ones, bare and with a mixture.
+        halves: dtype to its forward.
+        memory_mib: What is held.
+    """
+
+    ratios: dict[str, float]
+    stages_ms: dict[str, Timing]
+    differences: dict[str, float]
+    halves: dict[str, Half]
+    memory_mib: dict[str, float]
+
+
+def measure(subject: Subject) -> Measured:
+    """Measures everything of a subject."""
+    watch, repeats = Stopwatch(), subject.options.repeats
+    slow_repeats = max(2, repeats // 3)
+    with torch.inference_mode(False), torch.no_grad(), undisturbed():
+        embeddings = _embeddings(subject)
+        differences = _peers(subject, watch, embeddings, slow_repeats)
+        _swaps(subject, watch, embeddings, repeats)
+        _stages(subject, watch, repeats)
+        stages = watch.timings()
+        halves = _halves(subject, stages["forward"].median, slow_repeats)
+    return Measured(_ratios(stages), stages, differences, halves, _memory(subject))
+
+
+def _embeddings(subject: Subject) -> Iterator[NDArray[np.float64]]:
+    """A different place every time."""
+    draw = np.random.default_rng(4)
+    while True:
+        yield draw.normal(size=subject.navigator.arch.embed_dim)
+
+
+def _swaps(subject: Subject, watch: Stopwatch, embeddings: Iterator[NDArray[np.float64]], repeats: int) -> None:
+    """Bare forwards and swaps with their forwards, in turn; the bare one too comes right after its weights moved."""
+    network, pixels, segmenter = subject.segmenter.network, subject.pixels(), subject.segmenter
+    for repeat in tqdm(range(-1, repeats), desc="swap and forward"):
+        record = watch if repeat >= 0 else Stopwatch()
+        subject.fuse(Mixture())
+        segmenter.refresh_text()
+        with record.row("forward"):
+            network(pixels, segmenter._text)
+        embedding = next(embeddings)
+        with record.row("retrieve"):
+            mixture = subject.retrieve(embedding)
+        with record.row("fuse"):
+            subject.fuse(mixture)
+        with record.row("text"):
+            segmenter.refresh_text()
+        with record.row("forward_after_swap"):
+            network(pixels, segmenter._text)
+    subject.fuse(Mixture())
+    segmenter.refresh_text()
+
+
+def _peers(
+    subject: Subject, watch: Stopwatch, embeddings: Iterator[NDArray[np.float64]], repeats: int
+) -> dict[str, float]:
+    """The straightforward computation, bare and under PEFT; how far ours is from both."""
+    network, pixels, tokens = subject.segmenter.network, subject.pixels(), subject.segmenter._tokens
+    bare = reference_logits(network, pixels, reference_text(network.clip, tokens))
+    differences = {"bare": _difference(bare, network(pixels, subject.segmenter._text))}
+    peer = PeftPeer(copy.deepcopy(network), subject.adapters)
+    for repeat in tqdm(range(-1, repeats), desc="reference and PEFT"):
+        record = watch if repeat >= 0 else Stopwatch()
+        with record.row("reference_text"):
+            text = reference_text(network.clip, tokens)
+        with record.row("reference"):
+            reference_logits(network, pixels, text)
+        mixture = subject.retrieve(next(embeddings))
+        with record.row("peft_add"):
+            peer.add(mixture)
+        with record.row("peft_set"):
+            peer.activate()
+        fresh = reference_text(peer.network.clip, tokens)
+        with record.row("peft_forward"):
+            theirs = reference_logits(peer.network, pixels, fresh)
+        with record.row("peft_delete"):
+            peer.delete()
+    subject.fuse(mixture)
+    subject.segmenter.refresh_text()
+    return differences | {"mixture": _difference(theirs, network(pixels, subject.segmenter._text))}
+
+
+def _stages(subject: Subject, watch: Stopwatch, repeats: int) -> None:
+    """What else happens to a frame."""
+    rgb = subject.rgb
+    message = SimpleNamespace(
+        height=rgb.shape[0], width=rgb.shape[1], encoding="rgb8", step=rgb.shape[1] * 3, is_bigendian=0,
+        data=array.array("B", rgb.tobytes()),
+    )  # fmt: skip
+    for _ in tqdm(range(repeats), desc="other stages"):
+        with watch.row("decode"):
+            decode(message)
+        with watch.row("embed"):
+            subject.navigator.embed(rgb)
+        with watch.row("segment"):
+            labels, confidence = subject.segmenter.segment(rgb)
+        with watch.row("publish"):
+            _published(labels, confidence)
+
+
+def _published(labels: NDArray[np.int64], confidence: NDArray[np.float32]) -> tuple[array.array[int], ...]:
+    """Mask and confidence as a message holds them; DDS is not included."""
+    sure = (255 * confidence + 0.5).astype(np.uint8)
+    return tuple(array.array("B", pixels.tobytes()) for pixels in (labels.astype(np.uint8), sure))
+
+
+def _halves(subject: Subject, float32_ms: float, repeats: int) -> dict[str, Half]:
+    """Forwards in half precision; last, since the weights do not come back."""
+    network, pixels, text = subject.segmenter.network, subject.pixels(), subject.segmenter._text
+    classes, whole = network(pixels, text).argmax(1), copy.deepcopy(network.state_dict())
+    out = {}
+    for name, dtype in HALVES.items():
+        network.load_state_dict(whole)
+        network.to(dtype)
+        agreement = float((network(pixels.to(dtype), text.to(dtype)).argmax(1) == classes).double().mean())
+        taken = timed(lambda dtype=dtype: network(pixels.to(dtype), text.to(dtype)), repeats).median  # type: ignore[misc]
+        out[name] = Half(taken, float32_ms / taken, 100 * agreement)
+        network.float()
+    network.load_state_dict(whole)
+    return out
+
+
+def _ratios(stages: dict[str, Timing]) -> dict[str, float]:
+    ms = {name: timing.median for name, timing in stages.items()}
+    swap = ms["retrieve"] + ms["fuse"] + ms["text"]
+    return {
+        "peft_over_fuse": (ms["peft_add"] + ms["peft_set"] + ms["peft_delete"]) / (ms["retrieve"] + ms["fuse"]),
+        "swap_over_forward": swap / ms["forward"],
+        "forward_after_swap": ms["forward_after_swap"] / ms["forward"],
+        "reference_over_forward": ms["reference"] / ms["forward"],
+        "peft_forward_over_forward": ms["peft_forward"] / ms["forward"],
+        "reference_text_over_text": ms["reference_text"] / ms["text"],
+        "embed_over_forward": ms["embed"] / ms["forward"],
+    }
+
+
+def _memory(subject: Subject) -> dict[str, float]:
+    adapted = sum(layer.weight.nbytes for layer in subject.fuser.layers.values())
+    out: dict[str, Any] = {
+        "adapted_weights": adapted / MIB,
+        "their_base": adapted / MIB,
+        "library": sum(each.nbytes for each in subject.adapters) / MIB,
+        "peak_host": peak_mib(),
+    }
+    if subject.segmenter.device.type == "cuda":
+        out["peak_device"] = torch.cuda.max_memory_allocated() / MIB
+    return out
+
+
+def _difference(one: torch.Tensor, other: torch.Tensor) -> float:
+    return float((one - other).abs().max())

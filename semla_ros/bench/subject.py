@@ -1,0 +1,138 @@
+"""What is measured: a segmenter of one size, its navigator, and a library of random adapters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from semla_ros.bundle import Bundle, find_bundle
+from semla_ros.classes import CITYSCAPES_COLORS
+from semla_ros.domain.retrieval import CentroidIndex, Mixture, retrieve
+from semla_ros.modeling.architecture import VIT_B16, VIT_L14_336, CatSegArch
+from semla_ros.modeling.catseg import CatSeg
+from semla_ros.modeling.lora import Adapter, LoraFuser
+from semla_ros.modeling.navigator import Navigator, NavigatorArch
+from semla_ros.modeling.segmenter import Segmenter
+
+CLIP_L14 = NavigatorArch(768, {"image_size": 224, "patch_size": 14, "width": 1024, "layers": 24, "head_width": 64})
+PICTURE = 480, 640  # height and width
+TEMPERATURE = 0.05
+
+
+@dataclass(frozen=True)
+class Options:
+    """How much of everything.
+
+    Attributes:
+        classes: T.
+        adapters: N in the library.
+        k: In a mixture.
+        rank: Of every adapter.
+        repeats: Of every row.
+        device: Where.
+    """
+
+    classes: int = 19
+    adapters: int = 20
+    k: int = 5
+    rank: int = 8
+    repeats: int = 9
+    device: str = "cpu"
+
+
+class Subject:
+    """Networks and adapters with seeded random weights, or the bundled ones.
+
+    Args:
+        network: A segmenter's.
+        navigator: Its navigator.
+        classes: What to look for.
+        options: How much.
+    """
+
+    def __init__(self, network: CatSeg, navigator: Navigator, classes: Sequence[str], options: Options) -> None:
+        self.segmenter = Segmenter(network.to(options.device), classes)
+        self.navigator, self.options = navigator, options
+        navigator.visual.to(options.device)
+        self.fuser = LoraFuser(self.segmenter.adapted_layers())
+        draw = torch.Generator().manual_seed(1)
+        self.adapters = [adapter(f"a{i}", self.segmenter, options.rank, draw) for i in range(options.adapters)]
+        self.rgb = picture(*PICTURE)
+        centroids = np.random.default_rng(2).normal(size=(options.adapters, navigator.arch.embed_dim))
+        self.index = CentroidIndex(centroids)
+
+    def retrieve(self, embedding: NDArray[np.float64]) -> Mixture:
+        """The mixture for an embedding."""
+        names = [each.name for each in self.adapters]
+        return retrieve(embedding, names, self.index, self.options.k, TEMPERATURE)
+
+    def fuse(self, mixture: Mixture) -> None:
+        """Puts a mixture into the weights."""
+        by_name = {each.name: each for each in self.adapters}
+        self.fuser.apply([by_name[name] for name in mixture.names], mixture.weights)
+
+    def pixels(self) -> torch.Tensor:
+        """A picture as the network takes it, (1, 3, S, S)."""
+        side = self.segmenter.network.arch.image_size
+        pixels = torch.randn(1, 3, side, side, generator=torch.Generator().manual_seed(3))
+        return pixels.to(self.segmenter.device, self.segmenter.dtype)
+
+
+def adapter(name: str, segmenter: Segmenter, rank: int, draw: torch.Generator) -> Adapter:
+    """Random factors on every adapted layer."""
+    factors = {
+        module: (
+            (torch.randn(rank, layer.in_features, generator=draw) * layer.in_features**-0.5).to(layer.weight),
+            (torch.randn(layer.out_features, rank, generator=draw) * 0.02).to(layer.weight),
+        )
+        for module, layer in segmenter.adapted_layers().items()
+    }
+    return Adapter(name, factors, scale=2.0)
+
+
+def picture(height: int, width: int) -> NDArray[np.uint8]:
+    """Noise of several sizes (height, width, 3) uint8, so that no two patches are alike."""
+    draw = np.random.default_rng(0)
+    fine, coarse = draw.normal(0, 25, (height, width, 3)), draw.normal(0, 60, (height // 40 + 1, width // 40 + 1, 3))
+    blocks = coarse.repeat(40, 0).repeat(40, 1)[:height, :width]
+    return (120 + fine + blocks).clip(0, 255).astype(np.uint8)
+
+
+def seeded(network: nn.Module, seed: int = 0) -> nn.Module:
+    """Fills a network with random weights that keep activations finite and varied."""
+    draw = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            noise = torch.randn(parameter.shape, generator=draw)
+            norm = parameter.ndim == 1 and name.endswith("weight")
+            parameter.copy_(1 + 0.1 * noise if norm else noise * max(parameter[0].numel(), 16) ** -0.5)
+    return network
+
+
+def _bundled(options: Options) -> Subject:
+    bundle = Bundle.open(find_bundle("streetworld"))
+    return Subject(bundle.load_segmenter(), bundle.load_navigator(), bundle.classes, options)
+
+
+def _random(arch: CatSegArch) -> Callable[[Options], Subject]:
+    def build(options: Options) -> Subject:
+        network = CatSeg(arch)
+        seeded(network)
+        navigator = CLIP_L14.build()
+        seeded(navigator)
+        names = [*CITYSCAPES_COLORS, *(f"thing {i}" for i in range(options.classes))]
+        return Subject(network, Navigator(navigator, CLIP_L14), names[: options.classes], options)
+
+    return build
+
+
+SIZES: dict[str, Callable[[Options], Subject]] = {
+    "streetworld": _bundled,
+    "vitb16": _random(VIT_B16),
+    "vitl14": _random(VIT_L14_336),
+}

@@ -1,0 +1,60 @@
+"""The benchmark's figures as tables for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from rich.table import Table
+
+TARGETS: dict[str, tuple[str, Callable[[float], bool]]] = {
+    "peft_over_fuse": ("at least 6", lambda ratio: ratio >= 6),
+    "swap_over_forward": ("at most 0.2", lambda ratio: ratio <= 0.2),
+    "forward_after_swap": ("1.00 ± 0.02", lambda ratio: abs(ratio - 1) <= 0.02),
+    "reference_over_forward": ("at least 4", lambda ratio: ratio >= 4),
+}
+MEANING = {
+    "peft_over_fuse": "PEFT's add + set + delete over our retrieve + fuse",
+    "swap_over_forward": "retrieve + fuse + text over our forward",
+    "forward_after_swap": "our forward after a swap over the bare one",
+    "reference_over_forward": "the straightforward forward over ours",
+    "peft_forward_over_forward": "the straightforward forward with PEFT's adapter over ours",
+    "reference_text_over_text": "prompts one by one over ours",
+    "embed_over_forward": "the navigator over our forward",
+}
+
+
+def tables(figures: dict[str, Any]) -> Iterator[Table]:
+    """Ratios first, then times, a pair of tables a size."""
+    for size, measured in figures["sizes"].items():
+        yield _ratios(size, measured, figures["machine"]["processor"])
+        yield _times(size, measured)
+
+
+def _ratios(size: str, measured: dict[str, Any], processor: str) -> Table:
+    table = Table("ratio", "", "measured", "target", title=f"{size}, {measured['classes']} classes, {processor}")
+    for name, ratio in measured["ratios"].items():
+        target, met = TARGETS.get(name, ("", lambda ratio: True)) if size == "vitb16" else ("", lambda ratio: True)
+        verdict = "" if not target else " ✓" if met(ratio) else " [red]missed[/red]"
+        table.add_row(name, MEANING[name], f"{ratio:.3g}", target + verdict)
+    for name, half in measured["halves"].items():
+        table.add_row(
+            f"{name}_forward", f"float32 forward over {name}'s", f"{half['speedup']:.2f}",
+            f"{half['agreement']:.2f} % of pixels agree",
+        )  # fmt: skip
+    return table
+
+
+def _times(size: str, measured: dict[str, Any]) -> Table:
+    table = Table("row", "median, ms", "spread", "floor, ms", "over it", title=f"{size}: times")
+    for name, timing in measured["stages_ms"].items():
+        floor = measured["floors"].get(name)
+        low = (f"{floor['floor_ms']:.1f}", f"{floor['over_floor']:.2f}") if floor else ("", "")
+        table.add_row(name, f"{timing['median']:.2f}", f"± {timing['spread']:.2f}", *low)
+    if isinstance(measured["cuda"], str):
+        table.add_row("CUDA", measured["cuda"], "", "", "")
+    memory = ", ".join(f"{name.replace('_', ' ')} {mib:.0f}" for name, mib in measured["memory_mib"].items())
+    table.caption = f"MiB: {memory}; largest difference from the straightforward logits: " + ", ".join(
+        f"{what} {value:.1e}" for what, value in measured["differences"].items()
+    )
+    return table
