@@ -123,9 +123,10 @@ def _linear_attention(layer: LinearAttention, x: Tensor, guidance: Tensor) -> Te
         return parted
 
     query, key = (heads(F.elu(linear(torch.cat([x, guidance], -1))) + 1) for linear in (layer.q, layer.k))
-    summed = torch.einsum("nshd,nshe->nhde", key, heads(layer.v(x)))
-    norm = torch.einsum("nshd,nhd->nsh", query, key.sum(1)) + 1e-6
-    out: Tensor = torch.einsum("nshd,nhde->nshe", query, summed) / norm[..., None]
+    value = heads(layer.v(x)) / x.shape[1]
+    summed = torch.einsum("nshd,nshe->nhde", key, value)
+    norm = 1 / (torch.einsum("nshd,nhd->nsh", query, key.sum(1)) + 1e-6)
+    out: Tensor = torch.einsum("nshd,nhde,nsh->nshe", query, summed, norm) * x.shape[1]
     return out.flatten(-2)
 
 

@@ -45,7 +45,7 @@ def run(sizes: Sequence[str], options: Options, file: Path | None = None, plot: 
         floor = {name: asdict(each) for name, each in floors(subject, measured.stages_ms, best).items()}
         out["sizes"][size] = {"classes": len(subject.segmenter.classes), **asdict(measured), "floors": floor}
         out["sizes"][size]["cuda"] = _on_cuda(size, options)
-        if size == MAIN or size == sizes[-1] and out["growth"] is None:
+        if size == MAIN or (size == sizes[-1] and out["growth"] is None):
             growth = grow(subject)
             out["growth"] = asdict(growth) | {"size": size}
             if plot:
