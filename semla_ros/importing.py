@@ -144,7 +144,7 @@ def _adapters(library: Path) -> list[AdapterFolder]:
 
 def _check_agreement(one: AdapterFolder, other: AdapterFolder) -> None:
     """Ranks may differ; what the adapters are put on may not."""
-    for module in one.shapes.keys() & other.shapes.keys():
+    for module in sorted(one.shapes.keys() & other.shapes.keys()):
         (mine, (rows, _)), (theirs, (other_rows, _)) = one.shapes[module], other.shapes[module]
         if (mine[1], rows) != (theirs[1], other_rows):
             raise AdapterError(
