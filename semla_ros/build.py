@@ -36,6 +36,8 @@ def build_pipeline(config: Config, embedder: Callable[[Navigator], Embedder] = I
     device = choose_device(config.model.device)
     bundle = Bundle.open(find_bundle(config.model.bundle))
     network = bundle.load_segmenter().to(device, precision_on(device, config.model.precision))
+    if config.model.compile:
+        network.compile()  # adapters change weights in place, so that what was compiled stays valid
     kind, asked = (OfficialSegmenter if config.model.official_compat else Segmenter), config.segmenter
     segmenter = kind(network, asked.classes or bundle.classes, asked.wording, asked.memory_mib)
     navigator = bundle.load_navigator()

@@ -47,6 +47,9 @@ class ModelConfig:
         choices=("float32", "bfloat16", "float16"),
         read_only=True,
     )
+    compile: bool = setting(
+        False, "torch.compile the segmenter; a minute or more at the first frame, needs a C++ compiler", read_only=True
+    )
     official_compat: bool = setting(
         False, "Repeat the faults of SemLA's published code, to reproduce its numbers", read_only=True
     )

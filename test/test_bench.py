@@ -7,6 +7,7 @@ import pytest
 from tiny import CLASSES, random_navigator, random_network
 
 from semla_ros.bench.growth import KS, RANKS
+from semla_ros.bench.halves import in_halves
 from semla_ros.bench.measure import Stopwatch, timed, timing
 from semla_ros.bench.run import run
 from semla_ros.bench.subject import SIZES, Options, Subject
@@ -53,6 +54,16 @@ def test_ratios_are_those_of_the_medians() -> None:
     assert ratios["swap_over_forward"] == pytest.approx((ms["retrieve"] + ms["fuse"] + ms["text"]) / ms["forward"])
     added = ms["peft_add"] + ms["peft_set"] + ms["peft_delete"]
     assert ratios["peft_over_fuse"] == pytest.approx(added / (ms["retrieve"] + ms["fuse"]))
+
+
+def test_half_precision_gives_the_bundled_model_nearly_all_its_classes() -> None:
+    subject = SIZES["streetworld"](Options(adapters=1, k=1))
+    subject.pictures = subject.pictures[::6]
+    halves = in_halves(subject, 1.0, 1)
+    bfloat16, float16 = (halves[name].agreement for name in ("bfloat16", "float16"))
+    assert bfloat16 is not None
+    assert float16 is not None
+    assert 99 < bfloat16 <= float16 <= 100
 
 
 def test_a_timing_is_the_median_and_half_the_distance_of_the_quartiles() -> None:

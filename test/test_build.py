@@ -44,6 +44,16 @@ def test_half_precision_covers_the_segmenter_and_what_is_fused_into_it(pristine_
     assert perception.domain.error == ""
 
 
+@pytest.mark.slow
+def test_a_compiled_segmenter_follows_every_swap(pristine_bundle: Path) -> None:
+    compiled, eager = (build_pipeline(config(pristine_bundle, **{"model.compile": on})) for on in (True, False))
+    for colour, seconds in (("red", 1.0), ("blue", 20.0), ("blue", 40.0)):
+        ours, theirs = (each.process(frame(colour, seconds)) for each in (compiled, eager))
+        assert ours.domain.mixture == theirs.domain.mixture
+        assert ours.confidence == pytest.approx(theirs.confidence, abs=1e-5)
+    assert ours.domain.swaps == 2
+
+
 def test_float16_on_a_cpu_is_said_to_be_slow(pristine_bundle: Path, caplog: pytest.LogCaptureFixture) -> None:
     build_pipeline(config(pristine_bundle, **{"model.precision": "bfloat16"}))
     assert "slow" not in caplog.text

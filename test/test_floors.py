@@ -23,6 +23,7 @@ BELOW = {
         ("streetworld", "training", "evaluation"),
         GROUND | LIBRARY | {"domain", "modeling", "pipeline", "build", "streetworld", "training", "evaluation"},
     ),
+    "bench": GROUND | LIBRARY | {"domain", "modeling", "pipeline", "images", "streetworld", "evaluation"},
     "archives": GROUND,
     "catalogue": GROUND,
     "fetching": GROUND | {"catalogue"},

@@ -14,7 +14,8 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from semla_ros.bench.measure import Stopwatch, Timing, timed, undisturbed
+from semla_ros.bench.halves import Half, in_halves
+from semla_ros.bench.measure import Stopwatch, Timing, undisturbed
 from semla_ros.bench.peer import PeftPeer
 from semla_ros.bench.reference import reference_logits, reference_text
 from semla_ros.bench.subject import Subject
@@ -22,23 +23,7 @@ from semla_ros.domain.retrieval import Mixture
 from semla_ros.images import decode
 from semla_ros.machine import peak_mib
 
-HALVES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 MIB = 2**20
-
-
-@dataclass(frozen=True)
-class Half:
-    """A forward in half precision.
-
-    Attributes:
-        forward_ms: Its time.
-        speedup: Over the float32 one.
-        agreement: Share of pixels whose class is the float32 one's, in percent.
-    """
-
-    forward_ms: float
-    speedup: float
-    agreement: float
 
 
 @dataclass(frozen=True)
@@ -70,7 +55,7 @@ def measure(subject: Subject) -> Measured:
         _swaps(subject, watch, embeddings, repeats)
         _stages(subject, watch, repeats)
         stages = watch.timings()
-        halves = _halves(subject, stages["forward"].median, slow_repeats)
+        halves = in_halves(subject, stages["forward"].median, slow_repeats)
     return Measured(_ratios(stages), stages, differences, halves, _memory(subject))
 
 
@@ -154,22 +139,6 @@ def _published(labels: NDArray[np.int64], confidence: NDArray[np.float32]) -> tu
     """Mask and confidence as a message holds them; DDS is not included."""
     sure = (255 * confidence + 0.5).astype(np.uint8)
     return tuple(array.array("B", pixels.tobytes()) for pixels in (labels.astype(np.uint8), sure))
-
-
-def _halves(subject: Subject, float32_ms: float, repeats: int) -> dict[str, Half]:
-    """Forwards in half precision; last, since the weights do not come back."""
-    network, pixels, text = subject.segmenter.network, subject.pixels(), subject.segmenter._text
-    classes, whole = network(pixels, text).argmax(1), copy.deepcopy(network.state_dict())
-    out = {}
-    for name, dtype in HALVES.items():
-        network.load_state_dict(whole)
-        network.to(dtype)
-        agreement = float((network(pixels.to(dtype), text.to(dtype)).argmax(1) == classes).double().mean())
-        taken = timed(lambda dtype=dtype: network(pixels.to(dtype), text.to(dtype)), repeats).median  # type: ignore[misc]
-        out[name] = Half(taken, float32_ms / taken, 100 * agreement)
-        network.float()
-    network.load_state_dict(whole)
-    return out
 
 
 def _ratios(stages: dict[str, Timing]) -> dict[str, float]:

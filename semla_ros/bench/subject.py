@@ -13,11 +13,15 @@ from torch import nn
 from semla_ros.bundle import Bundle, find_bundle
 from semla_ros.classes import CITYSCAPES_COLORS
 from semla_ros.domain.retrieval import CentroidIndex, Mixture, retrieve
+from semla_ros.evaluation.rendered import HELD_OUT_SEED
 from semla_ros.modeling.architecture import VIT_B16, VIT_L14_336, CatSegArch
 from semla_ros.modeling.catseg import CatSeg
 from semla_ros.modeling.lora import Adapter, LoraFuser
 from semla_ros.modeling.navigator import Navigator, NavigatorArch
 from semla_ros.modeling.segmenter import Segmenter
+from semla_ros.modeling.views import resized
+from semla_ros.streetworld.dataset import sample
+from semla_ros.streetworld.domains import DOMAINS
 
 CLIP_L14 = NavigatorArch(768, {"image_size": 224, "patch_size": 14, "width": 1024, "layers": 24, "head_width": 64})
 PICTURE = 480, 640  # height and width
@@ -53,16 +57,21 @@ class Subject:
         navigator: Its navigator.
         classes: What to look for.
         options: How much.
+        pictures: What a trained network is shown, (H, W, 3) uint8 each; without any, a random one sees noise.
     """
 
-    def __init__(self, network: CatSeg, navigator: Navigator, classes: Sequence[str], options: Options) -> None:
+    def __init__(
+        self, network: CatSeg, navigator: Navigator, classes: Sequence[str], options: Options,
+        pictures: Sequence[NDArray[np.uint8]] = (),
+    ) -> None:  # fmt: skip
         self.segmenter = Segmenter(network.to(options.device), classes)
         self.navigator, self.options = navigator, options
         navigator.visual.to(options.device)
         self.fuser = LoraFuser(self.segmenter.adapted_layers())
         draw = torch.Generator().manual_seed(1)
         self.adapters = [adapter(f"a{i}", self.segmenter, options.rank, draw) for i in range(options.adapters)]
-        self.rgb = picture(*PICTURE)
+        self.pictures = pictures
+        self.rgb = pictures[0] if pictures else picture(*PICTURE)
         centroids = np.random.default_rng(2).normal(size=(options.adapters, navigator.arch.embed_dim))
         self.index = CentroidIndex(centroids)
 
@@ -76,11 +85,11 @@ class Subject:
         by_name = {each.name: each for each in self.adapters}
         self.fuser.apply([by_name[name] for name in mixture.names], mixture.weights)
 
-    def pixels(self) -> torch.Tensor:
-        """A picture as the network takes it, (1, 3, S, S)."""
+    def pixels(self, rgb: NDArray[np.uint8] | None = None) -> torch.Tensor:
+        """A picture, the first one by default, as the network takes it, (1, 3, S, S)."""
         side = self.segmenter.network.arch.image_size
-        pixels = torch.randn(1, 3, side, side, generator=torch.Generator().manual_seed(3))
-        return pixels.to(self.segmenter.device, self.segmenter.dtype)
+        normalised = self.segmenter._normalised(self.rgb if rgb is None else rgb)
+        return resized(normalised, (side, side)).to(self.segmenter.dtype)
 
 
 def adapter(name: str, segmenter: Segmenter, rank: int, draw: torch.Generator) -> Adapter:
@@ -116,7 +125,8 @@ def seeded(network: nn.Module, seed: int = 0) -> nn.Module:
 
 def _bundled(options: Options) -> Subject:
     bundle = Bundle.open(find_bundle("streetworld"))
-    return Subject(bundle.load_segmenter(), bundle.load_navigator(), bundle.classes, options)
+    pictures = [sample(domain, 0, HELD_OUT_SEED).rgb for domain in DOMAINS]
+    return Subject(bundle.load_segmenter(), bundle.load_navigator(), bundle.classes, options, pictures)
 
 
 def _random(arch: CatSegArch) -> Callable[[Options], Subject]:

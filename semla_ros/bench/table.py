@@ -38,10 +38,11 @@ def _ratios(size: str, measured: dict[str, Any], processor: str) -> Table:
         verdict = "" if not target else " ✓" if met(ratio) else " [red]missed[/red]"
         table.add_row(name, MEANING[name], f"{ratio:.3g}", target + verdict)
     for name, half in measured["halves"].items():
-        table.add_row(
-            f"{name}_forward", f"float32 forward over {name}'s", f"{half['speedup']:.2f}",
-            f"{half['agreement']:.2f} % of pixels agree",
-        )  # fmt: skip
+        agreement = half["agreement"]
+        agree = (
+            "random weights, no agreement to speak of" if agreement is None else f"{agreement:.2f} % of pixels agree"
+        )
+        table.add_row(f"{name}_forward", f"float32 forward over {name}'s", f"{half['speedup']:.2f}", agree)
     return table
 
 

@@ -1,0 +1,71 @@
+"""Forwards in half precision: how fast, and how many pixels keep their class."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from semla_ros.bench.measure import timed
+from semla_ros.bench.subject import Subject
+
+HALVES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Half:
+    """A forward in half precision.
+
+    Attributes:
+        forward_ms: Its time.
+        speedup: Over the float32 one.
+        agreement: Share of pixels whose class is the float32 one's, in percent; None for random weights, whose
+            classes are all as likely, so that rounding decides.
+    """
+
+    forward_ms: float
+    speedup: float
+    agreement: float | None
+
+
+def in_halves(subject: Subject, float32_ms: float, repeats: int) -> dict[str, Half]:
+    """Every half precision, on CUDA also compiled. The weights are as before afterwards, up to the compiled calls.
+
+    Args:
+        subject: What is measured.
+        float32_ms: Its forward, to compare with.
+        repeats: Of a forward.
+    """
+    network, segmenter, pixels = subject.segmenter.network, subject.segmenter, subject.pixels()
+    whole, classes = copy.deepcopy(network.state_dict()), _classes(subject)
+    out = {}
+    for name, dtype, compiled in _variants(segmenter.device):
+        network.float().load_state_dict(whole)
+        network.to(dtype)
+        if compiled:
+            network.compile()
+        agreement = 100 * float((_classes(subject) == classes).mean())
+        half = pixels.to(dtype)
+        taken = timed(lambda half=half: network(half, segmenter._text), repeats).median  # type: ignore[misc]
+        out[name] = Half(taken, float32_ms / taken, agreement if subject.pictures else None)
+    network.float().load_state_dict(whole)
+    segmenter.refresh_text()
+    return out
+
+
+def _variants(device: torch.device) -> Iterator[tuple[str, torch.dtype, bool]]:
+    for name, dtype in HALVES.items():
+        yield name, dtype, False
+    if device.type == "cuda":  # last: a compiled network stays so
+        for name, dtype in HALVES.items():
+            yield f"{name}_compiled", dtype, True
+
+
+def _classes(subject: Subject) -> NDArray[np.int64]:
+    """Every picture's, text encoded in the network's present precision."""
+    subject.segmenter.refresh_text()
+    return np.stack([subject.segmenter.segment(rgb)[0] for rgb in subject.pictures or [subject.rgb]])
