@@ -45,6 +45,7 @@ def test_half_precision_covers_the_segmenter_and_what_is_fused_into_it(pristine_
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler")
 def test_a_compiled_segmenter_follows_every_swap(pristine_bundle: Path) -> None:
     compiled, eager = (build_pipeline(config(pristine_bundle, **{"model.compile": on})) for on in (True, False))
     for colour, seconds in (("red", 1.0), ("blue", 20.0), ("blue", 40.0)):
