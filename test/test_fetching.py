@@ -228,6 +228,19 @@ def test_the_command_brings_what_it_is_asked_for(
     assert "atlantis" in capsys.readouterr().err
 
 
+def test_what_makes_a_bundle_ends_with_the_command_that_makes_it(
+    monkeypatch: pytest.MonkeyPatch, download: Download, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = ("catseg-large", "semla-loradb")
+    monkeypatch.setenv("SEMLA_CACHE", str(tmp_path))
+    monkeypatch.setattr("semla_ros.catalogue.CATALOGUE", tuple(replace(download, name=name) for name in names))
+    assert main(["models", "fetch", *names]) == 0
+    command = capsys.readouterr().out.splitlines()[-1]
+    assert command.startswith("next: semla models import")
+    assert f"--segmenter {tmp_path}/catseg-large/model.pth --library {tmp_path}/semla-loradb/model.pth" in command
+    assert "--navigator openai" in command
+
+
 def test_every_download_has_a_name_of_its_own_and_comes_over_an_encrypted_line() -> None:
     assert len({each.name for each in CATALOGUE}) == len(CATALOGUE)
     assert all(each.url.startswith("https://") and each.source.startswith("https://") for each in CATALOGUE)

@@ -39,10 +39,12 @@ def _fetch(args: argparse.Namespace) -> None:
         )
     if not args.names:
         _list()
-    for name in args.names:
-        print(_brought(known[name], cache_folder()))
-    if {"semla-loradb", "catseg-large"} <= set(args.names):
-        print("Next: semla models import --segmenter .../model_large.pth --library .../loradb.zip -o BUNDLE")
+    brought = {name: _brought(known[name], cache_folder()) for name in args.names}
+    for name, path in brought.items():
+        print(f"{name}: {path}")
+    if {"catseg-large", "semla-loradb"} <= brought.keys():
+        files = f"--segmenter {brought['catseg-large']} --library {brought['semla-loradb']}"
+        print(f"next: semla models import {files} --navigator {brought.get('clip-vit-l-14', 'openai')} -o official")
 
 
 def _list() -> None:
