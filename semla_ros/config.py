@@ -87,6 +87,13 @@ class NavigatorConfig:
     """How often the domain is looked at."""
 
     period_s: float = setting(0.5, "Time between two embeddings, by message stamps", low=0.0, high=3600.0, unit="s")
+    max_share: float = setting(
+        0.1,
+        "Live, a navigator that would take more than this share of the time looks more rarely",
+        low=0.001,
+        high=1.0,
+        read_only=True,
+    )
 
 
 @dataclass(frozen=True)

@@ -76,17 +76,19 @@ class Beside:
 
     Args:
         navigator: What embeds.
+        share: Of the time, at most: after an embedding the thread rests, and frames handed over are let pass.
     """
 
-    def __init__(self, navigator: Navigator) -> None:
-        self.navigator = navigator
+    def __init__(self, navigator: Navigator, share: float = 1.0) -> None:
+        self.navigator, self.share = navigator, share
+        self._rests_until = 0.0
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="semla_navigator")
         self._work: Future[Sighting] | None = None
 
     def submit(self, frame: Frame) -> None:
         """See `Embedder.submit`."""
-        if self._work is None:
-            self._work = self._thread.submit(embedded, self.navigator, frame)
+        if self._work is None and time.monotonic() >= self._rests_until:
+            self._work = self._thread.submit(self._embedded, frame)
 
     def sightings(self, wait: bool = False) -> Iterator[Sighting]:
         """See `Embedder.sightings`."""
@@ -96,7 +98,12 @@ class Beside:
 
     def clear(self) -> None:
         """See `Embedder.clear`."""
-        self._work = None
+        self._work, self._rests_until = None, 0.0
+
+    def _embedded(self, frame: Frame) -> Sighting:
+        sighting = embedded(self.navigator, frame)
+        self._rests_until = time.monotonic() + sighting.seconds * (1 / self.share - 1)
+        return sighting
 
 
 def embedded(navigator: Navigator, frame: Frame) -> Sighting:

@@ -22,7 +22,7 @@ from semla_ros.domain_report import key_values, level_and_message
 from semla_ros.images import overlay
 
 if TYPE_CHECKING:
-    from semla_ros.pipeline import Perception
+    from semla_ros.perception import Perception
 
 STORE = get_typestore(Stores.ROS2_HUMBLE)
 MASK = "/semla/segmentation/mask"

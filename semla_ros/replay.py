@@ -18,7 +18,8 @@ from semla_ros.perception_bag import perception_bag
 from semla_ros.recordings import OnError, Recording, with_ground_truth
 
 if TYPE_CHECKING:
-    from semla_ros.pipeline import Perception, SemlaPipeline
+    from semla_ros.perception import Perception
+    from semla_ros.pipeline import SemlaPipeline
 
 
 @dataclass(frozen=True, slots=True)

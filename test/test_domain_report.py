@@ -7,7 +7,7 @@ import pytest
 
 from semla_ros.domain.retrieval import Mixture
 from semla_ros.domain_report import OK, WARN, key_values, level_and_message
-from semla_ros.pipeline import DomainState
+from semla_ros.perception import DomainState
 
 MIXTURE = Mixture(("night", "dusk"), (0.72, 0.28), (9.5, 11.25), 0.1)
 STATE = DomainState(MIXTURE, distance=3.25, enter=8.0, rearm=6.5, support=0.1, swaps=4, skipped=2)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -70,6 +71,23 @@ def test_beside_what_was_cleared_is_never_seen(held: Held) -> None:
     assert list(embedder.sightings(wait=True)) == []
     embedder.submit(frame("blue", 2.0))
     assert [sighting.stamp_ns for sighting in embedder.sightings(wait=True)] == [2 * 10**9]
+
+
+def test_beside_a_slow_navigator_keeps_to_its_share_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    navigator, now = random_navigator(), [0.0]
+    monkeypatch.setattr(
+        "semla_ros.embedder.time", SimpleNamespace(perf_counter=lambda: now[0], monotonic=lambda: now[0])
+    )
+    monkeypatch.setattr(navigator, "embed", lambda rgb: now.__setitem__(0, now[0] + 1.0))
+    embedder, seen = Beside(navigator, share=0.25), []
+    for second in range(1, 9):
+        now[0] = max(now[0], float(second))
+        embedder.submit(frame("red", second))
+        seen += [sighting.stamp_ns // 10**9 for sighting in embedder.sightings(wait=True)]
+    assert seen == [1, 5]
+    embedder.clear()
+    embedder.submit(frame("red", 9))
+    assert len(list(embedder.sightings(wait=True))) == 1
 
 
 @pytest.mark.parametrize("kind", [InStep, Beside])

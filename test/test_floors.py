@@ -18,7 +18,10 @@ BELOW = {
     "modeling": GROUND,
     **dict.fromkeys(LIBRARY, GROUND | LIBRARY | {"domain", "modeling"}),
     "embedder": GROUND | {"modeling"},
-    **dict.fromkeys(("pipeline", "build"), GROUND | LIBRARY | {"domain", "modeling", "embedder", "pipeline"}),
+    "perception": GROUND | {"domain"},
+    **dict.fromkeys(
+        ("pipeline", "build"), GROUND | LIBRARY | {"domain", "modeling", "embedder", "perception", "pipeline"}
+    ),
     **dict.fromkeys(
         ("streetworld", "training", "evaluation"),
         GROUND | LIBRARY | {"domain", "modeling", "pipeline", "build", "streetworld", "training", "evaluation"},

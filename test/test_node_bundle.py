@@ -21,7 +21,7 @@ from std_srvs.srv import Trigger
 from semla_ros.bundle import Bundle, find_bundle
 from semla_ros.errors import BundleError
 from semla_ros.node import messages
-from semla_ros.pipeline import DomainState
+from semla_ros.perception import DomainState
 from semla_ros.recordings import open_recording
 from semla_ros.streetworld.dataset import sample
 

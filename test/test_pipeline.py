@@ -21,7 +21,8 @@ from semla_ros.domain.retrieval import Mixture
 from semla_ros.embedder import Beside
 from semla_ros.errors import AdapterError, ConfigError, ImageError
 from semla_ros.frame import Frame
-from semla_ros.pipeline import Perception, SemlaPipeline
+from semla_ros.perception import Perception
+from semla_ros.pipeline import SemlaPipeline
 
 
 def swaps(perceptions: list[Perception]) -> list[tuple[float, str]]:

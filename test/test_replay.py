@@ -21,7 +21,7 @@ from semla_ros.domain.retrieval import Mixture
 from semla_ros.errors import EmbeddingError, RecordingError, SemlaError
 from semla_ros.frame import Frame
 from semla_ros.images import decode_compressed
-from semla_ros.pipeline import DomainState, Perception
+from semla_ros.perception import DomainState, Perception
 from semla_ros.recordings import Recording, open_recording
 from semla_ros.replay import ReplaySummary, Swap, replay
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -29,3 +30,13 @@ def test_without_spreads_half_the_gap_between_neighbours_stands_in() -> None:
 @pytest.mark.parametrize("count", [0, 1])
 def test_fewer_than_two_adapters_without_a_spread_never_swap(count: int) -> None:
     assert Thresholds.of(SQUARE[:count], [math.nan] * count) == (math.inf, math.inf)
+
+
+def test_thousands_of_adapters_take_no_square_of_memory() -> None:
+    centroids = np.random.default_rng(0).normal(size=(3000, 64))
+    tracemalloc.start()
+    found = Thresholds.of(centroids, [math.nan] * len(centroids))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert 0 < found.enter < np.sqrt(2 * 64)
+    assert peak < 10 * centroids.nbytes

@@ -8,6 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from semla_ros.domain.retrieval import CentroidIndex
+
 ENTER_SPREADS, REARM_SHARE, GAP_SHARE = 2.25, 0.7, 0.5
 
 
@@ -38,9 +40,9 @@ class Thresholds(NamedTuple):
         if known:
             enter = ENTER_SPREADS * float(np.median(known))
         elif len(centroids) > 1:
-            gaps = np.linalg.norm(centroids[:, None] - centroids[None], axis=2)
-            np.fill_diagonal(gaps, np.inf)
-            enter = GAP_SHARE * float(np.median(gaps.min(1)))
+            index = CentroidIndex(centroids)
+            gaps = [index.nearest(centroid, 2)[1][1] for centroid in centroids]
+            enter = GAP_SHARE * float(np.median(gaps))
         else:
             enter = float("inf")
         return cls(enter, REARM_SHARE * enter)

@@ -34,7 +34,7 @@ def build_bundle(config: Config) -> SemlaPipeline:
     from semla_ros.build import build_pipeline
     from semla_ros.embedder import Beside
 
-    return build_pipeline(config, Beside)
+    return build_pipeline(config, lambda navigator: Beside(navigator, config.navigator.max_share))
 
 
 class SemlaNode(LifecycleNode):

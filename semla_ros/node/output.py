@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from semla_ros.node.settings import NodeConfig
 
 if TYPE_CHECKING:
-    from semla_ros.pipeline import Perception
+    from semla_ros.perception import Perception
 
 
 @dataclass(frozen=True, slots=True)

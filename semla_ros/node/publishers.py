@@ -23,7 +23,7 @@ from semla_ros.node.output import Output
 from semla_ros.node.settings import NodeConfig
 
 if TYPE_CHECKING:
-    from semla_ros.pipeline import DomainState, Perception
+    from semla_ros.perception import DomainState, Perception
 
 STREAM: dict[str, Any] = {"depth": 10, "reliability": ReliabilityPolicy.RELIABLE}
 LATCHED: dict[str, Any] = {**STREAM, "depth": 1, "durability": DurabilityPolicy.TRANSIENT_LOCAL}

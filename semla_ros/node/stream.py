@@ -25,7 +25,8 @@ from semla_ros.node.statistics import Statistics
 from semla_ros.node.worker import Worker
 
 if TYPE_CHECKING:
-    from semla_ros.pipeline import DomainState, SemlaPipeline
+    from semla_ros.perception import DomainState
+    from semla_ros.pipeline import SemlaPipeline
 
 
 @dataclass(frozen=True, slots=True)
