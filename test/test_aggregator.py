@@ -9,7 +9,7 @@ from tiny import ARCH
 from torch import Tensor, nn
 
 from semla_ros.modeling.aggregator import ClassAttention, LinearAttention, SwinBlock, WindowAttention, guided
-from semla_ros.modeling.decoder import DoubleConv
+from semla_ros.modeling.decoder import Up
 
 COPIES = 5
 
@@ -125,7 +125,7 @@ def test_a_window_as_large_as_the_grid_shifts_nothing_and_has_no_mask() -> None:
 
 
 @torch.inference_mode()
-def test_a_guided_double_convolution_is_one_of_the_concatenation() -> None:
-    layer, x, guidance = DoubleConv(10, 32).eval(), torch.randn(6, 7, 5, 5), torch.randn(2, 3, 5, 5)
-    joined = torch.cat([x, guidance.repeat_interleave(3, 0)], 1)
-    assert torch.allclose(layer(x, guidance), layer.double_conv(joined), atol=1e-5)
+def test_upsampling_equals_two_convolutions_of_the_concatenation() -> None:
+    up, x, guidance = Up(10, 32, 3).eval(), torch.randn(6, 10, 5, 4), torch.randn(2, 3, 10, 8)
+    joined = torch.cat([up.up(x), guidance.repeat_interleave(3, 0)], 1)
+    assert torch.allclose(up(x, up.shared(guidance)), up.conv.double_conv(joined), atol=1e-5)

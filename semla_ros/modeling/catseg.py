@@ -48,7 +48,9 @@ class Aggregator(nn.Module):
         return self._decode(x, guidance)
 
     def _decode(self, x: Tensor, guidance: list[Tensor]) -> Tensor:
-        first, second = (proj(g) for proj, g in zip(self.decoder_guidance_projection, guidance, strict=True))
+        ups = self.decoder1, self.decoder2
+        projected = (proj(g) for proj, g in zip(self.decoder_guidance_projection, guidance, strict=True))
+        first, second = (up.shared(g) for up, g in zip(ups, projected, strict=True))
 
         def decode(part: Tensor) -> Tensor:
             maps = part.flatten(0, 1).permute(0, 3, 1, 2)

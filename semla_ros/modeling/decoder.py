@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 
 class DoubleConv(nn.Module):
-    """(3x3 convolution, GroupNorm, ReLU) twice, the first convolution taking its guidance in."""
+    """(3x3 convolution, GroupNorm, ReLU) twice."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
@@ -20,26 +21,34 @@ class DoubleConv(nn.Module):
             nn.ReLU(inplace=True),
         )
 
-    def forward(self, x: Tensor, guidance: Tensor) -> Tensor:
-        """x (B·T, C, H, W), guidance (B, G, H, W): a convolution of [x; g] is one of x plus one of g, done once."""
-        first = self.double_conv[0]
-        assert isinstance(first, nn.Conv2d)
-        own, shared = first.weight.split([x.shape[1], guidance.shape[1]], dim=1)
-        x = F.conv2d(x, own, padding=1).unflatten(0, (len(guidance), -1))
-        x = (x + F.conv2d(guidance, shared, padding=1)[:, None]).flatten(0, 1)
-        out: Tensor = self.double_conv[1:](x)
-        return out
-
 
 class Up(nn.Module):
-    """Doubles the resolution and takes guidance in."""
+    """Doubles the resolution and takes guidance in: ``conv`` of ``up(x)`` and the guidance, concatenated.
+
+    Both are linear up to the first normalisation. A 2x2 transposed convolution and a 3x3 convolution make one 4x4
+    transposed convolution, with half the multiplications and nothing in between to keep; what guidance and bias add is
+    the same for every class.
+    """
 
     def __init__(self, in_channels: int, out_channels: int, guidance_channels: int) -> None:
         super().__init__()
         self.up = nn.ConvTranspose2d(in_channels, in_channels - guidance_channels, 2, 2)
         self.conv = DoubleConv(in_channels, out_channels)
 
-    def forward(self, x: Tensor, guidance: Tensor) -> Tensor:
-        """x (B·T, C, H, W), guidance (B, G, 2H, 2W) to (B·T, out_channels, 2H, 2W)."""
-        out: Tensor = self.conv(self.up(x), guidance)
+    def shared(self, guidance: Tensor) -> Tensor:
+        """What guidance (B, G, 2H, 2W) and bias add after the first convolution, (B, out_channels, 2H, 2W)."""
+        assert self.up.bias is not None
+        bias = self.up.bias[:, None, None].expand(len(guidance), -1, *guidance.shape[2:])
+        out: Tensor = self.conv.double_conv[0](torch.cat([bias, guidance], 1))
         return out
+
+    def forward(self, x: Tensor, shared: Tensor) -> Tensor:
+        """x (B·T, C, H, W), and what `shared` gave, to (B·T, out_channels, 2H, 2W)."""
+        first, *others = self.conv.double_conv
+        assert isinstance(first, nn.Conv2d)
+        kernel = F.conv2d(self.up.weight, first.weight[:, : self.up.out_channels], padding=2)
+        x = F.conv_transpose2d(x, kernel, stride=2, padding=1).unflatten(0, (len(shared), -1))
+        x = (x + shared[:, None]).flatten(0, 1)
+        for layer in others:
+            x = layer(x)
+        return x
