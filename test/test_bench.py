@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from tiny import CLASSES, random_navigator, random_network
 
+from semla_ros.bench.elsewhere import estimates
+from semla_ros.bench.floor import Floor
 from semla_ros.bench.growth import KS, RANKS
 from semla_ros.bench.halves import in_halves
 from semla_ros.bench.measure import Stopwatch, timed, timing
@@ -64,6 +66,13 @@ def test_half_precision_gives_the_bundled_model_nearly_all_its_classes() -> None
     assert bfloat16 is not None
     assert float16 is not None
     assert 99 < bfloat16 <= float16 <= 100
+
+
+def test_estimates_take_operations_or_bytes_whichever_last_longer() -> None:
+    floors = {"forward": Floor(53.248, 1.0, 0.0, 0.0), "fuse": Floor(0.0, 2048.0, 0.0, 0.0)}
+    orin = estimates(floors)["Jetson AGX Orin 64 GB"]
+    assert orin["float32"] == pytest.approx({"forward": 10.0, "fuse": 10.0})
+    assert orin["half"] == pytest.approx({"forward": 1.25, "fuse": 5.0})
 
 
 def test_a_timing_is_the_median_and_half_the_distance_of_the_quartiles() -> None:

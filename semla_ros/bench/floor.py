@@ -54,8 +54,8 @@ def peak(device: str) -> Peak:
 
 
 def floors(subject: Subject, stages: dict[str, Timing], machine: Peak) -> dict[str, Floor]:
-    """Row to its floor, for the forward, the text and the fusion."""
-    network, segmenter = subject.segmenter.network, subject.segmenter
+    """Row to its floor, for the forward, the text, the fusion and the navigator."""
+    network, segmenter, navigator = subject.segmenter.network, subject.segmenter, subject.navigator
     pixels, mixture = subject.pixels(), subject.retrieve(subject.index.centroids[0] + 1)
     text_bytes = sum(p.nbytes for p in network.clip.transformer.parameters())
     all_bytes = sum(p.nbytes for p in network.parameters()) - text_bytes - network.clip.token_embedding.weight.nbytes
@@ -64,13 +64,19 @@ def floors(subject: Subject, stages: dict[str, Timing], machine: Peak) -> dict[s
         "forward": (lambda: network(pixels, segmenter._text), all_bytes),
         "text": (segmenter.refresh_text, text_bytes),
         "fuse": (lambda: subject.fuse(mixture), 2 * adapted),
+        "embed": (lambda: navigator.embed(subject.rgb), sum(p.nbytes for p in navigator.visual.parameters())),
     }
     return {name: _floor(run, moved, stages[name].median, machine) for name, (run, moved) in work.items()}
+
+
+def least_ms(gflop: float, mbytes: float, machine: Peak) -> float:
+    """The greater of what operations and bytes take."""
+    return max(1e3 * gflop / machine.gflops, mbytes / machine.gbytes)
 
 
 def _floor(run: Callable[[], object], moved: int, measured_ms: float, machine: Peak) -> Floor:
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         run()
-    gflop = counter.get_total_flops() / 1e9
-    least = 1e3 * max(gflop / machine.gflops, moved / 1e9 / machine.gbytes)
-    return Floor(gflop, moved / 1e6, least, measured_ms / least)
+    gflop, mbytes = counter.get_total_flops() / 1e9, moved / 1e6
+    least = least_ms(gflop, mbytes, machine)
+    return Floor(gflop, mbytes, least, measured_ms / least)

@@ -19,6 +19,7 @@ from semla_ros.bench.measure import Stopwatch, Timing, undisturbed
 from semla_ros.bench.peer import PeftPeer
 from semla_ros.bench.reference import reference_logits, reference_text
 from semla_ros.bench.subject import Subject
+from semla_ros.config import Config
 from semla_ros.domain.retrieval import Mixture
 from semla_ros.images import decode
 from semla_ros.machine import peak_mib
@@ -144,6 +145,7 @@ def _published(labels: NDArray[np.int64], confidence: NDArray[np.float32]) -> tu
 def _ratios(stages: dict[str, Timing]) -> dict[str, float]:
     ms = {name: timing.median for name, timing in stages.items()}
     swap = ms["retrieve"] + ms["fuse"] + ms["text"]
+    settings = Config()
     return {
         "peft_over_fuse": (ms["peft_add"] + ms["peft_set"] + ms["peft_delete"]) / (ms["retrieve"] + ms["fuse"]),
         "swap_over_forward": swap / ms["forward"],
@@ -152,6 +154,7 @@ def _ratios(stages: dict[str, Timing]) -> dict[str, float]:
         "peft_forward_over_forward": ms["peft_forward"] / ms["forward"],
         "reference_text_over_text": ms["reference_text"] / ms["text"],
         "embed_over_forward": ms["embed"] / ms["forward"],
+        "adapting_share": (ms["embed"] / settings.navigator.period_s + swap / settings.tracker.min_interval_s) / 1e3,
     }
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
+from semla_ros.bench.elsewhere import estimates
 from semla_ros.bench.floor import floors, peak
 from semla_ros.bench.growth import draw, grow
 from semla_ros.bench.rows import measure
@@ -42,8 +43,10 @@ def run(sizes: Sequence[str], options: Options, file: Path | None = None, plot: 
     for size in sizes:
         subject = SIZES[size](options)
         measured = measure(subject)
-        floor = {name: asdict(each) for name, each in floors(subject, measured.stages_ms, best).items()}
-        out["sizes"][size] = {"classes": len(subject.segmenter.classes), **asdict(measured), "floors": floor}
+        floor = floors(subject, measured.stages_ms, best)
+        out["sizes"][size] = {"classes": len(subject.segmenter.classes), **asdict(measured)}
+        out["sizes"][size]["floors"] = {name: asdict(each) for name, each in floor.items()}
+        out["sizes"][size]["estimates_ms"] = estimates(floor)
         out["sizes"][size]["cuda"] = _on_cuda(size, options)
         if size == MAIN or (size == sizes[-1] and out["growth"] is None):
             growth = grow(subject)
