@@ -17,6 +17,7 @@ from semla_ros.modeling.segmenter import Segmenter
 from semla_ros.pipeline import SemlaPipeline
 
 LOG = logging.getLogger(__name__)
+ALL_THREADS = torch.get_num_threads()  # before a navigator's thread takes less
 
 
 def build_pipeline(config: Config, embedder: Callable[[Navigator], Embedder] = InStep) -> SemlaPipeline:
@@ -31,8 +32,7 @@ def build_pipeline(config: Config, embedder: Callable[[Navigator], Embedder] = I
         AdapterError: No adapter of its library fits.
         ConfigError: ``model.device`` is cuda and there is none.
     """
-    if config.model.threads:
-        torch.set_num_threads(config.model.threads)
+    torch.set_num_threads(config.model.threads or ALL_THREADS)
     device = choose_device(config.model.device)
     bundle = Bundle.open(find_bundle(config.model.bundle))
     network = bundle.load_segmenter().to(device, precision_on(device, config.model.precision))

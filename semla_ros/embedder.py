@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from semla_ros.frame import Frame
@@ -72,7 +73,7 @@ class InStep:
 
 
 class Beside:
-    """Embeds in a thread of its own: a frame is never kept waiting for the navigator.
+    """Embeds in a thread of its own, on one core: a frame is never kept waiting for the navigator.
 
     Args:
         navigator: What embeds.
@@ -82,7 +83,7 @@ class Beside:
     def __init__(self, navigator: Navigator, share: float = 1.0) -> None:
         self.navigator, self.share = navigator, share
         self._rests_until = 0.0
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="semla_navigator")
+        self._thread = ThreadPoolExecutor(1, "semla_navigator", torch.set_num_threads, (1,))
         self._work: Future[Sighting] | None = None
 
     def submit(self, frame: Frame) -> None:

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from tiny import frame, random_navigator
 
@@ -71,6 +72,17 @@ def test_beside_what_was_cleared_is_never_seen(held: Held) -> None:
     assert list(embedder.sightings(wait=True)) == []
     embedder.submit(frame("blue", 2.0))
     assert [sighting.stamp_ns for sighting in embedder.sightings(wait=True)] == [2 * 10**9]
+
+
+def test_beside_the_navigator_leaves_the_other_cores_to_the_frames(monkeypatch: pytest.MonkeyPatch) -> None:
+    navigator, threads = random_navigator(), []
+    monkeypatch.setattr(navigator, "embed", lambda rgb: threads.append(torch.get_num_threads()))
+    before = torch.get_num_threads()
+    embedder = Beside(navigator)
+    embedder.submit(frame("red", 1.0))
+    assert len(list(embedder.sightings(wait=True))) == 1
+    assert threads == [1]
+    assert torch.get_num_threads() == before
 
 
 def test_beside_a_slow_navigator_keeps_to_its_share_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from rcl_interfaces.msg import SetParametersResult
@@ -75,8 +76,8 @@ class SemlaNode(LifecycleNode):
     @outspoken
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Loads the models."""
-        pipeline = self._build(self.config)
-        self._stream = Stream(self, pipeline, self._outputs, self._statistics, self._complaints, self.config)
+        build = partial(self._build, self.config)
+        self._stream = Stream(self, build, self._outputs, self._statistics, self._complaints, self.config)
         return super().on_configure(state)
 
     @outspoken

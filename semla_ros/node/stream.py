@@ -39,11 +39,14 @@ class Arrival:
 
 
 class Stream:
-    """Runs the pipeline in a worker: the newest frame only, one after the other.
+    """Builds and runs the pipeline in a worker: the newest frame only, one after the other.
+
+    No other thread computes with all cores. OpenMP keeps threads for each one that does, and where these outnumber the
+    cores they sleep between any two operations: a small model takes half as long again.
 
     Args:
         node: Whose clock and context are used.
-        pipeline: What segments.
+        build: Makes the pipeline; what it raises comes out of here.
         publishers: Where the results go.
         statistics: Where the frames are counted.
         complaints: Where errors are said.
@@ -53,19 +56,23 @@ class Stream:
     def __init__(
         self,
         node: LifecycleNode,
-        pipeline: SemlaPipeline,
+        build: Callable[[], SemlaPipeline],
         publishers: Publishers,
         statistics: Statistics,
         complaints: Complaints,
         config: NodeConfig,
     ) -> None:
         self._node = node
-        self._pipeline = pipeline
         self._publishers = publishers
         self._statistics = statistics
         self._complaints = complaints
         self._config = config
         self._worker = Worker(self._segment)
+        try:
+            self._pipeline = self._worker.run(build).result()
+        except BaseException:
+            self._worker.stop()
+            raise
 
     def receive(self, message: Any) -> None:
         """Takes a camera message; one that still waits for the worker gives way to it."""
