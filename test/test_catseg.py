@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
 from tiny import ARCH, random_network
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from semla_ros.modeling.architecture import STREETWORLD, VIT_B16, VIT_L14_336, CatSegArch
 from semla_ros.modeling.catseg import CatSeg
@@ -43,6 +46,33 @@ def test_the_order_of_classes_does_not_matter(network: CatSeg) -> None:
     pixels, text = inputs(5)
     order = torch.tensor([3, 0, 4, 2, 1])
     assert torch.allclose(network(pixels, text[order]), network(pixels, text)[:, order], atol=1e-5)
+
+
+class Largest(TorchDispatchMode):
+    """Sees the result of every operation and keeps the largest size."""
+
+    elements = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        self.elements = max([self.elements, *(each.numel() for each in tree_leaves(out) if isinstance(each, Tensor))])
+        return out
+
+
+@torch.inference_mode()
+def test_a_hundred_classes_need_no_tensor_larger_than_their_volume(monkeypatch: pytest.MonkeyPatch) -> None:
+    arch = replace(ARCH, padded_classes=128)
+    network = random_network(arch)
+    monkeypatch.setattr("semla_ros.modeling.aggregator.CPU_TOKENS", 4 * arch.grid**2)
+    with Largest() as largest:
+        logits = network(*inputs(100, pictures=1))
+    volume = 100 * arch.grid**2 * arch.aggregator_dim
+    assert logits.shape == (1, 100, 16, 16)
+    assert largest.elements <= volume
+    monkeypatch.setattr("semla_ros.modeling.aggregator.CPU_TOKENS", 10**6)
+    with Largest() as largest:
+        assert torch.allclose(network(*inputs(100, pictures=1)), logits, atol=1e-5)
+    assert largest.elements >= 4 * volume
 
 
 @torch.inference_mode()

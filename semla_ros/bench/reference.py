@@ -1,8 +1,9 @@
 """CAT-Seg computed straightforwardly, as the official code does: what the product must equal, and beat.
 
-Guidance is repeated for every class and concatenated, class attention really runs over all padded classes, the last
-visual block projects queries and keys that nobody uses, prompts are encoded one by one with all their padding. Only
-modules are called, so that PEFT's wrapping of them acts.
+The volume keeps its channels before classes and positions and is turned for every stage, guidance is repeated for every
+class and concatenated, class attention really runs over all padded classes, the last visual block projects queries and
+keys that nobody uses, prompts are encoded one by one with all their padding. Only modules are called, so that PEFT's
+wrapping of them acts.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from semla_ros.modeling.aggregator import ClassAttention, LinearAttention, WindowAttention
+from semla_ros.modeling.aggregator import ClassAttention, LinearAttention, SpatialAttention, WindowAttention
 from semla_ros.modeling.catseg import Aggregator, CatSeg
 from semla_ros.modeling.clip import Clip, VisionTransformer
 from semla_ros.modeling.decoder import Up
@@ -40,8 +41,7 @@ def reference_logits(network: CatSeg, pixels: Tensor, text: Tensor) -> Tensor:
     text_guidance = aggregator.text_guidance_projection(text)
     layer: Any
     for layer in aggregator.layers:
-        guide = layer.swin_block.guidance_norm(appearance.contiguous())
-        x = _swin(layer.swin_block.block_2, _swin(layer.swin_block.block_1, x, guide), guide)
+        x = _positions(layer.swin_block, x, appearance)
         x = x + _classes(layer.attention, x, text_guidance)
     return _decode(aggregator, x, guidance)
 
@@ -70,10 +70,19 @@ def _maps(tokens: Tensor, grid: int) -> Tensor:
 
 
 def _volume(aggregator: Aggregator, features: Tensor, text: Tensor) -> Tensor:
-    """Similarity of every patch and class, embedded: (B, T, H, W, C)."""
+    """Similarity of every patch and class, embedded: (B, C, T, H, W)."""
     similarity = torch.einsum("bdhw,td->bthw", F.normalize(features, dim=1), text)
-    x: Tensor = aggregator.conv1(similarity.flatten(0, 1)[:, None]).permute(0, 2, 3, 1)
-    return x.view(*similarity.shape[:2], *x.shape[1:])
+    x: Tensor = aggregator.conv1(similarity.flatten(0, 1)[:, None])
+    return x.unflatten(0, similarity.shape[:2]).transpose(1, 2).contiguous()
+
+
+def _positions(layer: SpatialAttention, x: Tensor, appearance: Tensor) -> Tensor:
+    """Every class apart, over the positions."""
+    guide = layer.guidance_norm(appearance.contiguous())
+    tokens = x.permute(0, 2, 3, 4, 1).contiguous()
+    tokens = _swin(layer.block_2, _swin(layer.block_1, tokens, guide), guide)
+    out: Tensor = tokens.permute(0, 4, 1, 2, 3).contiguous()
+    return out
 
 
 def _swin(block: Any, x: Tensor, guidance: Tensor) -> Tensor:
@@ -106,15 +115,15 @@ def _windows(attention: WindowAttention, x: Tensor, guidance: Tensor, side: int,
 
 def _classes(layer: ClassAttention, x: Tensor, guidance: Tensor) -> Tensor:
     """Every position apart, over the classes and as many learned tokens as it takes to be ``padded_classes``."""
-    batch, classes, height, width, dim = x.shape
+    batch, dim, classes, height, width = x.shape
     missing, positions = layer.padded_classes - classes, batch * height * width
-    tokens = x.permute(0, 2, 3, 1, 4).reshape(positions, classes, dim)
-    tokens = torch.cat([tokens, layer.padding_tokens.expand(positions, missing, -1)], 1)
+    padding = layer.padding_tokens.view(1, dim, 1, 1, 1).expand(batch, -1, missing, height, width)
+    tokens = torch.cat([x, padding], 2).permute(0, 3, 4, 2, 1).reshape(positions, -1, dim)
     guides = torch.cat([guidance, layer.padding_guidance[0].expand(missing, -1)]).expand(positions, -1, -1)
     tokens = tokens + _linear_attention(layer.attention, layer.norm1(tokens), guides)
     tokens = tokens + layer.MLP(layer.norm2(tokens))
-    out: Tensor = tokens[:, :classes].view(batch, height, width, classes, dim).permute(0, 3, 1, 2, 4)
-    return out
+    padded: Tensor = tokens.view(batch, height, width, -1, dim).permute(0, 4, 3, 1, 2).contiguous()
+    return padded[:, :, :classes]
 
 
 def _linear_attention(layer: LinearAttention, x: Tensor, guidance: Tensor) -> Tensor:
@@ -131,12 +140,12 @@ def _linear_attention(layer: LinearAttention, x: Tensor, guidance: Tensor) -> Te
 
 
 def _decode(aggregator: Aggregator, x: Tensor, guidance: list[Tensor]) -> Tensor:
-    maps = x.flatten(0, 1).permute(0, 3, 1, 2)
+    maps = x.transpose(1, 2).flatten(0, 1)
     ups = aggregator.decoder1, aggregator.decoder2
     for up, project, guide in zip(ups, aggregator.decoder_guidance_projection, guidance, strict=True):
         maps = _up(up, maps, project, guide)
     logits: Tensor = aggregator.head(maps)
-    return logits.view(*x.shape[:2], *logits.shape[2:])
+    return logits.view(len(x), -1, *logits.shape[2:])
 
 
 def _up(up: Up, maps: Tensor, project: nn.Module, guide: Tensor) -> Tensor:
