@@ -72,8 +72,9 @@ def _maps(tokens: Tensor, grid: int) -> Tensor:
 def _volume(aggregator: Aggregator, features: Tensor, text: Tensor) -> Tensor:
     """Similarity of every patch and class, embedded: (B, C, T, H, W)."""
     similarity = torch.einsum("bdhw,td->bthw", F.normalize(features, dim=1), text)
-    x: Tensor = aggregator.conv1(similarity.flatten(0, 1)[:, None])
-    return x.unflatten(0, similarity.shape[:2]).transpose(1, 2).contiguous()
+    x = aggregator.conv1(similarity.flatten(0, 1)[:, None])
+    volume: Tensor = x.unflatten(0, similarity.shape[:2]).transpose(1, 2).contiguous()
+    return volume
 
 
 def _positions(layer: SpatialAttention, x: Tensor, appearance: Tensor) -> Tensor:
