@@ -129,13 +129,15 @@ def test_a_bad_frame_is_told_once_and_the_next_one_is_segmented(robot, node, bad
     with robot.hears(Image, MASK) as (masks,), robot.camera() as publish:
         for _ in range(3):
             publish(make())
-            time.sleep(0.03)
+            time.sleep(0.1)
         publish(picture(2 * SECOND))
         robot.until(lambda: masks)
     report = robot.report()
     values = {each.key: each.value for each in report.values}
     assert [stamp_ns(mask) for mask in masks] == [2 * SECOND]
-    assert robot.counts(values)["failed"] - before["failed"] == 3
+    new = {name: count - before[name] for name, count in robot.counts(values).items()}
+    assert new["failed"] >= 1
+    assert new["failed"] + new["dropped"] == 3  # on a busy machine one may give way to the next
     assert report.level == b"\x01"
     assert all(word in values["last_error"] for word in told), values["last_error"]
     assert sum("[ERROR]" in line for line in node.log.splitlines()[lines:]) == 1, node.log
