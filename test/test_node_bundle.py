@@ -3,7 +3,6 @@
 import json
 import math
 import time
-from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,6 @@ pytest.importorskip("rclpy")
 
 from live.process import Process, free_domain
 from live.robot import Robot, stamp_ns
-from live.stand_in import State
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header, String
 from std_srvs.srv import Trigger
@@ -21,7 +19,6 @@ from std_srvs.srv import Trigger
 from semla_ros.bundle import Bundle, find_bundle
 from semla_ros.errors import BundleError
 from semla_ros.node import messages
-from semla_ros.perception import DomainState
 from semla_ros.recordings import open_recording
 from semla_ros.streetworld.dataset import sample
 
@@ -77,10 +74,6 @@ def test_a_missing_bundle_ends_the_node_with_one_clear_message():
     assert process.wait(60.0) == 1
     assert sum("[FATAL]" in line and "atlantis" in line for line in process.log.splitlines()) == 1
     assert "Traceback" not in process.log
-
-
-def test_the_stand_in_of_the_other_tests_has_the_state_of_the_real_pipeline():
-    assert {each.name for each in fields(State)} == {each.name for each in fields(DomainState)}
 
 
 def test_ten_frames_a_second_are_segmented_or_counted_as_dropped(robot):

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from semla_ros.classes import ClassInfo, class_table
 from semla_ros.config import Config
 from semla_ros.domain.retrieval import Mixture
 from semla_ros.errors import AdapterError, BundleError, ConfigError, ImageError
 from semla_ros.frame import Frame
+from semla_ros.perception import DomainState, Perception
 
 FINE, REFUSED, BROKEN, NIGHT, LOST = range(5)  # the moods of a picture
 UNREADABLE = "adapter is truncated (adapters/night): got 12 bytes, expected 3 MB"
@@ -22,41 +20,20 @@ DAY_MIXTURE = Mixture(("day",), (1.0,), (5.0,), 0.2)
 NIGHT_MIXTURE = Mixture(("night", "rain"), (0.75, 0.25), (4.0, 6.0), 0.23)
 
 
-@dataclass(frozen=True)
-class State:
-    mixture: Mixture = DAY_MIXTURE
-    distance: float = math.nan  # says the stamp of the newest frame, in seconds
-    enter: float = 8.0
-    rearm: float = 6.0
-    support: float = math.nan
-    swaps: int = 0
-    skipped: int = 0
-    swapped: bool = False
-    out_of_library: bool = False
-    frozen: bool = False
-    error: str = ""
-
-
-@dataclass(frozen=True)
-class Seen:
-    frame: Frame
-    labels: NDArray[np.uint8]
-    confidence: NDArray[np.float32]
-    domain: State
-    latency_s: Mapping[str, float]
+DAY = DomainState(DAY_MIXTURE, enter=8.0, rearm=6.0)  # its distance says the stamp of the newest frame, in seconds
 
 
 class StandIn:
     def __init__(self, config: Config) -> None:
         self.ballast = np.ones(50_000_000)  # 400 MB: seen to go when the models are freed
         self.config = config
-        self.domain = State()
+        self.domain = DAY
 
     @property
     def classes(self) -> tuple[ClassInfo, ...]:
         return class_table(self.config.segmenter.classes or ("road", "car", "sky"))
 
-    def process(self, frame: Frame) -> Seen:
+    def process(self, frame: Frame) -> Perception:
         delay, mood, _ = frame.rgb[0, 0]
         time.sleep(0.01 * delay)
         if mood == REFUSED:
@@ -68,7 +45,7 @@ class StandIn:
         height, width = frame.rgb.shape[:2]
         labels = np.tile(np.arange(width, dtype=np.uint8) % len(self.classes), (height, 1))
         confidence = np.full((height, width), 0.6, np.float32)
-        return Seen(frame, labels, confidence, self.domain, {"segment": 0.01 * int(delay)})
+        return Perception(frame, labels, confidence, self.domain, {"segment": 0.01 * int(delay)})
 
     def _look(self, mixture: Mixture, stamp_ns: int) -> None:
         swapped = mixture != self.domain.mixture and not self.domain.frozen
@@ -92,7 +69,7 @@ class StandIn:
         self.domain = replace(self.domain, frozen=frozen)
 
     def reset(self) -> None:
-        self.domain = State(frozen=self.domain.frozen)
+        self.domain = replace(DAY, frozen=self.domain.frozen)
 
     def reload_library(self) -> None:
         if "unreadable" in self.config.segmenter.classes:
