@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import pickle
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +11,6 @@ from typing import Any
 
 import open_clip
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -67,14 +65,16 @@ def read_state(path: Path) -> dict[str, Tensor]:
     Raises:
         BundleError: Missing, truncated, or with anything but tensors in plain containers.
     """
+    if not path.is_file():
+        raise BundleError("no such file", where=path, expected="a .pth or .safetensors checkpoint")
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
         tree: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, SafetensorError, pickle.UnpicklingError) as error:
+    except Exception as error:  # an unpickler stumbles over other people's bytes in any way
         raise BundleError(
             "unreadable checkpoint", where=path, got=type(error).__name__, expected="tensors in a .pth or .safetensors",
-            hint="If the file is there, it is damaged or holds more than tensors; download it again.",
+            hint="It is damaged or holds more than tensors; download it again.",
         ) from error  # fmt: skip
     tree = tree.get("model", tree.get("state_dict", tree)) if isinstance(tree, dict) else tree
     if not isinstance(tree, dict) or not all(isinstance(value, Tensor) for value in tree.values()):

@@ -102,3 +102,27 @@ def test_swaps_and_soak_from_the_command_line(
     assert main([*argv, "--soak", "60", "--json", str(tmp_path / "soak.json")]) == 0
     assert json.loads((tmp_path / "soak.json").read_text())["frames"] == 60
     assert "growth_mib" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("argv", "told"),
+    [
+        (["--classes", "300"], "at most 256"),
+        (["--plot", "growth.doc"], ".png"),
+        (["--json", "{file}/below.json"], "{file}"),
+    ],
+)
+def test_what_cannot_end_well_does_not_begin(
+    argv: list[str], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    assert main(["bench", *(each.format(file=file) for each in argv)]) == 1
+    assert told.format(file=file) in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("rate", ["0", "-1", "nan", "inf", "fast"])
+def test_a_rate_is_above_zero(rate: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["bench", "--swaps", "2", "--rate", rate])
+    assert "expected a number above 0" in capsys.readouterr().err

@@ -196,7 +196,8 @@ def test_the_papers_protocol_from_the_command_line(
 @pytest.mark.parametrize(
     ("argv", "said"),
     [(["--protocol", "semla"], "no data sets (--data)"), (["--methods", "magic"], "no such method"),
-     (["--protocol", "semla", "--data", "/nowhere"], "no data sets (/nowhere)")],
+     (["--protocol", "semla", "--data", "/nowhere"], "no data sets (/nowhere)"),
+     (["--data", "/nowhere"], "add --protocol semla")],
 )  # fmt: skip
 def test_what_cannot_be_evaluated_is_refused(
     argv: list[str], said: str, pristine_bundle: Path, capsys: pytest.CaptureFixture[str]

@@ -169,6 +169,15 @@ def test_a_file_that_is_no_clip_is_refused(download: Path) -> None:
         imported(download)
 
 
+@pytest.mark.parametrize("content", [b"", b"hi\n", b"<html>not found</html>", bytes(range(256))])
+def test_a_file_that_is_no_checkpoint_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "model.pth").write_bytes(content)
+    with pytest.raises(BundleError, match="unreadable checkpoint"):
+        read_state(tmp_path / "model.pth")
+    with pytest.raises(BundleError, match="no such file"):
+        read_state(tmp_path / "other.pth")
+
+
 class Evil:
     def __reduce__(self) -> tuple[object, tuple[str]]:
         return print, ("run",)

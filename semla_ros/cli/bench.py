@@ -8,7 +8,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from semla_ros.cli.options import config, positive, settings, task
+from semla_ros.cli.options import above_zero, claimed, config, positive, settings, task
+from semla_ros.errors import ConfigError
+
+MOST_CLASSES = 256  # what the official code pads to, and the straightforward computation with it
+PICTURES = ".png", ".svg", ".pdf"
 
 
 def add(tasks: Any) -> None:
@@ -28,7 +32,7 @@ def add(tasks: Any) -> None:
     bench.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
     bench.add_argument("--plot", type=Path, metavar="FILE", help="draw how costs grow with N, k and rank (PNG)")
     bench.add_argument("--swaps", type=positive, metavar="N", help="instead: N swaps at a steady rate, who is late?")
-    bench.add_argument("--rate", type=float, default=10.0, help="of --swaps, frames a second (%(default)s)")
+    bench.add_argument("--rate", type=above_zero, default=10.0, help="of --swaps, frames a second (%(default)s)")
     bench.add_argument(
         "--soak", type=positive, metavar="N", help="instead: N frames, a swap every 20, does memory grow?"
     )
@@ -38,6 +42,11 @@ def add(tasks: Any) -> None:
 def _bench(args: argparse.Namespace) -> None:
     import torch
 
+    if args.classes > MOST_CLASSES:
+        raise ConfigError("too many classes", where="--classes", got=args.classes, expected=f"at most {MOST_CLASSES}")
+    if args.plot and args.plot.suffix not in PICTURES:
+        raise ConfigError("no picture", where="--plot", got=args.plot, expected="a name in " + ", ".join(PICTURES))
+    claimed(args.json, args.plot)
     if args.threads:
         torch.set_num_threads(args.threads)
     if args.swaps or args.soak:
@@ -65,5 +74,4 @@ def _restless(args: argparse.Namespace) -> None:
     figures = asdict(done)
     print("\n".join(f"{name}: {value:.2f}" for name, value in figures.items() if not isinstance(value, tuple)))
     if args.json:
-        args.json.parent.mkdir(parents=True, exist_ok=True)
         args.json.write_text(json.dumps(figures, indent=2) + "\n")

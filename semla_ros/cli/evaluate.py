@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from semla_ros.cli.options import config, positive, settings, task
+from semla_ros.cli.options import claimed, config, positive, settings, task
 from semla_ros.errors import ConfigError
 
 METHODS = "zero_shot,uniform,semla,oracle"
@@ -42,10 +42,11 @@ def _evaluate(args: argparse.Namespace) -> None:
     from semla_ros.evaluation.table import as_json, as_table
 
     methods = _methods(args.methods)
-    if args.json:
-        args.json.parent.mkdir(parents=True, exist_ok=True)
     if args.protocol == "semla" and not args.data:
         raise ConfigError("no data sets", where="--data", expected="a folder with a folder a domain")
+    if args.protocol != "semla" and args.data:
+        raise ConfigError("StreetWorld is rendered", where="--data", got=args.data, hint="add --protocol semla")
+    claimed(args.json)
     pipeline = build_pipeline(config(args))
     datasets, inference = _semla(args, pipeline) if args.protocol == "semla" else _streetworld(args, pipeline)
     scores = LeaveOneOut(pipeline, inference, methods).run(datasets)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -67,3 +68,25 @@ def natural(text: str, least: int = 0) -> int:
 def positive(text: str) -> int:
     """A whole number from 1, for argparse."""
     return natural(text, 1)
+
+
+def above_zero(text: str) -> float:
+    """A finite number above 0, for argparse."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected a number above 0")
+    return number
+
+
+def claimed(*files: Path | None) -> None:
+    """Creates result files, so that hours of work do not end at a place where nothing can be written.
+
+    Raises:
+        OSError: One cannot be written.
+    """
+    for file in filter(None, files):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
