@@ -53,6 +53,10 @@ def fetch(download: Download, cache: Path, on_progress: Progress = lambda done, 
         part = file.with_name(file.name + ".part")
         _receive(download, file, part, on_progress)
         _publish(download, part, file)
+    elif not file.is_file():
+        raise FetchError("not a file", where=file, hint="Remove it and fetch it again.")
+    elif not download.sha256 and not _recorded(file):
+        _record(file, sha256(file))  # somebody put it there by hand
     elif (expected := download.sha256 or _recorded(file)) and (found := sha256(file)) != expected:
         raise FetchError(
             "wrong checksum", where=file, got=found, expected=expected, hint="Remove it and fetch it again."
@@ -133,8 +137,12 @@ def _publish(download: Download, part: Path, file: Path) -> None:
         raise FetchError(
             "wrong checksum", where=download.url, got=found, expected=download.sha256, hint="Nothing was kept."
         )
-    file.with_name(file.name + ".sha256").write_text(f"{found}  {file.name}\n")
+    _record(file, found)
     part.rename(file)
+
+
+def _record(file: Path, checksum: str) -> None:
+    file.with_name(file.name + ".sha256").write_text(f"{checksum}  {file.name}\n")
 
 
 def _recorded(file: Path) -> str | None:

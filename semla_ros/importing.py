@@ -43,15 +43,16 @@ def import_models(segmenter: Path, library: Path, navigator: str, out: Path) -> 
     """
     if out.exists():
         raise BundleError("the bundle exists already", where=out, hint="Choose another name.")
-    classes, state = tuple(CITYSCAPES_COLORS), read_state(segmenter)
-    network = catseg_from_official(state, classes).network
-    LOG.info("%s: all used but %s", segmenter, ", ".join(unused_keys(state)) or "nothing")
-    guide = navigator_from(_openai() if navigator == "openai" else read_state(Path(navigator)), navigator)
     out.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as place:
+        folders = _adapters(_unpacked(library, Path(place)))
+        classes, state = tuple(CITYSCAPES_COLORS), read_state(segmenter)
+        network = catseg_from_official(state, classes).network
+        LOG.info("%s: all used but %s", segmenter, ", ".join(unused_keys(state)) or "nothing")
+        guide = navigator_from(_openai() if navigator == "openai" else read_state(Path(navigator)), navigator)
         bundle = Bundle(Path(place, out.name), f"CAT-Seg of {segmenter.name}", network.arch, guide.arch, classes)
         bundle.save(network, guide.visual, torch.float32)
-        for folder in _adapters(_unpacked(library, Path(place))):
+        for folder in folders:
             folder.check(network.linear_layers())
             _check_centroid(folder, guide.arch.embed_dim)
             shutil.copytree(folder.path, bundle.path / ADAPTERS / folder.name)
@@ -128,6 +129,8 @@ def _unpacked(library: Path, place: Path) -> Path:
     if library.suffix != ".zip":
         return library
     folder = unpack(library, place / "library")
+    if not folder.is_dir():
+        raise AdapterError("no adapters", where=library, got="an empty zip")
     inner = list(folder.iterdir())
     return inner[0] if len(inner) == 1 and not (inner[0] / CONFIG).exists() else folder
 

@@ -108,6 +108,7 @@ def test_swaps_and_soak_from_the_command_line(
     ("argv", "told"),
     [
         (["--classes", "300"], "at most 256"),
+        (["--k", "5", "--adapters", "4"], "at most 4"),
         (["--plot", "growth.doc"], ".png"),
         (["--json", "{file}/below.json"], "{file}"),
     ],

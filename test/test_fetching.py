@@ -241,6 +241,22 @@ def test_what_makes_a_bundle_ends_with_the_command_that_makes_it(
     assert "--navigator openai" in command
 
 
+def test_a_file_put_there_by_hand_is_checked_ever_after(download: Download, tmp_path: Path) -> None:
+    file = place_of(download, tmp_path)
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"by hand")
+    assert fetch(download, tmp_path) == file
+    file.write_bytes(b"damaged")
+    with pytest.raises(FetchError, match="wrong checksum"):
+        fetch(download, tmp_path)
+
+
+def test_a_folder_is_no_download(download: Download, tmp_path: Path) -> None:
+    place_of(download, tmp_path).mkdir(parents=True)
+    with pytest.raises(FetchError, match="not a file"):
+        fetch(download, tmp_path)
+
+
 def test_every_download_has_a_name_of_its_own_and_comes_over_an_encrypted_line() -> None:
     assert len({each.name for each in CATALOGUE}) == len(CATALOGUE)
     assert all(each.url.startswith("https://") and each.source.startswith("https://") for each in CATALOGUE)

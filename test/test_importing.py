@@ -125,6 +125,14 @@ def test_adapters_of_different_bases_are_refused_naming_both(download: Path) -> 
     assert [path.name for path in download.parent.iterdir()] == ["download"]
 
 
+def test_an_empty_zip_is_no_library(download: Path) -> None:
+    ZipFile(download / "empty.zip", "w").close()
+    out = download.parent / "bundle"
+    with pytest.raises(AdapterError, match=r"no adapters .*empty\.zip"):
+        import_models(download / "model_final.pth", download / "empty.zip", str(download / "clip.safetensors"), out)
+    assert [path.name for path in download.parent.iterdir()] == ["download"]
+
+
 def test_a_library_may_come_as_a_zip(download: Path) -> None:
     shutil.make_archive(str(download / "loradb"), "zip", download, "loradb")
     shutil.rmtree(download / "loradb")

@@ -44,6 +44,8 @@ def _bench(args: argparse.Namespace) -> None:
 
     if args.classes > MOST_CLASSES:
         raise ConfigError("too many classes", where="--classes", got=args.classes, expected=f"at most {MOST_CLASSES}")
+    if args.k > args.adapters:
+        raise ConfigError("not so many adapters", where="--k", got=args.k, expected=f"at most {args.adapters}")
     if args.plot and args.plot.suffix not in PICTURES:
         raise ConfigError("no picture", where="--plot", got=args.plot, expected="a name in " + ", ".join(PICTURES))
     claimed(args.json, args.plot)
@@ -72,6 +74,7 @@ def _restless(args: argparse.Namespace) -> None:
     pipeline = build_pipeline(restless(config(args), every, args.rate), Beside if args.swaps else InStep)
     done = lateness(pipeline, pictures, args.swaps, args.rate) if args.swaps else soak(pipeline, pictures, args.soak)
     figures = asdict(done)
-    print("\n".join(f"{name}: {value:.2f}" for name, value in figures.items() if not isinstance(value, tuple)))
+    shown = {name: f"{value:.2f}" if isinstance(value, float) else value for name, value in figures.items()}
+    print("\n".join(f"{name}: {value}" for name, value in shown.items() if not isinstance(value, tuple)))
     if args.json:
         args.json.write_text(json.dumps(figures, indent=2) + "\n")

@@ -57,7 +57,7 @@ def _evaluate(args: argparse.Namespace) -> None:
 
 
 def _methods(text: str) -> list[str]:
-    methods = text.split(",")
+    methods = [method.strip() for method in text.split(",")]
     if not set(methods) <= set(METHODS.split(",")):
         raise ConfigError("no such method", where="--methods", got=text, expected=f"some of {METHODS}")
     return methods
@@ -75,6 +75,8 @@ def _semla(args: argparse.Namespace, pipeline: Any) -> Any:
     from semla_ros.evaluation.cityscapes import CityscapesFolder, domains
     from semla_ros.evaluation.leave_one_out import Inference
 
+    if args.long_side < args.short_side:
+        raise ConfigError("sides cross", where="--long-side", got=args.long_side, expected=f"from {args.short_side}")
     names = [each.name for each in pipeline.classes]
     datasets = [CityscapesFolder(root, args.split, names, args.pictures or 0) for root in domains(args.data)]
     return datasets, Inference(args.mode or "sliding", args.short_side, args.long_side)

@@ -18,14 +18,14 @@ Run = Callable[[argparse.Namespace], None]
 
 def task(tasks: Any, name: str, run: Run, about: str) -> argparse.ArgumentParser:
     """Adds a subcommand."""
-    out: argparse.ArgumentParser = tasks.add_parser(name, help=about, description=about[0].upper() + about[1:] + ".")
+    out: argparse.ArgumentParser = tasks.add_parser(name, help=about, description=_sentence(about))
     out.set_defaults(run=run)
     return out
 
 
 def group(tasks: Any, name: str, about: str) -> Any:
     """Adds a subcommand that has subcommands of its own."""
-    out = tasks.add_parser(name, help=about, description=about[0].upper() + about[1:] + ".")
+    out = tasks.add_parser(name, help=about, description=_sentence(about))
     return out.add_subparsers(required=True, metavar="WHAT")
 
 
@@ -89,4 +89,8 @@ def claimed(*files: Path | None) -> None:
     """
     for file in filter(None, files):
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.touch()
+        file.open("a").close()
+
+
+def _sentence(about: str) -> str:
+    return about[0].upper() + about[1:] + ("" if about.endswith("?") else ".")

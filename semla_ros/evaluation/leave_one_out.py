@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -17,6 +18,7 @@ from semla_ros.evaluation.metrics import ConfusionMatrix, harmonic_mean
 from semla_ros.modeling.segmenter import Mode
 from semla_ros.pipeline import SemlaPipeline
 
+LOG = logging.getLogger(__name__)
 METHODS = ("zero_shot", "uniform", "semla", "oracle")
 
 
@@ -112,6 +114,8 @@ class LeaveOneOut:
         tallies: dict[str, dict[str, ConfusionMatrix]] = {method: {} for method in self.methods}
         with tqdm(total=len(self.methods) * sum(map(len, datasets)), desc="evaluate", unit="picture") as bar:
             for dataset in datasets:
+                if dataset.name not in self.library.names:
+                    LOG.warning("%s has no adapter of that name: nothing is left out for it", dataset.name)
                 for method in self.methods:
                     if method == "oracle" and dataset.name not in self.library.names:
                         continue

@@ -23,6 +23,14 @@ def as_table(scores: Mapping[str, Score]) -> str:
     for domain in domains:
         values = (score.per_domain.get(domain) for score in scores.values())
         rows.append([domain, *(ABSENT if value is None else f"{value:.1f}" for value in values)])
-    means = (f"**{score.h_mean:.1f}**" if score.per_domain else ABSENT for score in scores.values())
+    means = (_mean(score, len(domains)) for score in scores.values())
     rows.append(["**h-mean**", *means])
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def _mean(score: Score, domains: int) -> str:
+    """The harmonic mean, and over how many domains where not over all."""
+    if not score.per_domain:
+        return ABSENT
+    some = "" if len(score.per_domain) == domains else f" ({len(score.per_domain)} of {domains})"
+    return f"**{score.h_mean:.1f}**{some}"
