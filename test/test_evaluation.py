@@ -90,6 +90,18 @@ def test_scores_are_those_of_one_confusion_matrix_a_domain(pipeline: SemlaPipeli
     assert score.h_mean == pytest.approx(harmonic_mean(score.per_domain.values()))
 
 
+def test_a_mean_over_fewer_domains_says_so() -> None:
+    scores = {"semla": Score({"a": 20.0, "b": 30.0}, 24.0, {}), "oracle": Score({"a": 40.0}, 40.0, {})}
+    assert as_table(scores).splitlines()[-1] == "| **h-mean** | **24.0** | **40.0** (1 of 2) |"
+
+
+def test_a_domain_that_nothing_is_left_out_for_is_named(
+    pipeline: SemlaPipeline, caplog: pytest.LogCaptureFixture
+) -> None:
+    LeaveOneOut(pipeline, methods=["zero_shot"]).run([Domain("red"), Domain("elsewhere")])
+    assert [record.args for record in caplog.records] == [("elsewhere",)]
+
+
 def test_a_domain_without_an_adapter_has_no_oracle(pipeline: SemlaPipeline) -> None:
     scores = LeaveOneOut(pipeline).run([Domain("elsewhere"), Domain("red")])
     assert list(scores["oracle"].per_domain) == ["red"]
