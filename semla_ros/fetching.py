@@ -53,14 +53,8 @@ def fetch(download: Download, cache: Path, on_progress: Progress = lambda done, 
         part = file.with_name(file.name + ".part")
         _receive(download, file, part, on_progress)
         _publish(download, part, file)
-    elif not file.is_file():
-        raise FetchError("not a file", where=file, hint="Remove it and fetch it again.")
-    elif not download.sha256 and not _recorded(file):
-        _record(file, sha256(file))  # somebody put it there by hand
-    elif (expected := download.sha256 or _recorded(file)) and (found := sha256(file)) != expected:
-        raise FetchError(
-            "wrong checksum", where=file, got=found, expected=expected, hint="Remove it and fetch it again."
-        )
+    else:
+        _check(download, file)
     return file
 
 
@@ -139,6 +133,19 @@ def _publish(download: Download, part: Path, file: Path) -> None:
         )
     _record(file, found)
     part.rename(file)
+
+
+def _check(download: Download, file: Path) -> None:
+    """Compares a file with its checksum; one that was put there by hand gets its checksum now."""
+    if not file.is_file():
+        raise FetchError("not a file", where=file, hint="Remove it and fetch it again.")
+    found, expected = sha256(file), download.sha256 or _recorded(file)
+    if not expected:
+        _record(file, found)
+    elif found != expected:
+        raise FetchError(
+            "wrong checksum", where=file, got=found, expected=expected, hint="Remove it and fetch it again."
+        )
 
 
 def _record(file: Path, checksum: str) -> None:

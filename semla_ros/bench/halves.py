@@ -48,10 +48,11 @@ def in_halves(subject: Subject, float32_ms: float, repeats: int) -> dict[str, Ha
         network.to(dtype)
         if compiled:
             network.compile()
-        agreement = 100 * float((_classes(subject) == classes).mean())
+        segmenter.refresh_text()
+        agreement = 100 * float((_classes(subject) == classes).mean()) if subject.pictures else None
         half = pixels.to(dtype)
         taken = timed(lambda half=half: network(half, segmenter._text), repeats).median  # type: ignore[misc]
-        out[name] = Half(taken, float32_ms / taken, agreement if subject.pictures else None)
+        out[name] = Half(taken, float32_ms / taken, agreement)
     network.float().load_state_dict(whole)
     segmenter.refresh_text()
     return out
@@ -66,6 +67,5 @@ def _variants(device: torch.device) -> Iterator[tuple[str, torch.dtype, bool]]:
 
 
 def _classes(subject: Subject) -> NDArray[np.int64]:
-    """Every picture's, text encoded in the network's present precision."""
-    subject.segmenter.refresh_text()
-    return np.stack([subject.segmenter.segment(rgb)[0] for rgb in subject.pictures or [subject.rgb]])
+    """Every picture's."""
+    return np.array([subject.segmenter.segment(rgb)[0] for rgb in subject.pictures])

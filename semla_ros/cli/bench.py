@@ -72,8 +72,10 @@ def _restless(args: argparse.Namespace) -> None:
     every = 10 if args.swaps else 20
     pictures = [sample(domain, 0, HELD_OUT_SEED).rgb for domain in ("clear_day", "clear_night")]
     pipeline = build_pipeline(restless(config(args), every, args.rate), Beside if args.swaps else InStep)
-    done = lateness(pipeline, pictures, args.swaps, args.rate) if args.swaps else soak(pipeline, pictures, args.soak)
-    figures = asdict(done)
+    if args.swaps:
+        figures = asdict(lateness(pipeline, pictures, args.swaps, args.rate, every))
+    else:
+        figures = asdict(soak(pipeline, pictures, args.soak, every))
     shown = {name: f"{value:.2f}" if isinstance(value, float) else value for name, value in figures.items()}
     print("\n".join(f"{name}: {value}" for name, value in shown.items() if not isinstance(value, tuple)))
     if args.json:

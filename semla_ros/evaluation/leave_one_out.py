@@ -114,10 +114,11 @@ class LeaveOneOut:
         tallies: dict[str, dict[str, ConfusionMatrix]] = {method: {} for method in self.methods}
         with tqdm(total=len(self.methods) * sum(map(len, datasets)), desc="evaluate", unit="picture") as bar:
             for dataset in datasets:
-                if dataset.name not in self.library.names:
+                has_own = dataset.name in self.library.names
+                if not has_own:
                     LOG.warning("%s has no adapter of that name: nothing is left out for it", dataset.name)
                 for method in self.methods:
-                    if method == "oracle" and dataset.name not in self.library.names:
+                    if method == "oracle" and not has_own:
                         continue
                     bar.set_postfix_str(f"{dataset.name}, {method}")
                     tallies[method][dataset.name] = self._tally(method, dataset, bar)

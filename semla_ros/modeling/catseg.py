@@ -54,7 +54,7 @@ class Aggregator(nn.Module):
 
         def decode(part: Tensor) -> Tensor:
             maps = part.flatten(0, 1).permute(0, 3, 1, 2)
-            logits: Tensor = self.head(self.decoder2(self.decoder1(maps, first), second))
+            logits: Tensor = self.head(self.decoder2(self.decoder1(maps, *first), *second))
             return logits.view(*part.shape[:2], *logits.shape[2:])
 
         return in_parts(decode, x, dim=1)

@@ -35,20 +35,26 @@ class Up(nn.Module):
         self.up = nn.ConvTranspose2d(in_channels, in_channels - guidance_channels, 2, 2)
         self.conv = DoubleConv(in_channels, out_channels)
 
-    def shared(self, guidance: Tensor) -> Tensor:
-        """What guidance (B, G, 2H, 2W) and bias add after the first convolution, (B, out_channels, 2H, 2W)."""
-        assert self.up.bias is not None
-        bias = self.up.bias[:, None, None].expand(len(guidance), -1, *guidance.shape[2:])
-        out: Tensor = self.conv.double_conv[0](torch.cat([bias, guidance], 1))
-        return out
+    def shared(self, guidance: Tensor) -> tuple[Tensor, Tensor]:
+        """What is the same for every class.
 
-    def forward(self, x: Tensor, shared: Tensor) -> Tensor:
-        """x (B·T, C, H, W), and what `shared` gave, to (B·T, out_channels, 2H, 2W)."""
-        first, *others = self.conv.double_conv
+        Args:
+            guidance: (B, G, 2H, 2W).
+
+        Returns:
+            The kernel of both convolutions (C, out_channels, 4, 4), and what guidance and bias add after them
+            (B, out_channels, 2H, 2W).
+        """
+        first = self.conv.double_conv[0]
         assert isinstance(first, nn.Conv2d)
+        assert self.up.bias is not None
         kernel = F.conv2d(self.up.weight, first.weight[:, : self.up.out_channels], padding=2)
-        x = F.conv_transpose2d(x, kernel, stride=2, padding=1).unflatten(0, (len(shared), -1))
-        x = (x + shared[:, None]).flatten(0, 1)
-        for layer in others:
-            x = layer(x)
-        return x
+        bias = self.up.bias[:, None, None].expand(len(guidance), -1, *guidance.shape[2:])
+        return kernel, first(torch.cat([bias, guidance], 1))
+
+    def forward(self, x: Tensor, kernel: Tensor, added: Tensor) -> Tensor:
+        """x (B·T, C, H, W), and what `shared` gave, to (B·T, out_channels, 2H, 2W)."""
+        x = F.conv_transpose2d(x, kernel, stride=2, padding=1).unflatten(0, (len(added), -1))
+        x = (x + added[:, None]).flatten(0, 1)
+        out: Tensor = self.conv.double_conv[1:](x)
+        return out
