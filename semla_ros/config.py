@@ -65,7 +65,7 @@ class SegmenterConfig:
     classes: tuple[str, ...] = setting(
         (), "Class names; empty takes the bundle's. Synonyms in one name: 'car, automobile'"
     )
-    wording: Literal["official", "synonyms", "imagenet"] = setting(
+    prompt_templates: Literal["official", "synonyms", "imagenet"] = setting(
         "official",
         "Prompts of a class: CAT-Seg's template with the first synonym or all, or ImageNet's eighty templates",
         choices=("official", "synonyms", "imagenet"),
@@ -101,13 +101,15 @@ class TrackerConfig:
     """When the domain counts as changed (paper, section E)."""
 
     ema_time_s: float = setting(1.0, "Time constant of the embedding's moving average", low=0.0, high=3600.0, unit="s")
-    enter: float = setting(0.0, "Distance to the active mixture that starts the clock; 0 takes the bundle's", low=0.0)
-    rearm: float = setting(0.0, "Distance below which the clock stops again; 0 takes the bundle's", low=0.0)
+    upper_threshold: float = setting(
+        0.0, "Distance to the active mixture that starts the clock; 0 takes the bundle's", low=0.0
+    )
+    lower_threshold: float = setting(0.0, "Distance below which the clock stops again; 0 takes the bundle's", low=0.0)
     debounce_s: float = setting(
         1.5, "How long the distance must stay beyond the threshold", low=0.0, high=3600.0, unit="s"
     )
     min_interval_s: float = setting(3.0, "Least time between two swaps", low=0.0, high=3600.0, unit="s")
-    epsilon: float = setting(
+    min_weight_change: float = setting(
         0.05, "A swap that moves the weights by less than this in L1 is skipped", low=0.0, high=2.0
     )
 

@@ -31,11 +31,11 @@ class ConfigError(SemlaError):
 
 
 class ImageError(SemlaError):
-    """A picture cannot be decoded: unknown encoding, empty, truncated, inconsistent size."""
+    """A image cannot be decoded: unknown encoding, empty, truncated, inconsistent size."""
 
 
 class RecordingError(SemlaError):
-    """A bag, video or image folder cannot be read or holds no pictures."""
+    """A bag, video or image folder cannot be read or holds no images."""
 
 
 class BundleError(SemlaError):

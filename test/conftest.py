@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from semla_ros.pipeline import SemlaPipeline
+    from semla_ros.pipeline.pipeline import SemlaPipeline
 
 
 @pytest.fixture(scope="session")
@@ -27,8 +27,8 @@ def bundle(pristine_bundle: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def pipeline(bundle: Path) -> SemlaPipeline:
     """A pipeline over `bundle` whose tracker keeps times that tests can count on."""
-    from semla_ros.build import build_pipeline
     from semla_ros.config import Config, changed
+    from semla_ros.pipeline.build import build_pipeline
 
     times = {"ema_time_s": 0.5, "debounce_s": 1.0, "min_interval_s": 2.0}
     settings = {"model.bundle": str(bundle), "model.device": "cpu", "navigator.period_s": 0.5}

@@ -1,4 +1,4 @@
-"""Weights and a picture for the parity fixture, the same on every machine.
+"""Weights and a image for the parity fixture, the same on every machine.
 
 A tensor depends on its key, its shape and the seed alone, so that a golden output can be kept without 600 MB of
 weights. The scales give varied, unsaturated outputs: a wrong layer, a wrong order or a missing term shows.
@@ -46,7 +46,7 @@ def factor(key: str, shape: Shape, seed: int) -> NDArray[np.float32]:
     return noise * (shape[1] ** -0.5 if key.endswith("lora_A") else 0.05)
 
 
-def picture(height: int = 480, width: int = 640, seed: int = 0) -> NDArray[np.uint8]:
+def image(height: int = 480, width: int = 640, seed: int = 0) -> NDArray[np.uint8]:
     """Coarse to fine noise (H, W, 3) uint8, so that no two patches are alike."""
     draw = np.random.default_rng([seed, 7])
     out = np.full((height, width, 3), 120.0)

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from semla_ros.modeling.catseg import CatSeg
+from semla_ros.modeling.catseg.network import CatSeg
 from semla_ros.modeling.lora import Adapter
 
 CLIP, AGGREGATOR = "sem_seg_head.predictor.clip_model.", "sem_seg_head.predictor.transformer."

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from paths import CONFIG
 
 from semla_ros.config import Config, FusionConfig, changed, load, walk
 from semla_ros.errors import ConfigError
@@ -14,7 +15,7 @@ def test_paths_are_walked_in_the_order_of_the_dataclasses() -> None:
     paths = [path for path, _, _ in walk(Config())]
     assert paths[:3] == ["model.bundle", "model.device", "model.precision"]
     assert paths[-1] == "library.memory_mib"
-    assert paths.index("segmenter.mode") < paths.index("navigator.period_s") < paths.index("tracker.enter")
+    assert paths.index("segmenter.mode") < paths.index("navigator.period_s") < paths.index("tracker.upper_threshold")
 
 
 def test_every_setting_says_what_it_means_and_its_default_lies_in_its_range() -> None:
@@ -69,10 +70,10 @@ def test_a_value_of_another_type_is_refused_naming_the_setting(path: str, value:
     [
         ("fusion.k", -1),
         ("fusion.k", 1001),
-        ("tracker.epsilon", 2.1),
-        ("tracker.epsilon", -0.1),
-        ("tracker.enter", float("nan")),
-        ("tracker.enter", float("inf")),
+        ("tracker.min_weight_change", 2.1),
+        ("tracker.min_weight_change", -0.1),
+        ("tracker.upper_threshold", float("nan")),
+        ("tracker.upper_threshold", float("inf")),
         ("segmenter.min_confidence", 1.0001),
     ],
 )
@@ -81,7 +82,9 @@ def test_a_value_out_of_range_is_refused_with_the_range(path: str, value: float)
         changed(Config(), {path: value})
 
 
-@pytest.mark.parametrize(("path", "value"), [("fusion.k", 1000), ("tracker.epsilon", 2.0), ("tracker.epsilon", 0.0)])
+@pytest.mark.parametrize(
+    ("path", "value"), [("fusion.k", 1000), ("tracker.min_weight_change", 2.0), ("tracker.min_weight_change", 0.0)]
+)
 def test_the_ends_of_a_range_belong_to_it(path: str, value: float) -> None:
     changed(Config(), {path: value})
 
@@ -142,5 +145,5 @@ def test_a_missing_yaml_file_is_refused_naming_it(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("preset", "k", "temperature"), [("paper_table6", 5, 0.05), ("paper_fig10", 7, 0.01)])
 def test_a_ros_parameter_file_is_read_like_a_plain_one(preset: str, k: int, temperature: float) -> None:
-    config = load(Config(), Path(__file__).parent.parent / "config" / f"{preset}.yaml")
+    config = load(Config(), CONFIG / f"{preset}.yaml")
     assert config == changed(Config(), {"fusion.k": k, "fusion.temperature": temperature})

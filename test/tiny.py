@@ -8,14 +8,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from semla_ros.adapters import save_adapter
-from semla_ros.bundle import ADAPTERS, Bundle, Defaults
-from semla_ros.domain.statistics import Statistics
-from semla_ros.frame import Frame
-from semla_ros.modeling.architecture import CatSegArch
-from semla_ros.modeling.catseg import CatSeg
+from semla_ros.adaptation.statistics import Statistics
+from semla_ros.images.frame import Frame
+from semla_ros.library.adapter_folder import save_adapter
+from semla_ros.library.bundle import ADAPTERS, Bundle, Defaults
+from semla_ros.modeling.catseg.architecture import CatSegArch
+from semla_ros.modeling.catseg.network import CatSeg
 from semla_ros.modeling.lora import Adapter
-from semla_ros.modeling.navigator import Navigator, NavigatorArch
+from semla_ros.modeling.navigators.clip import ClipNavigator, ClipNavigatorArch
 
 ARCH = CatSegArch(
     image_size=32, patch_size=8, position_grid=4, embed_dim=16,
@@ -24,7 +24,7 @@ ARCH = CatSegArch(
     aggregator_dim=16, aggregator_layers=1, aggregator_heads=2, window=2, guidance_dim=8, text_guidance_dim=8,
     decoder_dims=(16, 16), decoder_guidance_dims=(8, 8), decoder_projection_dims=(4, 4), padded_classes=8,
 )  # fmt: skip
-NAVIGATOR = NavigatorArch(
+NAVIGATOR = ClipNavigatorArch(
     8, {"image_size": 16, "patch_size": 8, "width": 16, "layers": 1, "head_width": 8}, resize_mode="squash"
 )
 COLORS = {"blue": (20, 30, 200), "green": (20, 180, 40), "red": (220, 30, 30)}
@@ -56,16 +56,16 @@ def random_adapter(name: str, network: CatSeg, rank: int = 2, seed: int = 0, str
     return Adapter(name, factors, scale=2.0)
 
 
-def picture(domain: str, seed: int = 0, height: int = 24, width: int = 40) -> NDArray[np.uint8]:
+def image(domain: str, seed: int = 0, height: int = 24, width: int = 40) -> NDArray[np.uint8]:
     """Noise about a domain's colour, (height, width, 3) uint8."""
     noise = np.random.default_rng(seed).normal(0, 15, (height, width, 3))
     return (np.array(COLORS[domain]) + noise).clip(0, 255).astype(np.uint8)
 
 
 def frame(domain: str, seconds: float, seed: int | None = None) -> Frame:
-    """A picture of a domain at a time, another one every time."""
+    """A image of a domain at a time, another one every time."""
     stamp_ns = round(seconds * SECOND)
-    return Frame(picture(domain, stamp_ns if seed is None else seed), stamp_ns, "camera")
+    return Frame(image(domain, stamp_ns if seed is None else seed), stamp_ns, "camera")
 
 
 def drive(*legs: tuple[str, float], start: float = 100.0, rate: float = 10.0) -> list[Frame]:
@@ -74,18 +74,18 @@ def drive(*legs: tuple[str, float], start: float = 100.0, rate: float = 10.0) ->
     return [frame(domain, start + index / rate) for index, domain in enumerate(domains)]
 
 
-def random_navigator() -> Navigator:
+def random_navigator() -> ClipNavigator:
     """A navigator of D = 8, the same every time."""
     with torch.random.fork_rng():
         torch.manual_seed(3)
-        return Navigator(NAVIGATOR.build(), NAVIGATOR)
+        return ClipNavigator(NAVIGATOR.build(), NAVIGATOR)
 
 
 def write_bundle(path: Path) -> Path:
     """Writes a whole bundle."""
     network, guide = random_network(), random_navigator()
-    Bundle(path, "random", ARCH, NAVIGATOR, CLASSES, defaults=Defaults(k=2)).save(network, guide.visual, torch.float32)
+    Bundle(path, "random", ARCH, NAVIGATOR, CLASSES, defaults=Defaults(k=2)).save(network, guide.network, torch.float32)
     for seed, name in enumerate(COLORS):
-        embeddings = np.array([guide.embed(picture(name, i)) for i in range(12)])
+        embeddings = np.array([guide.embed(image(name, i)) for i in range(12)])
         save_adapter(random_adapter(name, network, seed=seed), Statistics.of(embeddings), path / ADAPTERS)
     return path

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from semla_ros.adaptation.retrieval import CentroidIndex, retrieve
 from semla_ros.bench.measure import timed
 from semla_ros.bench.subject import Options, Subject, adapter
-from semla_ros.domain.retrieval import CentroidIndex, retrieve
 
 COUNTS, DIMENSION = (20, 100, 1000, 10_000), 768
 KS, RANKS = (1, 2, 5, 10, 20), (4, 8, 16, 32)

@@ -49,7 +49,7 @@ def in_halves(subject: Subject, float32_ms: float, repeats: int) -> dict[str, Ha
         if compiled:
             network.compile()
         segmenter.refresh_text()
-        agreement = 100 * float((_classes(subject) == classes).mean()) if subject.pictures else None
+        agreement = 100 * float((_classes(subject) == classes).mean()) if subject.images else None
         half = pixels.to(dtype)
         taken = timed(lambda half=half: network(half, segmenter._text), repeats).median  # type: ignore[misc]
         out[name] = Half(taken, float32_ms / taken, agreement)
@@ -67,5 +67,5 @@ def _variants(device: torch.device) -> Iterator[tuple[str, torch.dtype, bool]]:
 
 
 def _classes(subject: Subject) -> NDArray[np.int64]:
-    """Every picture's."""
-    return np.array([subject.segmenter.segment(rgb)[0] for rgb in subject.pictures])
+    """Every image's."""
+    return np.array([subject.segmenter.segment(rgb)[0] for rgb in subject.images])

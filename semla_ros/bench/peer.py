@@ -1,4 +1,4 @@
-"""The official way of mixing: PEFT wraps the network and builds a weighted adapter for every picture."""
+"""The official way of mixing: PEFT wraps the network and builds a weighted adapter for every image."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
-from semla_ros.domain.retrieval import Mixture
-from semla_ros.modeling.catseg import CatSeg
+from semla_ros.adaptation.retrieval import Mixture
+from semla_ros.modeling.catseg.network import CatSeg
 from semla_ros.modeling.lora import Adapter
 
 NAME = "mixture"
@@ -55,7 +55,7 @@ class PeftPeer:
         self.model.set_adapter(NAME)
 
     def delete(self) -> None:
-        """Throws it away, as is done after every picture."""
+        """Throws it away, as is done after every image."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             self.model.delete_adapter(NAME)

@@ -14,10 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from semla_ros.modeling.aggregator import ClassAttention, LinearAttention, SpatialAttention, WindowAttention
-from semla_ros.modeling.catseg import Aggregator, CatSeg
-from semla_ros.modeling.clip import Clip, VisionTransformer
-from semla_ros.modeling.decoder import Up
+from semla_ros.modeling.catseg.aggregator import ClassAttention, LinearAttention, SpatialAttention, WindowAttention
+from semla_ros.modeling.catseg.decoder import Up
+from semla_ros.modeling.catseg.network import Aggregator, CatSeg
+from semla_ros.modeling.clip.network import Clip, VisionTransformer
 
 
 def reference_text(clip: Clip, tokens: Tensor) -> Tensor:
@@ -31,7 +31,7 @@ def reference_text(clip: Clip, tokens: Tensor) -> Tensor:
 
 
 def reference_logits(network: CatSeg, pixels: Tensor, text: Tensor) -> Tensor:
-    """Pictures (B, 3, S, S) and text (T, embed_dim), T at most ``padded_classes``, to logits (B, T, 4 grid, 4 grid)."""
+    """Images (B, 3, S, S) and text (T, embed_dim), T at most ``padded_classes``, to logits (B, T, 4 grid, 4 grid)."""
     arch, aggregator = network.arch, network.aggregator
     dense, early, late = _visual(network.clip.visual, pixels)
     features = _maps(dense, arch.grid)

@@ -14,14 +14,14 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from semla_ros.adaptation.retrieval import Mixture
 from semla_ros.bench.halves import Half, in_halves
 from semla_ros.bench.measure import Stopwatch, Timing, undisturbed
 from semla_ros.bench.peer import PeftPeer
 from semla_ros.bench.reference import reference_logits, reference_text
 from semla_ros.bench.subject import Subject
 from semla_ros.config import Config
-from semla_ros.domain.retrieval import Mixture
-from semla_ros.images import decode
+from semla_ros.images.conversion import decode
 from semla_ros.machine import peak_mib
 
 MIB = 2**20
@@ -64,7 +64,7 @@ def _embeddings(subject: Subject) -> Iterator[NDArray[np.float64]]:
     """A different place every time."""
     draw = np.random.default_rng(4)
     while True:
-        yield draw.normal(size=subject.navigator.arch.embed_dim)
+        yield draw.normal(size=subject.navigator.embed_dim)
 
 
 def _swaps(subject: Subject, watch: Stopwatch, embeddings: Iterator[NDArray[np.float64]], repeats: int) -> None:

@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from semla_ros.bench.elsewhere import estimates
-from semla_ros.bench.floor import floors, peak
 from semla_ros.bench.growth import draw, grow
+from semla_ros.bench.jetson import estimates
+from semla_ros.bench.roofline import peak, rooflines
 from semla_ros.bench.rows import measure
 from semla_ros.bench.subject import SIZES, Options
 from semla_ros.bench.table import tables
@@ -24,7 +24,7 @@ NOT_MEASURED = "not measured: no CUDA device"
 
 
 def run(sizes: Sequence[str], options: Options, file: Path | None = None, plot: Path | None = None) -> dict[str, Any]:
-    """Measures sizes, prints tables, writes JSON and a picture of how costs grow.
+    """Measures sizes, prints tables, writes JSON and a image of how costs grow.
 
     Args:
         sizes: Names in `semla_ros.bench.subject.SIZES`.
@@ -43,10 +43,10 @@ def run(sizes: Sequence[str], options: Options, file: Path | None = None, plot: 
     for size in sizes:
         subject = SIZES[size](options)
         measured = measure(subject)
-        floor = floors(subject, measured.stages_ms, best)
+        roofline = rooflines(subject, measured.stages_ms, best)
         out["sizes"][size] = {"classes": len(subject.segmenter.classes), **asdict(measured)}
-        out["sizes"][size]["floors"] = {name: asdict(each) for name, each in floor.items()}
-        out["sizes"][size]["estimates_ms"] = estimates(floor)
+        out["sizes"][size]["rooflines"] = {name: asdict(each) for name, each in roofline.items()}
+        out["sizes"][size]["estimates_ms"] = estimates(roofline)
         out["sizes"][size]["cuda"] = _on_cuda(size, options)
         if size == MAIN or (size == sizes[-1] and out["growth"] is None):
             growth = grow(subject)

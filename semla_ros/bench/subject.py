@@ -10,21 +10,22 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from semla_ros.bundle import Bundle, find_bundle
-from semla_ros.classes import CITYSCAPES_COLORS
-from semla_ros.domain.retrieval import CentroidIndex, Mixture, retrieve
+from semla_ros.adaptation.retrieval import CentroidIndex, Mixture, retrieve
 from semla_ros.evaluation.rendered import HELD_OUT_SEED
-from semla_ros.modeling.architecture import VIT_B16, VIT_L14_336, CatSegArch
-from semla_ros.modeling.catseg import CatSeg
+from semla_ros.images.classes import CITYSCAPES_COLORS
+from semla_ros.library.bundle import Bundle, find_bundle
+from semla_ros.modeling.base import Navigator
+from semla_ros.modeling.catseg.architecture import VIT_B16, VIT_L14_336, CatSegArch
+from semla_ros.modeling.catseg.network import CatSeg
+from semla_ros.modeling.catseg.segmenter import CatSegSegmenter
+from semla_ros.modeling.catseg.tiling import resized
 from semla_ros.modeling.lora import Adapter, LoraFuser
-from semla_ros.modeling.navigator import Navigator, NavigatorArch
-from semla_ros.modeling.segmenter import Segmenter
-from semla_ros.modeling.views import resized
+from semla_ros.modeling.navigators.clip import ClipNavigator, ClipNavigatorArch
 from semla_ros.streetworld.dataset import sample
 from semla_ros.streetworld.domains import DOMAINS
 
-CLIP_L14 = NavigatorArch(768, {"image_size": 224, "patch_size": 14, "width": 1024, "layers": 24, "head_width": 64})
-PICTURE = 480, 640  # height and width
+CLIP_L14 = ClipNavigatorArch(768, {"image_size": 224, "patch_size": 14, "width": 1024, "layers": 24, "head_width": 64})
+IMAGE = 480, 640  # height and width
 TEMPERATURE = 0.05
 
 
@@ -57,22 +58,22 @@ class Subject:
         navigator: Its navigator.
         classes: What to look for.
         options: How much.
-        pictures: What a trained network is shown, (H, W, 3) uint8 each; without any, a random one sees noise.
+        images: What a trained network is shown, (H, W, 3) uint8 each; without any, a random one sees noise.
     """
 
     def __init__(
         self, network: CatSeg, navigator: Navigator, classes: Sequence[str], options: Options,
-        pictures: Sequence[NDArray[np.uint8]] = (),
+        images: Sequence[NDArray[np.uint8]] = (),
     ) -> None:  # fmt: skip
-        self.segmenter = Segmenter(network.to(options.device), classes)
+        self.segmenter = CatSegSegmenter(network.to(options.device), classes)
         self.navigator, self.options = navigator, options
-        navigator.visual.to(options.device)
+        navigator.network.to(options.device)
         self.fuser = LoraFuser(self.segmenter.adapted_layers())
         draw = torch.Generator().manual_seed(1)
         self.adapters = [adapter(f"a{i}", self.segmenter, options.rank, draw) for i in range(options.adapters)]
-        self.pictures = pictures
-        self.rgb = pictures[0] if pictures else picture(*PICTURE)
-        centroids = np.random.default_rng(2).normal(size=(options.adapters, navigator.arch.embed_dim))
+        self.images = images
+        self.rgb = images[0] if images else image(*IMAGE)
+        centroids = np.random.default_rng(2).normal(size=(options.adapters, navigator.embed_dim))
         self.index = CentroidIndex(centroids)
 
     def retrieve(self, embedding: NDArray[np.float64]) -> Mixture:
@@ -86,13 +87,13 @@ class Subject:
         self.fuser.apply([by_name[name] for name in mixture.names], mixture.weights)
 
     def pixels(self, rgb: NDArray[np.uint8] | None = None) -> torch.Tensor:
-        """A picture, the first one by default, as the network takes it, (1, 3, S, S)."""
+        """A image, the first one by default, as the network takes it, (1, 3, S, S)."""
         side = self.segmenter.network.arch.image_size
         normalised = self.segmenter._normalised(self.rgb if rgb is None else rgb)
         return resized(normalised, (side, side)).to(self.segmenter.dtype)
 
 
-def adapter(name: str, segmenter: Segmenter, rank: int, draw: torch.Generator) -> Adapter:
+def adapter(name: str, segmenter: CatSegSegmenter, rank: int, draw: torch.Generator) -> Adapter:
     """Random factors on every adapted layer."""
     factors = {
         module: (
@@ -104,7 +105,7 @@ def adapter(name: str, segmenter: Segmenter, rank: int, draw: torch.Generator) -
     return Adapter(name, factors, scale=2.0)
 
 
-def picture(height: int, width: int) -> NDArray[np.uint8]:
+def image(height: int, width: int) -> NDArray[np.uint8]:
     """Noise of several sizes (height, width, 3) uint8, so that no two patches are alike."""
     draw = np.random.default_rng(0)
     fine, coarse = draw.normal(0, 25, (height, width, 3)), draw.normal(0, 60, (height // 40 + 1, width // 40 + 1, 3))
@@ -125,8 +126,10 @@ def seeded(network: nn.Module, seed: int = 0) -> nn.Module:
 
 def _bundled(options: Options) -> Subject:
     bundle = Bundle.open(find_bundle("streetworld"))
-    pictures = [sample(domain, 0, HELD_OUT_SEED).rgb for domain in DOMAINS]
-    return Subject(bundle.load_segmenter(), bundle.load_navigator(), bundle.classes, options, pictures)
+    images = [sample(domain, 0, HELD_OUT_SEED).rgb for domain in DOMAINS]
+    network = bundle.load_network()
+    assert isinstance(network, CatSeg)  # the straightforward computation is that of CAT-Seg
+    return Subject(network, bundle.load_navigator(), bundle.classes, options, images)
 
 
 def _random(arch: CatSegArch) -> Callable[[Options], Subject]:
@@ -136,7 +139,7 @@ def _random(arch: CatSegArch) -> Callable[[Options], Subject]:
         navigator = CLIP_L14.build()
         seeded(navigator)
         names = [*CITYSCAPES_COLORS, *(f"thing {i}" for i in range(options.classes))]
-        return Subject(network, Navigator(navigator, CLIP_L14), names[: options.classes], options)
+        return Subject(network, ClipNavigator(navigator, CLIP_L14), names[: options.classes], options)
 
     return build
 

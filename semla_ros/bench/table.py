@@ -48,10 +48,10 @@ def _ratios(size: str, measured: dict[str, Any], processor: str) -> Table:
 
 
 def _times(size: str, measured: dict[str, Any]) -> Table:
-    table = Table("row", "median, ms", "spread", "floor, ms", "over it", title=f"{size}: times")
+    table = Table("row", "median, ms", "spread", "roofline, ms", "over it", title=f"{size}: times")
     for name, timing in measured["stages_ms"].items():
-        floor = measured["floors"].get(name)
-        low = (f"{floor['floor_ms']:.1f}", f"{floor['over_floor']:.2f}") if floor else ("", "")
+        roofline = measured["rooflines"].get(name)
+        low = (f"{roofline['roofline_ms']:.1f}", f"{roofline['over_roofline']:.2f}") if roofline else ("", "")
         table.add_row(name, f"{timing['median']:.2f}", f"± {timing['spread']:.2f}", *low)
     if isinstance(measured["cuda"], str):
         table.add_row("CUDA", measured["cuda"], "", "", "")
@@ -63,7 +63,7 @@ def _times(size: str, measured: dict[str, Any]) -> Table:
 
 
 def _estimates(size: str, measured: dict[str, Any]) -> Table:
-    rows = list(measured["floors"])
+    rows = list(measured["rooflines"])
     table = Table("not measured", *(f"{row}, ms" for row in rows), title=f"{size}: estimates, from data sheets")
     for board, precisions in measured["estimates_ms"].items():
         for precision, least in precisions.items():

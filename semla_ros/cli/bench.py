@@ -12,7 +12,7 @@ from semla_ros.cli.options import above_zero, claimed, config, positive, setting
 from semla_ros.errors import ConfigError
 
 MOST_CLASSES = 256  # what the official code pads to, and the straightforward computation with it
-PICTURES = ".png", ".svg", ".pdf"
+IMAGES = ".png", ".svg", ".pdf"
 
 
 def add(tasks: Any) -> None:
@@ -46,8 +46,8 @@ def _bench(args: argparse.Namespace) -> None:
         raise ConfigError("too many classes", where="--classes", got=args.classes, expected=f"at most {MOST_CLASSES}")
     if args.k > args.adapters:
         raise ConfigError("not so many adapters", where="--k", got=args.k, expected=f"at most {args.adapters}")
-    if args.plot and args.plot.suffix not in PICTURES:
-        raise ConfigError("no picture", where="--plot", got=args.plot, expected="a name in " + ", ".join(PICTURES))
+    if args.plot and args.plot.suffix not in IMAGES:
+        raise ConfigError("no image", where="--plot", got=args.plot, expected="a name in " + ", ".join(IMAGES))
     claimed(args.json, args.plot)
     if args.threads:
         torch.set_num_threads(args.threads)
@@ -63,19 +63,21 @@ def _bench(args: argparse.Namespace) -> None:
 
 
 def _restless(args: argparse.Namespace) -> None:
-    from semla_ros.bench.restless import lateness, restless, soak
-    from semla_ros.build import build_pipeline
-    from semla_ros.embedder import Beside, InStep
+    from semla_ros.bench.stress import lateness, soak, stress
     from semla_ros.evaluation.rendered import HELD_OUT_SEED
+    from semla_ros.pipeline.build import build_pipeline
+    from semla_ros.pipeline.embedding import AsynchronousEmbedder, SynchronousEmbedder
     from semla_ros.streetworld.dataset import sample
 
     every = 10 if args.swaps else 20
-    pictures = [sample(domain, 0, HELD_OUT_SEED).rgb for domain in ("clear_day", "clear_night")]
-    pipeline = build_pipeline(restless(config(args), every, args.rate), Beside if args.swaps else InStep)
+    images = [sample(domain, 0, HELD_OUT_SEED).rgb for domain in ("clear_day", "clear_night")]
+    pipeline = build_pipeline(
+        stress(config(args), every, args.rate), AsynchronousEmbedder if args.swaps else SynchronousEmbedder
+    )
     if args.swaps:
-        figures = asdict(lateness(pipeline, pictures, args.swaps, args.rate, every))
+        figures = asdict(lateness(pipeline, images, args.swaps, args.rate, every))
     else:
-        figures = asdict(soak(pipeline, pictures, args.soak, every))
+        figures = asdict(soak(pipeline, images, args.soak, every))
     shown = {name: f"{value:.2f}" if isinstance(value, float) else value for name, value in figures.items()}
     print("\n".join(f"{name}: {value}" for name, value in shown.items() if not isinstance(value, tuple)))
     if args.json:

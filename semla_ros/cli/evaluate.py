@@ -31,15 +31,15 @@ def add(tasks: Any) -> None:
     )
     evaluate.add_argument("--long-side", type=positive, default=2560, help="for semla: at most (%(default)s)")
     evaluate.add_argument("--methods", default=METHODS, help="some of %(default)s")
-    evaluate.add_argument("--pictures", type=positive, help="a domain (40 of streetworld, all of semla)")
+    evaluate.add_argument("--images", type=positive, help="a domain (40 of streetworld, all of semla)")
     evaluate.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
     settings(evaluate)
 
 
 def _evaluate(args: argparse.Namespace) -> None:
-    from semla_ros.build import build_pipeline
     from semla_ros.evaluation.leave_one_out import LeaveOneOut
     from semla_ros.evaluation.table import as_json, as_table
+    from semla_ros.pipeline.build import build_pipeline
 
     methods = _methods(args.methods)
     if args.protocol == "semla" and not args.data:
@@ -67,7 +67,7 @@ def _streetworld(args: argparse.Namespace, pipeline: Any) -> Any:
     from semla_ros.evaluation.leave_one_out import Inference
     from semla_ros.evaluation.rendered import Rendered
 
-    datasets = [Rendered(name, args.pictures or 40) for name in pipeline.library.names]
+    datasets = [Rendered(name, args.images or 40) for name in pipeline.library.names]
     return datasets, Inference(args.mode or "plain")
 
 
@@ -78,7 +78,7 @@ def _semla(args: argparse.Namespace, pipeline: Any) -> Any:
     if args.long_side < args.short_side:
         raise ConfigError("sides cross", where="--long-side", got=args.long_side, expected=f"from {args.short_side}")
     names = [each.name for each in pipeline.classes]
-    datasets = [CityscapesFolder(root, args.split, names, args.pictures or 0) for root in domains(args.data)]
+    datasets = [CityscapesFolder(root, args.split, names, args.images or 0) for root in domains(args.data)]
     return datasets, Inference(args.mode or "sliding", args.short_side, args.long_side)
 
 
@@ -90,4 +90,4 @@ def _about(args: argparse.Namespace, pipeline: Any, datasets: Any) -> dict[str, 
         "temperature": pipeline.temperature,
     }
     settings |= {"short_side": args.short_side, "long_side": args.long_side}
-    return {"protocol": "semla", "settings": settings, "pictures": {each.name: len(each) for each in datasets}}
+    return {"protocol": "semla", "settings": settings, "images": {each.name: len(each) for each in datasets}}

@@ -28,8 +28,8 @@ def add(tasks: Any) -> None:
 
 
 def _fetch(args: argparse.Namespace) -> None:
-    from semla_ros.catalogue import CATALOGUE
-    from semla_ros.fetching import cache_folder
+    from semla_ros.library.catalogue import CATALOGUE
+    from semla_ros.library.downloads import cache_folder
 
     known = {each.name: each for each in CATALOGUE}
     unknown = [name for name in args.names if name not in known]
@@ -51,8 +51,8 @@ def _list() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from semla_ros.catalogue import CATALOGUE
-    from semla_ros.fetching import CACHE, cache_folder, place_of
+    from semla_ros.library.catalogue import CATALOGUE
+    from semla_ros.library.downloads import CACHE, cache_folder, place_of
 
     table = Table(title=f"In {cache_folder()} (${CACHE} moves it)", caption="Licences are those of the code")
     for column in ("name", "what", "about", "licence"):
@@ -67,7 +67,7 @@ def _list() -> None:
 def _brought(download: Any, cache: Path) -> Path:
     from tqdm import tqdm
 
-    from semla_ros.fetching import fetch
+    from semla_ros.library.downloads import fetch
 
     with tqdm(desc=download.name, unit="B", unit_scale=True, unit_divisor=1024) as bar:
 
@@ -79,7 +79,7 @@ def _brought(download: Any, cache: Path) -> Path:
 
 
 def _import(args: argparse.Namespace) -> None:
-    from semla_ros.importing import import_models
+    from semla_ros.library.importing import import_models
 
     logging.basicConfig(format="%(message)s", level=logging.INFO)
     bundle = import_models(args.segmenter, args.library, args.navigator, args.out)

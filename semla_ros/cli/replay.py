@@ -13,13 +13,11 @@ from semla_ros.cli.options import config, settings, task
 def add(tasks: Any) -> None:
     """Adds the subcommand."""
     replay = task(tasks, "replay", _replay, "segment a bag, video or image folder, every frame, without ROS")
-    replay.add_argument(
-        "input", type=Path, help="ROS 2 bag (mcap, db3), ROS 1 bag, video, folder of pictures, or picture"
-    )
+    replay.add_argument("input", type=Path, help="ROS 2 bag (mcap, db3), ROS 1 bag, video, folder of images, or image")
     replay.add_argument("-o", "--out", type=Path, required=True, help="bag to write: a name in .mcap, or a folder")
     replay.add_argument("--topic", help="image topic, where the bag holds several cameras")
     replay.add_argument("--fps", type=float, help="frame rate of a folder whose file names are no times")
-    replay.add_argument("--overlay", action="store_true", help="write pictures with the classes' colours, too")
+    replay.add_argument("--overlay", action="store_true", help="write images with the classes' colours, too")
     replay.add_argument("--overwrite", action="store_true", help="replace the output if it exists")
     settings(replay)
 
@@ -27,10 +25,10 @@ def add(tasks: Any) -> None:
 def _replay(args: argparse.Namespace) -> None:
     from tqdm import tqdm
 
-    from semla_ros.build import build_pipeline
     from semla_ros.evaluation.metrics import ConfusionMatrix
+    from semla_ros.pipeline.build import build_pipeline
     from semla_ros.recordings import open_recording
-    from semla_ros.replay import replay
+    from semla_ros.recordings.replay import replay
 
     recording = open_recording(args.input, args.topic, args.fps)
     pipeline = build_pipeline(config(args))
@@ -40,10 +38,10 @@ def _replay(args: argparse.Namespace) -> None:
             recording, pipeline, args.out, with_overlay=args.overlay, overwrite=args.overwrite,
             on_progress=lambda done, total: bar.update(done - bar.n),
             on_error=lambda error: bar.write(f"semla: {error}", file=sys.stderr),
-            score=lambda perception, truth: confusion.add(truth, perception.labels),
+            score=lambda result, ground_truth: confusion.add(ground_truth, result.labels),
         )  # fmt: skip
     print(f"{args.out}: {summary.frames} frames at {summary.fps:.1f}/s, {summary.bad_frames} bad ones skipped,")
-    print(f"  {summary.out_of_library_frames} frames out of the library, {len(summary.swaps)} swaps")
+    print(f"  {summary.out_of_distribution_frames} frames out of distribution, {len(summary.swaps)} swaps")
     for swap in summary.swaps:
         mixture = ", ".join(f"{name} {weight:.2f}" for name, weight in zip(swap.names, swap.weights, strict=True))
         print(f"  {swap.stamp_ns / 1e9:.3f} s: {mixture}")

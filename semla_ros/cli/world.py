@@ -14,10 +14,10 @@ from semla_ros.errors import ConfigError
 def add(tasks: Any) -> None:
     """Adds the subcommand."""
     render = group(tasks, "world", "render StreetWorld")
-    dataset = task(render, "dataset", _dataset, "pictures, label maps and captions of a domain")
+    dataset = task(render, "dataset", _dataset, "images, label maps and captions of a domain")
     dataset.add_argument("domain", help="clear_day, fog_night, ... ('all': every one, a folder each)")
     dataset.add_argument("-o", "--out", type=Path, required=True, help="folder")
-    dataset.add_argument("-n", "--count", type=positive, default=100, help="pictures (%(default)s)")
+    dataset.add_argument("-n", "--count", type=positive, default=100, help="images (%(default)s)")
     dataset.add_argument("--seed", type=natural, default=0, help="other seeds, other streets (%(default)s)")
     dataset.add_argument(
         "--layout", choices=("plain", "cityscapes"), default="plain",

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from semla_ros.config import Config
 from semla_ros.demo.drive import Stretch
-from semla_ros.replay import Swap
+from semla_ros.recordings.replay import Swap
 
 
 @dataclass(frozen=True, slots=True)

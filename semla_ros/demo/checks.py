@@ -1,4 +1,4 @@
-"""What should be so after a run: every picture accounted for, and every swap."""
+"""What should be so after a run: every image accounted for, and every swap."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ def checks(sent: int, recorded: Recorded, verdict: Verdict) -> tuple[Check, ...]
     """All checks of a run.
 
     Args:
-        sent: Number of pictures the camera sent.
+        sent: Number of images the camera sent.
         recorded: What was recorded of the node.
         verdict: Its swaps, told apart.
     """
-    return (*_pictures(sent, recorded), *_swaps(recorded, verdict))
+    return (*_images(sent, recorded), *_swaps(recorded, verdict))
 
 
-def _pictures(sent: int, recorded: Recorded) -> tuple[Check, ...]:
+def _images(sent: int, recorded: Recorded) -> tuple[Check, ...]:
     received, segmented, dropped, failed = map(recorded.frames, ("received", "segmented", "dropped", "failed"))
     masks, confidences = len(recorded.masks), recorded.confidences
     return (
-        Check("Every picture sent reached the node", sent == received, f"{sent} sent, {received} received"),
+        Check("Every image sent reached the node", sent == received, f"{sent} sent, {received} received"),
         Check(
-            "Every picture received was segmented or counted as dropped",
+            "Every image received was segmented or counted as dropped",
             failed == 0 and segmented + dropped == received,
             f"{segmented} segmented + {dropped} dropped + {failed} failed of {received}",
         ),

@@ -27,8 +27,8 @@ class Stretch:
     Attributes:
         domain: Of the weather; of the weather that comes where it passes.
         steady: False where it passes.
-        begin_ns: Stamp of the first picture.
-        end_ns: Stamp of the next stretch's first picture.
+        begin_ns: Stamp of the first image.
+        end_ns: Stamp of the next stretch's first image.
     """
 
     domain: str
@@ -94,7 +94,7 @@ def stretches(bag: Path) -> tuple[Stretch, ...]:
 
 
 def _moments(bag: Path) -> Iterator[tuple[int, str, bool]]:
-    """Yields (stamp_ns, domain, steady) of each picture; in passing weather the domain is the nearer one."""
+    """Yields (stamp_ns, domain, steady) of each image; in passing weather the domain is the nearer one."""
     with AnyReader([bag]) as reader:
         connections = [each for each in reader.connections if each.topic == DOMAIN]
         for connection, stamp_ns, data in reader.messages(connections):

@@ -14,12 +14,12 @@ from matplotlib.font_manager import findfont
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from semla_ros.classes import ClassInfo
 from semla_ros.demo.look import DARK, domain_color
 from semla_ros.demo.scores import Pair, Shot
-from semla_ros.images import overlay
+from semla_ros.images.classes import ClassInfo
+from semla_ros.images.conversion import overlay
 
-Picture = NDArray[np.uint8]
+RgbImage = NDArray[np.uint8]
 HEAD, FOOT, MARGIN = 28, 32, 10
 OPACITY = 0.6
 CODEC = {"crf": "28", "preset": "medium"}
@@ -31,14 +31,14 @@ class Film:
     Args:
         path: The .mp4 to write.
         classes: Of the labels.
-        rate_hz: Pictures a second.
+        rate_hz: Images a second.
     """
 
     def __init__(self, path: Path, classes: Sequence[ClassInfo], rate_hz: float) -> None:
         self._container = av.open(str(path), "w", options={"movflags": "+faststart"})
         self._classes, self._rate = classes, Fraction(rate_hz).limit_denominator(1000)
         self._stream: Any = None
-        self._held: Picture | None = None
+        self._held: RgbImage | None = None
 
     def __enter__(self) -> Film:
         return self
@@ -49,10 +49,10 @@ class Film:
         self._container.close()
 
     def add(self, shot: Shot, pair: Pair, domain: str, weights: Mapping[str, float]) -> None:
-        """Adds a picture.
+        """Adds a image.
 
         Args:
-            shot: Picture and labels. Where the node dropped it, the mask before stays.
+            shot: Image and labels. Where the node dropped it, the mask before stays.
             pair: Its mIoU.
             domain: The true one, or between which the weather passes.
             weights: Adapters active in the node.
@@ -65,16 +65,16 @@ class Film:
         heads = [domain.replace("_", " "), f"adapted · {_percent(pair.adapted)}", f"frozen · {_percent(pair.frozen)}"]
         self._encode(compose(panels, heads, weights))
 
-    def _encode(self, picture: Picture) -> None:
+    def _encode(self, image: RgbImage) -> None:
         if self._stream is None:
-            height, width = picture.shape[:2]
+            height, width = image.shape[:2]
             self._stream = self._container.add_stream("libx264", rate=self._rate, options=CODEC)
             self._stream.width, self._stream.height, self._stream.pix_fmt = width, height, "yuv420p"
-        self._container.mux(self._stream.encode(av.VideoFrame.from_ndarray(picture, "rgb24")))
+        self._container.mux(self._stream.encode(av.VideoFrame.from_ndarray(image, "rgb24")))
 
 
-def compose(panels: Sequence[Picture], heads: Sequence[str], weights: Mapping[str, float]) -> Picture:
-    """Pictures of one size side by side, a caption over each, the active adapters below; both sides even."""
+def compose(panels: Sequence[RgbImage], heads: Sequence[str], weights: Mapping[str, float]) -> RgbImage:
+    """Images of one size side by side, a caption over each, the active adapters below; both sides even."""
     height, width = panels[0].shape[:2]
     size = (_even(width * len(panels)), _even(HEAD + height + FOOT))
     canvas = Image.new("RGB", size, DARK.paper)

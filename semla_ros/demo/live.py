@@ -37,7 +37,7 @@ def perform(
         ready_s: How long the node may take to load its models.
 
     Returns:
-        Number of pictures sent.
+        Number of images sent.
 
     Raises:
         DemoError: The node, the camera or the recorder failed; with the end of its log. None of them stays behind.
@@ -69,7 +69,7 @@ def perform(
 
 
 def _accounted(says: Mapping[str, Any], masks: int, sent: int) -> bool:
-    """Whether every picture has become a mask on record, or was counted by the node as dropped or failed."""
+    """Whether every image has become a mask on record, or was counted by the node as dropped or failed."""
     frames = says["frames"]
     done = frames["segmented"] + frames["dropped"] + frames["failed"]
     return bool(sent == frames["received"] == done and masks == frames["segmented"])

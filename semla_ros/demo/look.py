@@ -1,4 +1,4 @@
-"""Colours of the demo's pictures."""
+"""Colours of the demo's images."""
 
 from __future__ import annotations
 

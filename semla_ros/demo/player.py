@@ -19,9 +19,9 @@ MATCH_S, ACKNOWLEDGE_S = 30.0, 10.0
 
 
 def main(bag: Path) -> int:
-    """Publishes a bag's pictures and camera_info, with the bag's own stamps, once somebody listens to both.
+    """Publishes a bag's images and camera_info, with the bag's own stamps, once somebody listens to both.
 
-    Prints ``{"sent": pictures}`` as it goes. Returns 1 where nobody listens.
+    Prints ``{"sent": images}`` as it goes. Returns 1 where nobody listens.
     """
     name_prefix()
     import rclpy
@@ -40,7 +40,7 @@ def main(bag: Path) -> int:
         print(f"nobody listens to {IMAGE} and {CAMERA_INFO}", file=sys.stderr)
         return 1
     for sent, messages in enumerate(_paced(bag), start=1):
-        for topic, publisher in publishers.items():  # camera_info first: its arrival is when the picture was sent
+        for topic, publisher in publishers.items():  # camera_info first: its arrival is when the image was sent
             publisher.publish(messages[topic])
         print(json.dumps({"sent": sent}), flush=True)
     publishers[IMAGE].wait_for_all_acked(Duration(seconds=ACKNOWLEDGE_S))

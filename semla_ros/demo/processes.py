@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from semla_ros.errors import SemlaError
-from semla_ros.share import PACKAGE, shared
+from semla_ros.resources import PACKAGE, shared
 
 PROFILE = "config/fastdds_large_images.xml"
 STOP_S = 15.0

@@ -13,21 +13,21 @@ from rosbags.highlevel import AnyReader
 
 from semla_ros.demo.player import CAMERA_INFO
 from semla_ros.demo.recorder import DIAGNOSTICS
-from semla_ros.encodings import Labels, checked, pixels
-from semla_ros.perception_bag import CONFIDENCE, MASK, STATE
-from semla_ros.replay import Swap
+from semla_ros.images.encodings import Labels, checked, pixels
+from semla_ros.recordings.replay import Swap
+from semla_ros.recordings.writer import CONFIDENCE, MASK, STATE
 
 
 @dataclass(frozen=True, slots=True)
 class StateSample:
-    """The node's domain state at a picture.
+    """The node's domain state at a image.
 
     Attributes:
-        stamp_ns: Of that picture.
+        stamp_ns: Of that image.
         weights: Active adapters, nearest first, and their weights.
         distance: From the moving average of embeddings to the one the mixture was made for.
-        enter: Distance that starts the debounce clock.
-        rearm: Distance that stops it.
+        upper_threshold: Distance that starts the debounce clock.
+        lower_threshold: Distance that stops it.
         support: Eq. 15.
         swaps: Counted since the start.
     """
@@ -35,8 +35,8 @@ class StateSample:
     stamp_ns: int
     weights: Mapping[str, float]
     distance: float
-    enter: float
-    rearm: float
+    upper_threshold: float
+    lower_threshold: float
     support: float
     swaps: int
 
@@ -48,7 +48,7 @@ class Recorded:
     Attributes:
         masks: Stamp to class ids, (H, W).
         confidences: Number of confidence images.
-        sent_ns: Stamp to when the picture was sent.
+        sent_ns: Stamp to when the image was sent.
         arrived_ns: Stamp to when its mask arrived.
         states: One a change, in order.
         figures: The node's last diagnostics.
@@ -84,7 +84,7 @@ class Recorded:
             self._take_state(message)
 
     def _take_state(self, message: Any) -> None:
-        """States are repeated once a second, and told once before the first picture."""
+        """States are repeated once a second, and told once before the first image."""
         stamp = stamp_ns(message)
         if stamp and (not self.states or stamp > self.states[-1].stamp_ns):
             self.states.append(_state(stamp, _values(message)))
@@ -101,7 +101,7 @@ class Recorded:
 
     @property
     def latencies_ms(self) -> list[float]:
-        """From sending a picture to the arrival of its mask, as the recorder saw both."""
+        """From sending a image to the arrival of its mask, as the recorder saw both."""
         return [1e-6 * (at - self.sent_ns[stamp]) for stamp, at in self.arrived_ns.items() if stamp in self.sent_ns]
 
     @property
@@ -130,8 +130,8 @@ def _state(stamp: int, values: Mapping[str, str]) -> StateSample:
         stamp_ns=stamp,
         weights={each["name"]: each["weight"] for each in json.loads(values["active_adapters"])},
         distance=float(values["ema_distance"]),
-        enter=float(values["threshold_enter"]),
-        rearm=float(values["threshold_rearm"]),
+        upper_threshold=float(values["upper_threshold"]),
+        lower_threshold=float(values["lower_threshold"]),
         support=float(values["support"]),
         swaps=int(values["swaps"]),
     )

@@ -14,7 +14,7 @@ from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, W
 
 from semla_ros.demo.player import CAMERA_INFO
 from semla_ros.node.environment import name_prefix
-from semla_ros.perception_bag import CONFIDENCE, LABELS, LATCHED, MASK, STATE, STORE, SUPPORT, TYPES
+from semla_ros.recordings.writer import CONFIDENCE, LABELS, MASK, STATE, STORE, SUPPORT, TRANSIENT_LOCAL, TYPES
 
 DIAGNOSTICS = "/diagnostics"
 FROM_NODE = {topic: TYPES[topic] for topic in (MASK, CONFIDENCE, LABELS, SUPPORT, STATE)} | {
@@ -91,7 +91,7 @@ def _message_type(kind: str) -> Any:
 def _qos(topic: str) -> Any:
     from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
-    durability = DurabilityPolicy.TRANSIENT_LOCAL if topic in LATCHED else DurabilityPolicy.VOLATILE
+    durability = DurabilityPolicy.TRANSIENT_LOCAL if topic in TRANSIENT_LOCAL else DurabilityPolicy.VOLATILE
     return QoSProfile(depth=DEPTH, reliability=ReliabilityPolicy.RELIABLE, durability=durability)
 
 

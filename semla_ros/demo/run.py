@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from semla_ros.build import build_pipeline
 from semla_ros.config import Config, changed
 from semla_ros.demo.changes import judge, settle_ns
 from semla_ros.demo.drive import Stretch, make_room, rendered, stretches
@@ -20,15 +19,16 @@ from semla_ros.demo.live import perform
 from semla_ros.demo.look import DARK, LIGHT
 from semla_ros.demo.player import IMAGE
 from semla_ros.demo.recorded import Recorded, StateSample
+from semla_ros.demo.report import write_report
 from semla_ros.demo.scores import Scores, shots
 from semla_ros.demo.summary import Summary, accounts, table
 from semla_ros.demo.timeline import Timeline, draw
+from semla_ros.pipeline.build import build_pipeline
 from semla_ros.recordings import open_recording
-from semla_ros.report import write_report
 from semla_ros.streetworld.drive import DEMO_LEGS, Drive, Leg
 
 if TYPE_CHECKING:
-    from semla_ros.pipeline import SemlaPipeline
+    from semla_ros.pipeline.pipeline import SemlaPipeline
 
 RESULTS = ("report.html", "summary.json", "timeline.png", "overlay.mp4")
 

@@ -18,18 +18,18 @@ from semla_ros.demo.drive import Stretch
 from semla_ros.demo.recorded import Recorded
 from semla_ros.demo.scores import Scores
 from semla_ros.machine import machine, versions
-from semla_ros.replay import Swap
+from semla_ros.recordings.replay import Swap
 
 STAGES = ("decode", "embed", "retrieve", "fuse", "text", "segment", "publish", "total")
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What a run came to. Times in seconds count from the drive's first picture; mIoU is in percent.
+    """What a run came to. Times in seconds count from the drive's first image; mIoU is in percent.
 
     Attributes:
-        frames_sent: Pictures the camera published.
-        frames_received: Pictures that reached the node, by its own count; likewise the next three.
+        frames_sent: Images the camera published.
+        frames_received: Images that reached the node, by its own count; likewise the next three.
         frames_segmented: Those it published masks for.
         frames_dropped: Those that gave way to a newer one.
         frames_failed: Those it could not segment.
@@ -38,11 +38,11 @@ class Summary:
             after_change_s, the time since the change it belongs to began.
         changes: Changes of the drive's domain: before, after, begin_s, number of swaps.
         per_stretch: Name, steady, begin_s, end_s, miou_adapted, miou_frozen, gain.
-        latency_ms_median: From sending a picture to the arrival of its mask; likewise the 95th percentile.
-        stages_ms: Stage of the node to its median, over the last hundred pictures.
+        latency_ms_median: From sending a image to the arrival of its mask; likewise the 95th percentile.
+        stages_ms: Stage of the node to its median, over the last hundred images.
         fps: Masks a second.
-        miou_adapted: Of the live node's masks against the truth, over the pictures it segmented.
-        miou_frozen: Of the base model without adapters, over the same pictures.
+        miou_adapted: Of the live node's masks against the ground truth, over the images it segmented.
+        miou_frozen: Of the base model without adapters, over the same images.
         checks: What should be so.
         about: What the model bundle says of itself.
         versions: Of the software.
@@ -121,9 +121,9 @@ def table(summary: Summary) -> Table:
 
 
 def accounts(summary: Summary) -> str:
-    """What became of the pictures, and which checks failed, for the terminal."""
+    """What became of the images, and which checks failed, for the terminal."""
     said = [
-        f"{summary.frames_sent} pictures sent: {summary.frames_segmented} segmented, {summary.frames_dropped} dropped, "
+        f"{summary.frames_sent} images sent: {summary.frames_segmented} segmented, {summary.frames_dropped} dropped, "
         f"{summary.frames_failed} failed",
         f"{summary.fps:.1f} a second, latency {summary.latency_ms_median:.0f} ms, {len(summary.swaps)} swaps",
         *(f"[red]Not so: {check.what} ({check.figures})[/red]" for check in summary.checks if not check.passed),

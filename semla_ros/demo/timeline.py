@@ -33,7 +33,7 @@ class Timeline:
     Attributes:
         stretches: Of the drive.
         states: What the node said of the domain.
-        scores: Stamp to each picture's mIoU.
+        scores: Stamp to each image's mIoU.
         swaps_ns: Stamps of the swaps.
     """
 
@@ -113,11 +113,11 @@ def _miou(axis: Any, timeline: Timeline, theme: Theme) -> None:
         values = np.array([getattr(pair, name) for pair in timeline.scores.values()])
         axis.plot(time, values, color=color, alpha=0.3, linewidth=0.8)
         axis.plot(time, _smooth(time, values), color=color, linewidth=2.0, label=name)
-    _finish(axis, "mIoU of each picture, %", theme)
+    _finish(axis, "mIoU of each image, %", theme)
 
 
 def _smooth(time: Series, values: Series) -> Series:
-    """The mean over a second around each picture, dropped pictures left out."""
+    """The mean over a second around each image, dropped images left out."""
     near = (np.abs(time[:, None] - time) <= SMOOTH_S / 2) & np.isfinite(values)
     count = near.sum(1)
     mean: Series = near @ np.nan_to_num(values) / np.where(count > 0, count, np.nan)
@@ -127,7 +127,7 @@ def _smooth(time: Series, values: Series) -> Series:
 def _distance(axis: Any, timeline: Timeline, theme: Theme) -> None:
     time, states = timeline.state_times, timeline.states
     axis.plot(time, [state.distance for state in states], ".-", color=theme.ink, label="distance", **LINE)
-    for name, style in (("enter", "--"), ("rearm", ":")):
+    for name, style in (("upper_threshold", "--"), ("lower_threshold", ":")):
         values = [getattr(state, name) for state in states]
         axis.plot(time, values, style, color=theme.frozen, linewidth=1.3, label=f"threshold: {name}")
     _finish(axis, "Distance of what the camera shows to the active mixture", theme)

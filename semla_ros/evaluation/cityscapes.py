@@ -10,11 +10,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from semla_ros.classes import CITYSCAPES_COLORS, UNLABELLED
 from semla_ros.errors import RecordingError
+from semla_ros.images.classes import CITYSCAPES_COLORS, UNLABELLED
 
 IMAGES, LABELS = "leftImg8bit", "gtFine"
-PICTURE_SUFFIXES = "_leftImg8bit.png", "_rgb_anon.png", "_frame_camera.png"  # Cityscapes, ACDC, MUSES
+IMAGE_SUFFIXES = "_leftImg8bit.png", "_rgb_anon.png", "_frame_camera.png"  # Cityscapes, ACDC, MUSES
 TRAIN_SUFFIXES = "_gtFine_labelTrainIds.png", "_gt_labelTrainIds.png"
 ID_SUFFIXES = "_gtFine_labelIds.png", "_gt_labelIds.png"
 LABEL_IDS = 7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33  # of the 19, among all 34
@@ -22,7 +22,7 @@ LABEL_IDS = 7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """A picture with its truth.
+    """A image with its ground truth.
 
     Attributes:
         rgb: (H, W, 3) uint8.
@@ -34,29 +34,29 @@ class Labelled:
 
 
 class CityscapesFolder:
-    """A domain's pictures: ``leftImg8bit/<split>/**`` and ``gtFine/<split>/**`` below one folder.
+    """A domain's images: ``leftImg8bit/<split>/**`` and ``gtFine/<split>/**`` below one folder.
 
     Args:
         root: The folder; its name is the domain's.
         split: "val", "train", ...
-        classes: Of the segmenter, found among Cityscapes' by their (first) names; truth of others is not counted.
-        limit: Number of pictures, the first ones by name; 0 takes all.
+        classes: Of the segmenter, found among Cityscapes' by their (first) names. Others are not counted.
+        limit: Number of images, the first ones by name; 0 takes all.
 
     Raises:
-        RecordingError: There are no pictures, one has no label map, or no class is one of Cityscapes'.
+        RecordingError: There are no images, one has no label map, or no class is one of Cityscapes'.
     """
 
     def __init__(self, root: Path, split: str, classes: Sequence[str], limit: int = 0) -> None:
         self.name = root.name
         self._to_classes = _to_classes(classes)
         folder = root / IMAGES / split
-        found = sorted(path for suffix in PICTURE_SUFFIXES for path in folder.rglob(f"*{suffix}"))
+        found = sorted(path for suffix in IMAGE_SUFFIXES for path in folder.rglob(f"*{suffix}"))
         if not found:
             raise RecordingError(
-                "no pictures", where=folder, expected=" or ".join(f"*{suffix}" for suffix in PICTURE_SUFFIXES),
+                "no images", where=folder, expected=" or ".join(f"*{suffix}" for suffix in IMAGE_SUFFIXES),
                 hint="The layout is Cityscapes': leftImg8bit/<split>/<city>/ and gtFine/<split>/<city>/.",
             )  # fmt: skip
-        self._pairs = [(picture, _label_of(picture, root, split)) for picture in found[: limit or None]]
+        self._pairs = [(image, _label_of(image, root, split)) for image in found[: limit or None]]
 
     def __len__(self) -> int:
         return len(self._pairs)
@@ -67,8 +67,8 @@ class CityscapesFolder:
         Raises:
             RecordingError: A file is damaged, has ids that Cityscapes has not, or a pair is of two sizes.
         """
-        for picture, label in self._pairs:
-            rgb = _read(picture, cv2.IMREAD_COLOR)[..., ::-1]
+        for image, label in self._pairs:
+            rgb = _read(image, cv2.IMREAD_COLOR)[..., ::-1]
             labels = self._to_classes[_train_ids(label)]
             if rgb.shape[:2] != labels.shape:
                 raise RecordingError("label map of another size", where=label, got=labels.shape, expected=rgb.shape[:2])
@@ -86,7 +86,7 @@ def domains(data: Path) -> list[Path]:
     found = sorted(path for path in data.iterdir() if (path / IMAGES).is_dir()) if data.is_dir() else []
     if not found:
         raise RecordingError(
-            "no data sets", where=data, expected=f"<domain>/{IMAGES}/<split>/<city>/*{PICTURE_SUFFIXES[0]}"
+            "no data sets", where=data, expected=f"<domain>/{IMAGES}/<split>/<city>/*{IMAGE_SUFFIXES[0]}"
         )
     return found
 
@@ -110,14 +110,14 @@ def _to_classes(classes: Sequence[str]) -> NDArray[np.uint8]:
     return table
 
 
-def _label_of(picture: Path, root: Path, split: str) -> Path:
-    suffix = next(suffix for suffix in PICTURE_SUFFIXES if picture.name.endswith(suffix))
-    place = root / LABELS / split / picture.parent.relative_to(root / IMAGES / split)
-    candidates = [place / (picture.name.removesuffix(suffix) + end) for end in (*TRAIN_SUFFIXES, *ID_SUFFIXES)]
+def _label_of(image: Path, root: Path, split: str) -> Path:
+    suffix = next(suffix for suffix in IMAGE_SUFFIXES if image.name.endswith(suffix))
+    place = root / LABELS / split / image.parent.relative_to(root / IMAGES / split)
+    candidates = [place / (image.name.removesuffix(suffix) + end) for end in (*TRAIN_SUFFIXES, *ID_SUFFIXES)]
     for candidate in candidates:
         if candidate.is_file():
             return candidate
-    raise RecordingError("picture without a label map", where=picture, expected=f"{candidates[0]} or _labelIds")
+    raise RecordingError("image without a label map", where=image, expected=f"{candidates[0]} or _labelIds")
 
 
 def _train_ids(path: Path) -> NDArray[np.uint8]:
@@ -135,7 +135,7 @@ def _train_ids(path: Path) -> NDArray[np.uint8]:
 
 
 def _read(path: Path, flag: int) -> NDArray[np.uint8]:
-    picture = cv2.imread(str(path), flag)
-    if picture is None:
-        raise RecordingError("unreadable picture", where=path, hint="It is damaged, or no picture at all.")
-    return np.asarray(picture)
+    image = cv2.imread(str(path), flag)
+    if image is None:
+        raise RecordingError("unreadable image", where=path, hint="It is damaged, or no image at all.")
+    return np.asarray(image)

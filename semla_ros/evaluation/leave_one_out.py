@@ -12,18 +12,18 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
-from semla_ros.domain.retrieval import Mixture, retrieve
+from semla_ros.adaptation.retrieval import Mixture, retrieve
 from semla_ros.errors import AdapterError
 from semla_ros.evaluation.metrics import ConfusionMatrix, harmonic_mean
-from semla_ros.modeling.segmenter import Mode
-from semla_ros.pipeline import SemlaPipeline
+from semla_ros.modeling.base import Mode
+from semla_ros.pipeline.pipeline import SemlaPipeline
 
 LOG = logging.getLogger(__name__)
 METHODS = ("zero_shot", "uniform", "semla", "oracle")
 
 
 class Shot(Protocol):
-    """A picture (H, W, 3) uint8 and its truth (H, W) uint8."""
+    """A image (H, W, 3) uint8 and its ground truth (H, W) uint8."""
 
     @property
     def rgb(self) -> NDArray[np.uint8]: ...  # noqa: D102
@@ -33,7 +33,7 @@ class Shot(Protocol):
 
 
 class Dataset(Protocol):
-    """Labelled pictures of one domain, the same in every pass."""
+    """Labelled images of one domain, the same in every pass."""
 
     @property
     def name(self) -> str: ...  # noqa: D102
@@ -50,7 +50,7 @@ class Score:
     Attributes:
         per_domain: One value a domain; the oracle lacks domains that have no adapter.
         h_mean: Their harmonic mean.
-        per_class: Domain to class to IoU in percent, of the classes that occur in the truth.
+        per_class: Domain to class to IoU in percent, of the classes that occur in the ground truth.
     """
 
     per_domain: dict[str, float]
@@ -60,11 +60,11 @@ class Score:
 
 @dataclass(frozen=True)
 class Inference:
-    """How a picture is segmented.
+    """How a image is segmented.
 
     Attributes:
         mode: One pass, or the paper's sliding window.
-        short_side: Shorter side the picture is resized to first, pixels; 0 leaves it as it is.
+        short_side: Shorter side the image is resized to first, pixels; 0 leaves it as it is.
         long_side: But the longer one at most this.
     """
 
@@ -73,7 +73,7 @@ class Inference:
     long_side: int = 0
 
     def resized(self, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """The picture in the size that the segmenter sees, bilinear with Pillow as in the official evaluation."""
+        """The image in the size that the segmenter sees, bilinear with Pillow as in the official evaluation."""
         if not self.short_side:
             return rgb
         height, width = rgb.shape[:2]
@@ -86,8 +86,8 @@ class LeaveOneOut:
     """Compares ways of mixing adapters, the target domain's own one removed (but for the oracle, which has only it).
 
     Args:
-        pipeline: Its networks, library, k and temperature are used; its tracker is not: every picture stands alone.
-        inference: How pictures are segmented.
+        pipeline: Its networks, library, k and temperature are used; its tracker is not: every image stands alone.
+        inference: How images are segmented.
         methods: Some of `METHODS`.
 
     Raises:
@@ -112,7 +112,7 @@ class LeaveOneOut:
             datasets: One a domain, of the name of its adapter if it has one.
         """
         tallies: dict[str, dict[str, ConfusionMatrix]] = {method: {} for method in self.methods}
-        with tqdm(total=len(self.methods) * sum(map(len, datasets)), desc="evaluate", unit="picture") as bar:
+        with tqdm(total=len(self.methods) * sum(map(len, datasets)), desc="evaluate", unit="image") as bar:
             for dataset in datasets:
                 has_own = dataset.name in self.library.names
                 if not has_own:
@@ -126,7 +126,7 @@ class LeaveOneOut:
 
     def _tally(self, method: str, dataset: Dataset, bar: tqdm[Any]) -> ConfusionMatrix:
         segmenter, confusion = self.pipeline.segmenter, ConfusionMatrix(len(self.pipeline.classes))
-        segmenter.set_classes(segmenter.classes, self.pipeline.config.segmenter.wording)
+        segmenter.set_classes(segmenter.classes, self.pipeline.config.segmenter.prompt_templates)
         self._fused = None
         for shot in dataset:
             self._fuse(self._mixture(method, dataset.name, shot))

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 
 class ConfusionMatrix:
-    """Counts of (truth, prediction) pairs over any number of pictures.
+    """Counts of (ground truth, prediction) pairs over any number of images.
 
     Args:
         classes: Number of classes; labels outside 0 to classes - 1 are not counted (255: unlabelled).
@@ -19,11 +19,11 @@ class ConfusionMatrix:
         self.classes = classes
         self.counts = np.zeros((classes, classes + 1), np.int64)  # the last column: predicted as unlabelled
 
-    def add(self, truth: NDArray[np.integer], predicted: NDArray[np.integer]) -> None:
-        """Adds a picture, both (H, W). A pixel predicted as unlabelled counts against its true class."""
-        valid = (truth >= 0) & (truth < self.classes)
+    def add(self, ground_truth: NDArray[np.integer], predicted: NDArray[np.integer]) -> None:
+        """Adds a image, both (H, W). A pixel predicted as unlabelled counts against its true class."""
+        valid = (ground_truth >= 0) & (ground_truth < self.classes)
         predicted = np.where(predicted < self.classes, predicted, self.classes)
-        pairs = truth[valid].astype(np.int64) * (self.classes + 1) + predicted[valid]
+        pairs = ground_truth[valid].astype(np.int64) * (self.classes + 1) + predicted[valid]
         self.counts += np.bincount(pairs, minlength=self.counts.size).reshape(self.counts.shape)
 
     @property
@@ -36,7 +36,7 @@ class ConfusionMatrix:
 
     @property
     def miou(self) -> float:
-        """Mean over the classes that occur in the truth, in percent; NaN before the first picture."""
+        """Mean over the classes that occur in the ground truth, in percent; NaN before the first image."""
         occurring = self.counts.sum(1) > 0
         return float(100 * self.iou[occurring].mean()) if occurring.any() else float("nan")
 

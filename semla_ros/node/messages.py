@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header, String
 
-from semla_ros.classes import ClassInfo
+from semla_ros.images.classes import ClassInfo
 
 ENCODINGS = {(2, "uint8"): "mono8", (2, "uint16"): "mono16", (2, "float32"): "32FC1", (3, "uint8"): "rgb8"}
 
@@ -25,7 +25,7 @@ def image(header: Header, pixels: NDArray[Any]) -> Image:
     """An Image message.
 
     Args:
-        header: Stamp and frame of the picture it was made of.
+        header: Stamp and frame of the image it was made of.
         pixels: (H, W) uint8, uint16 or float32, or (H, W, 3) uint8 RGB. Rows are published unpadded.
     """
     packed = np.ascontiguousarray(pixels)

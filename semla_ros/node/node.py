@@ -14,16 +14,16 @@ from std_srvs.srv import SetBool, Trigger
 
 from semla_ros.config import Config
 from semla_ros.node import settings
-from semla_ros.node.complaints import Complaints, reason
 from semla_ros.node.diagnostics import Diagnostics
 from semla_ros.node.publishers import Publishers
 from semla_ros.node.statistics import Statistics
 from semla_ros.node.stream import Stream
 from semla_ros.node.subscription import ImageSubscription
-from semla_ros.node.transition import outspoken
+from semla_ros.node.throttled_log import ThrottledLogger, reason
+from semla_ros.node.transitions import logged
 
 if TYPE_CHECKING:
-    from semla_ros.pipeline import SemlaPipeline
+    from semla_ros.pipeline.pipeline import SemlaPipeline
 
 Build = Callable[[Config], "SemlaPipeline"]
 MATCH_PERIOD_S = 0.2
@@ -32,10 +32,10 @@ REPORT_PERIOD_S = 1.0
 
 def build_bundle(config: Config) -> SemlaPipeline:
     """The pipeline of the bundle that the settings name; torch is imported no sooner than now."""
-    from semla_ros.build import build_pipeline
-    from semla_ros.embedder import Beside
+    from semla_ros.pipeline.build import build_pipeline
+    from semla_ros.pipeline.embedding import AsynchronousEmbedder
 
-    return build_pipeline(config, lambda navigator: Beside(navigator, config.navigator.max_share))
+    return build_pipeline(config, lambda navigator: AsynchronousEmbedder(navigator, config.navigator.max_share))
 
 
 class SemlaNode(LifecycleNode):
@@ -56,7 +56,7 @@ class SemlaNode(LifecycleNode):
         self._stream: Stream | None = None
         self._active = False
         self._statistics = Statistics()
-        self._complaints = Complaints(self.get_logger())
+        self._log = ThrottledLogger(self.get_logger())
         self._outputs = Publishers(self)
         self._camera = ImageSubscription(self, self._receive)
         self._diagnostics = Diagnostics(self, self._outputs.topics, self._camera, self._statistics)
@@ -73,14 +73,14 @@ class SemlaNode(LifecycleNode):
         success = TransitionCallbackReturn.SUCCESS
         return self.trigger_configure() == success and self.trigger_activate() == success
 
-    @outspoken
+    @logged
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Loads the models."""
         build = partial(self._build, self.config)
-        self._stream = Stream(self, build, self._outputs, self._statistics, self._complaints, self.config)
+        self._stream = Stream(self, build, self._outputs, self._statistics, self._log, self.config)
         return super().on_configure(state)
 
-    @outspoken
+    @logged
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Says what there is to know, and subscribes."""
         result = super().on_activate(state)
@@ -91,7 +91,7 @@ class SemlaNode(LifecycleNode):
         self.get_logger().info("active: {image_topic}, {image_reliability}".format(**self._camera.key_values()))
         return result
 
-    @outspoken
+    @logged
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Unsubscribes, lets the frame at work come out, and falls silent."""
         self._active = False
@@ -100,7 +100,7 @@ class SemlaNode(LifecycleNode):
             self._stream.drain()
         return super().on_deactivate(state)
 
-    @outspoken
+    @logged
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Frees the models."""
         self.close()
@@ -135,7 +135,7 @@ class SemlaNode(LifecycleNode):
     def _report(self) -> None:
         silent = self._camera.waiting_for() if self._camera.silence_s > self.config.silence_s else None
         if silent:
-            self._complaints.warning(silent)
+            self._log.warning(silent)
         self._outputs.repeat_domain()
         stage = "active" if self._active else "inactive" if self._stream else "unconfigured"
         self._diagnostics.report(stage, silent)

@@ -1,4 +1,4 @@
-"""One perception as it is published: perhaps smaller, its confidence encoded."""
+"""One result as it is published: perhaps smaller, its confidence encoded."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 from semla_ros.node.settings import NodeConfig
 
 if TYPE_CHECKING:
-    from semla_ros.perception import Perception
+    from semla_ros.pipeline.result import SegmentationResult
 
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """What is published of one picture.
+    """What is published of one image.
 
     Attributes:
-        rgb: Picture, (h, w, 3) uint8.
+        rgb: Image, (h, w, 3) uint8.
         labels: Class ids, (h, w) uint8 or uint16.
         confidence: round(255 p), (h, w) uint8; or p, (h, w) float32.
     """
@@ -30,9 +30,9 @@ class Output:
     confidence: NDArray[np.uint8] | NDArray[np.float32]
 
     @classmethod
-    def of(cls, perception: Perception, config: NodeConfig) -> Output:
+    def of(cls, result: SegmentationResult, config: NodeConfig) -> Output:
         """The output that the settings ask for."""
-        rgb, labels, confidence = perception.frame.rgb, perception.labels, perception.confidence
+        rgb, labels, confidence = result.frame.rgb, result.labels, result.confidence
         height, width = output_size(labels.shape[0], labels.shape[1], config)
         if (height, width) != labels.shape:
             rgb = _resized(rgb, height, width, cv2.INTER_AREA)
@@ -44,7 +44,7 @@ class Output:
 
 
 def output_size(height: int, width: int, config: NodeConfig) -> tuple[int, int]:
-    """(height, width) of what is published of such a picture: never larger; a side set to 0 follows the other."""
+    """(height, width) of what is published of such a image: never larger; a side set to 0 follows the other."""
     wide = min(width, config.output_width or round(width * config.output_height / height) or width)
     high = min(height, config.output_height or round(height * wide / width))
     return max(1, high), wide

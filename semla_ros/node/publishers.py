@@ -15,18 +15,18 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import Image
 from std_msgs.msg import Float32, Header, String
 
-from semla_ros.classes import ClassInfo
-from semla_ros.domain_report import key_values, level_and_message
-from semla_ros.images import colorize, overlay
+from semla_ros.images.classes import ClassInfo
+from semla_ros.images.conversion import colorize, overlay
 from semla_ros.node import messages
 from semla_ros.node.output import Output
 from semla_ros.node.settings import NodeConfig
+from semla_ros.topics.domain import key_values, level_and_message
 
 if TYPE_CHECKING:
-    from semla_ros.perception import DomainState, Perception
+    from semla_ros.pipeline.result import DomainState, SegmentationResult
 
 STREAM: dict[str, Any] = {"depth": 10, "reliability": ReliabilityPolicy.RELIABLE}
-LATCHED: dict[str, Any] = {**STREAM, "depth": 1, "durability": DurabilityPolicy.TRANSIENT_LOCAL}
+TRANSIENT_LOCAL: dict[str, Any] = {**STREAM, "depth": 1, "durability": DurabilityPolicy.TRANSIENT_LOCAL}
 
 
 class Publishers:
@@ -47,16 +47,18 @@ class Publishers:
         self._confidence = self._advertise(Image, "segmentation/confidence", STREAM)
         self._color = self._advertise(Image, "segmentation/color", STREAM)
         self._overlay = self._advertise(Image, "segmentation/overlay", STREAM)
-        self._labels = self._advertise(String, "segmentation/labels", LATCHED)
+        self._labels = self._advertise(String, "segmentation/labels", TRANSIENT_LOCAL)
         if self._vision:
-            self._label_info = self._advertise(self._vision.LabelInfo, "segmentation/label_info", LATCHED)
+            self._label_info = self._advertise(self._vision.LabelInfo, "segmentation/label_info", TRANSIENT_LOCAL)
         self._support = self._advertise(Float32, "domain/support", STREAM)
-        self._domain = self._advertise(DiagnosticArray, "domain/state", LATCHED)
+        self._domain = self._advertise(DiagnosticArray, "domain/state", TRANSIENT_LOCAL)
         self._state = DiagnosticArray()
 
-    def send(self, perception: Perception, header: Header, classes: Sequence[ClassInfo], config: NodeConfig) -> None:
-        """Publishes what was seen in one picture, under that picture's header."""
-        output = Output.of(perception, config)
+    def send(
+        self, result: SegmentationResult, header: Header, classes: Sequence[ClassInfo], config: NodeConfig
+    ) -> None:
+        """Publishes what was seen in one image, under that image's header."""
+        output = Output.of(result, config)
         self._mask.publish(messages.image(header, output.labels))
         self._confidence.publish(messages.image(header, output.confidence))
         if self._color.get_subscription_count():
@@ -64,8 +66,8 @@ class Publishers:
         if self._overlay.get_subscription_count():
             blend = overlay(output.rgb, output.labels, classes, config.overlay_opacity)
             self._overlay.publish(messages.image(header, blend))
-        if math.isfinite(perception.domain.support):
-            self._support.publish(Float32(data=perception.domain.support))
+        if math.isfinite(result.domain.support):
+            self._support.publish(Float32(data=result.domain.support))
 
     def send_classes(self, classes: Sequence[ClassInfo], threshold: float) -> None:
         """Publishes the classes; whoever subscribes later gets them too."""

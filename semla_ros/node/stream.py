@@ -16,17 +16,17 @@ from std_msgs.msg import Header
 
 from semla_ros.config import Config
 from semla_ros.errors import SemlaError
-from semla_ros.frame import Frame
-from semla_ros.images import decode, decode_compressed
-from semla_ros.node.complaints import Complaints, reason
+from semla_ros.images.conversion import decode, decode_compressed
+from semla_ros.images.frame import Frame
 from semla_ros.node.publishers import Publishers
 from semla_ros.node.settings import NodeConfig
 from semla_ros.node.statistics import Statistics
+from semla_ros.node.throttled_log import ThrottledLogger, reason
 from semla_ros.node.worker import Worker
 
 if TYPE_CHECKING:
-    from semla_ros.perception import DomainState
-    from semla_ros.pipeline import SemlaPipeline
+    from semla_ros.pipeline.pipeline import SemlaPipeline
+    from semla_ros.pipeline.result import DomainState
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class Stream:
         build: Makes the pipeline; what it raises comes out of here.
         publishers: Where the results go.
         statistics: Where the frames are counted.
-        complaints: Where errors are said.
+        log: Where errors are said.
         config: The settings in force.
     """
 
@@ -59,13 +59,13 @@ class Stream:
         build: Callable[[], SemlaPipeline],
         publishers: Publishers,
         statistics: Statistics,
-        complaints: Complaints,
+        log: ThrottledLogger,
         config: NodeConfig,
     ) -> None:
         self._node = node
         self._publishers = publishers
         self._statistics = statistics
-        self._complaints = complaints
+        self._log = log
         self._config = config
         self._worker = Worker(self._segment)
         try:
@@ -125,9 +125,9 @@ class Stream:
         self._worker.stop()
         del self._pipeline
 
-    def _between_frames(self, errand: Callable[[], None]) -> Future[str]:
+    def _between_frames(self, task: Callable[[], None]) -> Future[str]:
         def run() -> str:
-            errand()
+            task()
             self._tell(self._pipeline.domain)
             return self._pipeline.domain.error
 
@@ -143,30 +143,30 @@ class Stream:
 
     def _segment(self, arrival: Arrival) -> None:
         try:
-            self._perceive(arrival)
+            self._process(arrival)
         except Exception as error:  # whatever it was, the next frame gets its chance
             self._fail(error)
 
-    def _perceive(self, arrival: Arrival) -> None:
+    def _process(self, arrival: Arrival) -> None:
         begin = time.monotonic_ns()
         header = arrival.message.header
         compressed = isinstance(arrival.message, CompressedImage)
         rgb = decode_compressed(arrival.message) if compressed else decode(arrival.message)
         decoded = time.monotonic_ns()
         stamp_ns = 10**9 * header.stamp.sec + header.stamp.nanosec
-        perception = self._pipeline.process(Frame(rgb, stamp_ns or self._received(arrival), header.frame_id))
+        result = self._pipeline.process(Frame(rgb, stamp_ns or self._received(arrival), header.frame_id))
         processed = time.monotonic_ns()
-        self._publishers.send(perception, header, self._pipeline.classes, self._config)
-        self._tell(perception.domain, header)
+        self._publishers.send(result, header, self._pipeline.classes, self._config)
+        self._tell(result.domain, header)
         published = time.monotonic_ns()
         own = {"decode": decoded - begin, "publish": published - processed, "total": published - arrival.steady_ns}
-        latency_s = {**perception.latency_s, **{stage: 1e-9 * ns for stage, ns in own.items()}}
+        latency_s = {**result.latency_s, **{stage: 1e-9 * ns for stage, ns in own.items()}}
         self._statistics.finish(latency_s, 1e-9 * (self._now() - stamp_ns) if stamp_ns else None)
 
     def _tell(self, domain: DomainState, header: Header | None = None) -> None:
         if domain.error:  # the frame is segmented all the same, by the last good mixture
             self._statistics.alarm(domain.error)
-            self._complaints.error(f"adaptation failed: {domain.error}")
+            self._log.error(f"adaptation failed: {domain.error}")
         self._publishers.send_domain(domain, header)
 
     def _received(self, arrival: Arrival) -> int:
@@ -177,7 +177,7 @@ class Stream:
     def _fail(self, error: Exception) -> None:
         self._statistics.fail(reason(error))
         text = reason(error) if isinstance(error, SemlaError) else traceback.format_exc()
-        self._complaints.error(f"image of {self._node.resolve_topic_name('image')} lost: {text}")
+        self._log.error(f"image of {self._node.resolve_topic_name('image')} lost: {text}")
 
     def _now(self) -> int:
         return int(self._node.get_clock().now().nanoseconds)

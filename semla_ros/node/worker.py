@@ -1,4 +1,4 @@
-"""One thread that owns the pipeline: the newest frame only, and errands between two frames."""
+"""One thread that owns the pipeline: the newest frame only, and tasks between two frames."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ class Worker(Generic[Item]):
             self._thread.submit(self._take)
         return replaced
 
-    def run(self, errand: Callable[[], Result]) -> Future[Result]:
-        """Runs an errand in the worker's thread, when the items handed over before it are done."""
-        return self._thread.submit(errand)
+    def run(self, task: Callable[[], Result]) -> Future[Result]:
+        """Runs an task in the worker's thread, when the items handed over before it are done."""
+        return self._thread.submit(task)
 
     def drain(self) -> bool:
         """Withdraws the waiting item and waits for the one at work; returns whether one was withdrawn."""

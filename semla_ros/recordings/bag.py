@@ -14,10 +14,10 @@ from rosbags.highlevel import AnyReader
 from rosbags.interfaces import Connection
 from rosbags.typesys import Stores, get_typestore
 
-from semla_ros.encodings import Labels, checked, pixels
 from semla_ros.errors import ImageError, RecordingError, SemlaError
-from semla_ros.frame import Frame
-from semla_ros.images import decode, decode_compressed
+from semla_ros.images.conversion import decode, decode_compressed
+from semla_ros.images.encodings import Labels, checked, pixels
+from semla_ros.images.frame import Frame
 from semla_ros.recordings.recording import Readings, Recording
 
 DECODERS: dict[str, Callable[[Any], NDArray[np.uint8]]] = {
@@ -30,7 +30,7 @@ STORAGES = {".mcap", ".db3"}  # of ROS 2
 
 
 class Bag(Recording):
-    """A bag's pictures of one topic, stamped by their headers; by the time of recording where a header has none."""
+    """A bag's images of one topic, stamped by their headers; by the time of recording where a header has none."""
 
     def __init__(self, path: Path, topic: str | None = None) -> None:
         """Looks into the bag.
@@ -49,7 +49,7 @@ class Bag(Recording):
             chosen = _only_camera(topics, path) if topic is None else _named(topic, topics, path)
         super().__init__(path, topic=chosen, frame_count=topics[chosen])
 
-    def _pictures(self) -> Readings[Frame]:
+    def _images(self) -> Readings[Frame]:
         with closing(self._messages(self.topic)) as messages:
             for recorded_ns, kind, read in messages:
                 yield partial(_frame, read, DECODERS[kind], recorded_ns)
@@ -107,7 +107,7 @@ def _only_camera(topics: dict[str, int], path: Path) -> str:
     filled = [name for name, count in topics.items() if count and not name.endswith((GROUND_TRUTH, "/compressedDepth"))]
     cameras = sorted(name for name in filled if name.removesuffix("/compressed") not in set(filled) - {name})
     if not cameras:
-        raise RecordingError("no pictures in it", where=path, expected=" or ".join(DECODERS))
+        raise RecordingError("no images in it", where=path, expected=" or ".join(DECODERS))
     if len(cameras) > 1:
         raise RecordingError("several image topics", where=path, got=_listed(topics), hint="Name one of them.")
     return cameras[0]
@@ -116,7 +116,7 @@ def _only_camera(topics: dict[str, int], path: Path) -> str:
 def _named(topic: str, topics: dict[str, int], path: Path) -> str:
     known = {name.strip("/"): name for name in topics}
     wanted = topic.strip("/")
-    for name in (wanted, f"{wanted}/compressed"):  # a camera may have nothing but compressed pictures
+    for name in (wanted, f"{wanted}/compressed"):  # a camera may have nothing but compressed images
         if name in known:
             return known[name]
     raise RecordingError("no such image topic", where=path, got=topic, expected=f"one of {_listed(topics)}")

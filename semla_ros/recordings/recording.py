@@ -1,4 +1,4 @@
-"""What every recording can do: give its pictures, one after the other, and go on after a bad one."""
+"""What every recording can do: give its images, one after the other, and go on after a bad one."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from itertools import count
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
-from semla_ros.encodings import Labels
 from semla_ros.errors import RecordingError, SemlaError
-from semla_ros.frame import Frame
+from semla_ros.images.encodings import Labels
+from semla_ros.images.frame import Frame
 
 T = TypeVar("T")
 OnError = Callable[[SemlaError], None]
@@ -24,13 +24,13 @@ def refuse(error: SemlaError) -> None:
 
 
 class Recording(ABC):
-    """Pictures of one camera.
+    """Images of one camera.
 
     Attributes:
         path: File or folder.
         kind: "ros1 bag", "ros2 bag", "video" or "images".
         topic: Image topic of a bag; empty otherwise.
-        frame_count: Number of pictures, good and bad; None where only reading tells.
+        frame_count: Number of images, good and bad; None where only reading tells.
     """
 
     kind: str
@@ -41,16 +41,16 @@ class Recording(ABC):
         self.frame_count = frame_count
 
     def frames(self, on_error: OnError = refuse) -> Iterator[Frame]:
-        """Yields the pictures in recorded order; may be called again, and starts anew then.
+        """Yields the images in recorded order; may be called again, and starts anew then.
 
         Args:
             on_error: Called with each bad frame's error, after which the next frame follows.
                 By default the error is raised.
 
         Raises:
-            RecordingError: A picture cannot be decoded, or the recording breaks off; says which frame.
+            RecordingError: A image cannot be decoded, or the recording breaks off; says which frame.
         """
-        return self._read(self._pictures(), "frame", on_error)
+        return self._read(self._images(), "frame", on_error)
 
     def ground_truth(self, on_error: OnError = refuse) -> Iterator[tuple[int, Labels]]:
         """Yields (stamp_ns, class ids) of the ground truth masks, (H, W), in recorded order; nothing without them.
@@ -78,7 +78,7 @@ class Recording(ABC):
                     yield item
 
     @abstractmethod
-    def _pictures(self) -> Readings[Frame]: ...
+    def _images(self) -> Readings[Frame]: ...
 
     def _masks(self) -> Readings[tuple[int, Labels]]:
         yield from ()

@@ -49,13 +49,13 @@ class Camera:
 
     @classmethod
     def of_size(cls, size: tuple[int, int], fov_deg: float = 65.0) -> Camera:
-        """A camera with pictures of ``size`` (height, width) and this horizontal field of view."""
+        """A camera with images of ``size`` (height, width) and this horizontal field of view."""
         height, width = size
         return cls(width, height, 0.5 * width / math.tan(math.radians(fov_deg) / 2))
 
     @property
     def matrix(self) -> NDArray[np.float64]:
-        """K, (3, 3): the principal point is the centre of the picture."""
+        """K, (3, 3): the principal point is the centre of the image."""
         return np.array([[self.focal, 0, (self.width - 1) / 2], [0, self.focal, (self.height - 1) / 2], [0, 0, 1]])
 
     def rays(self) -> Array:

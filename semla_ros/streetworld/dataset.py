@@ -1,4 +1,4 @@
-"""Samples of a domain, in memory or as a folder of pictures, label maps and captions."""
+"""Samples of a domain, in memory or as a folder of images, label maps and captions."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from semla_ros.classes import CITYSCAPES_COLORS
 from semla_ros.errors import ConfigError
+from semla_ros.images.classes import CITYSCAPES_COLORS
 from semla_ros.streetworld import CLASSES
 from semla_ros.streetworld.camera import Camera, Pose
 from semla_ros.streetworld.captions import caption
 from semla_ros.streetworld.domains import domain_named
+from semla_ros.streetworld.image import image
 from semla_ros.streetworld.layout import layout
-from semla_ros.streetworld.picture import picture
 from semla_ros.streetworld.render import render
 from semla_ros.streetworld.scene import Scene
 
@@ -36,7 +36,7 @@ FILES = {
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One labelled picture.
+    """One labelled image.
 
     Attributes:
         rgb: (H, W, 3) uint8.
@@ -72,14 +72,14 @@ def sample(domain: str, index: int, seed: int, size: Size = (240, 384)) -> Sampl
         yaw=rng.gauss(0, 0.045), pitch=rng.gauss(-0.01, 0.02),
     )  # fmt: skip
     layers = render(Scene(plan, street, pose, rng.uniform(0, 60)), Camera.of_size(size, rng.uniform(58, 72)))
-    shot = picture(layers, place.sample(rng), np.random.default_rng(street), street % 2**32)
+    shot = image(layers, place.sample(rng), np.random.default_rng(street), street % 2**32)
     return Sample(shot, layers.label, layers.depth, caption(plan, layers.seen, place, rng))
 
 
 def write_dataset(
     out: Path, domain: str, count: int, seed: int, size: Size = (240, 384), layout: Layout = "plain"
 ) -> None:
-    """Writes pictures, label maps and captions.txt; goes on where an earlier run ended.
+    """Writes images, label maps and captions.txt; goes on where an earlier run ended.
 
     The plain layout is images/<index>.png and labels/<index>.png, class ids in the order of `CLASSES`; the other is
     Cityscapes' (leftImg8bit, gtFine, split val), with its ids.

@@ -19,7 +19,7 @@ class Domain:
     Attributes:
         name: Its name.
         place: One of `layout.PLACES`.
-        words: Ways to say it in a caption, each completing "a picture of a street ...".
+        words: Ways to say it in a caption, each completing "a image of a street ...".
         ranges: Lowest and highest value of each number of `Weather` that is not at its default.
     """
 

@@ -15,13 +15,13 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from tqdm import tqdm
 
 from semla_ros.errors import ConfigError, RecordingError
-from semla_ros.frame import Frame
+from semla_ros.images.frame import Frame
 from semla_ros.streetworld import messages
 from semla_ros.streetworld.camera import Camera, Pose
 from semla_ros.streetworld.dataset import Size
+from semla_ros.streetworld.image import image
 from semla_ros.streetworld.layout import Layout, layout
 from semla_ros.streetworld.legs import DEMO_LEGS, Itinerary, Leg
-from semla_ros.streetworld.picture import picture
 from semla_ros.streetworld.render import render
 from semla_ros.streetworld.scene import EGO_SPEED, Scene
 
@@ -38,7 +38,7 @@ TOPICS = {
 
 @dataclass(frozen=True, slots=True)
 class DriveFrame:
-    """One picture of a drive.
+    """One image of a drive.
 
     Attributes:
         frame: What the camera publishes.
@@ -62,8 +62,8 @@ class Drive:
         legs: In order; the last one's transition is unused.
         seed: Of the street, the weather and the drops.
         size: (height, width), pixels.
-        rate_hz: Pictures a second.
-        start_ns: Stamp of the first picture.
+        rate_hz: Images a second.
+        start_ns: Stamp of the first image.
 
     Raises:
         ConfigError: No legs, an unknown domain, a leg of no length, or a rate that is not positive.
@@ -84,20 +84,20 @@ class Drive:
         self.camera = Camera.of_size(size)
 
     def __len__(self) -> int:
-        """Number of pictures."""
+        """Number of images."""
         return round(self.itinerary.duration_s * self.rate_hz)
 
     def frames(self) -> Iterator[DriveFrame]:
-        """Renders the drive, picture by picture."""
+        """Renders the drive, image by image."""
         return (self.frame(number) for number in range(len(self)))
 
     def frame(self, number: int) -> DriveFrame:
-        """Renders one picture of the drive; any order gives the same pictures."""
+        """Renders one image of the drive; any order gives the same images."""
         time_s = number / self.rate_hz
         domain, weather, steady = self.itinerary.at(time_s)
         plan = layout(domain.place, self.seed)
         layers = render(Scene(plan, self.seed, _pose(plan, time_s), time_s), self.camera)
-        rgb = picture(layers, weather, np.random.default_rng([self.seed, number]), self.seed)
+        rgb = image(layers, weather, np.random.default_rng([self.seed, number]), self.seed)
         stamp = self.start_ns + round(number * 1e9 / self.rate_hz)
         return DriveFrame(Frame(rgb, stamp, "camera"), layers.label, layers.depth, domain.name, steady)
 

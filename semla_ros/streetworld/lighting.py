@@ -138,7 +138,7 @@ def _ceiling_lights(layers: Layers) -> Array:
 
 
 def _mirrored(scene: Array, layers: Layers, weather: Weather) -> Array:
-    """Wet ground shows the picture above the horizon, blurred upright, more at grazing angles."""
+    """Wet ground shows the image above the horizon, blurred upright, more at grazing angles."""
     height, width = layers.depth.shape
     column = layers.up[:, width // 2]
     rows = np.arange(height)

@@ -1,4 +1,4 @@
-"""Flat faces in street coordinates, collected for one picture."""
+"""Flat faces in street coordinates, collected for one image."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rosbags.typesys import Stores, get_typestore
 
-from semla_ros.frame import Frame
+from semla_ros.images.frame import Frame
 from semla_ros.streetworld.camera import Camera
 
 STORE = get_typestore(Stores.ROS2_JAZZY)

@@ -11,7 +11,7 @@ CARD = """# {title}
 
 {about}
 
-Written by `semla train world`; seed {seed}. Pictures: {pictures}. Loss: mean of the first and of the last 20 steps,
+Written by `semla train world`; seed {seed}. Images: {images}. Loss: mean of the first and of the last 20 steps,
 contrastive cross-entropy for CLIP, binary cross-entropy a class and pixel for the others. Seconds are wall time, with
 other work on the machine now and then.
 
@@ -21,18 +21,18 @@ other work on the machine now and then.
 """
 
 
-def write_card(path: Path, about: str, seed: int, pictures: str, stages: dict[str, tuple[Path, Schedule]]) -> None:
+def write_card(path: Path, about: str, seed: int, images: str, stages: dict[str, tuple[Path, Schedule]]) -> None:
     """Writes a README with one row a stage.
 
     Args:
         path: The README.
         about: What the model is, in a sentence.
         seed: Of the draws.
-        pictures: What it was trained on, in a few words.
+        images: What it was trained on, in a few words.
         stages: Name to log (see `semla_ros.training.loop.Log`) and schedule.
     """
     rows = "\n".join(_row(name, log, schedule) for name, (log, schedule) in stages.items())
-    text = CARD.format(title=path.parent.name, about=about, seed=seed, pictures=pictures, rows=rows)
+    text = CARD.format(title=path.parent.name, about=about, seed=seed, images=images, rows=rows)
     path.write_text(text)
 
 

@@ -1,4 +1,4 @@
-"""Trains StreetWorld's CLIP from scratch on pictures and captions. It becomes navigator and backbone."""
+"""Trains StreetWorld's CLIP from scratch on images and captions. It becomes navigator and backbone."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from open_clip.loss import ClipLoss
 from open_clip.model import CLIP
 from torch import Tensor
 
-from semla_ros.modeling.architecture import CatSegArch
-from semla_ros.modeling.navigator import NavigatorArch
-from semla_ros.modeling.prompts import tokenize
-from semla_ros.training.data import Pictures
+from semla_ros.modeling.catseg.architecture import CatSegArch
+from semla_ros.modeling.clip.prompts import tokenize
+from semla_ros.modeling.navigators.clip import ClipNavigatorArch
+from semla_ros.training.data import Images
 from semla_ros.training.loop import Schedule, fit
 
 
-def navigator_arch(arch: CatSegArch) -> NavigatorArch:
+def navigator_arch(arch: CatSegArch) -> ClipNavigatorArch:
     """The image encoder of the CLIP that ``arch`` is built on, at the resolution it is pretrained at."""
     vision = {
         "image_size": arch.position_grid * arch.patch_size, "patch_size": arch.patch_size, "layers": arch.vision_layers,
         "width": arch.vision_width, "head_width": arch.vision_width // arch.vision_heads,
     }  # fmt: skip
-    return NavigatorArch(arch.embed_dim, vision, resize_mode="squash")
+    return ClipNavigatorArch(arch.embed_dim, vision, resize_mode="squash")
 
 
 def new_clip(arch: CatSegArch) -> CLIP:
@@ -35,15 +35,15 @@ def new_clip(arch: CatSegArch) -> CLIP:
 
 
 def train_clip(
-    arch: CatSegArch, pictures: Pictures, schedule: Schedule, folder: Path, seed: int, device: torch.device
+    arch: CatSegArch, images: Images, schedule: Schedule, folder: Path, seed: int, device: torch.device
 ) -> CLIP:
-    """Contrastive training: each picture beside its own caption."""
+    """Contrastive training: each image beside its own caption."""
     torch.manual_seed(seed)
     model = new_clip(arch).to(device)
     contrastive = ClipLoss()
 
     def loss(draw: torch.Generator) -> Tensor:
-        pixels, _, captions = pictures.batch(schedule.batch, draw)
+        pixels, _, captions = images.batch(schedule.batch, draw)
         image, text, scale = model(pixels.to(device), tokenize(captions, arch.context_length).to(device))
         out: Tensor = contrastive(image, text, scale)
         return out

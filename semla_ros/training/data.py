@@ -15,12 +15,12 @@ from torch import Tensor
 from tqdm import tqdm
 
 from semla_ros.errors import ImageError
-from semla_ros.modeling.architecture import CLIP_MEAN, CLIP_STD
+from semla_ros.modeling.catseg.architecture import CLIP_MEAN, CLIP_STD
 from semla_ros.streetworld.dataset import write_dataset
 
 
 @dataclass(frozen=True)
-class Pictures:
+class Images:
     """A labelled data set in memory.
 
     Attributes:
@@ -61,22 +61,22 @@ def render_datasets(root: Path, counts: dict[str, int], seed: int, processes: in
         pool.starmap(write_dataset, jobs, chunksize=1)
 
 
-def load_pictures(
+def load_images(
     folders: list[Path],
     image_side: int,
     label_side: int,
     interpolation: int = cv2.INTER_LINEAR,
     most: int | None = None,
-) -> Pictures:
-    """Reads data sets written by `write_dataset`, pictures and label maps squashed to squares.
+) -> Images:
+    """Reads data sets written by `write_dataset`, images and label maps squashed to squares.
 
     Args:
         folders: Data sets, put one behind the other.
         image_side: S.
         label_side: s.
-        interpolation: OpenCV's, for the pictures; linear is what the segmenter does, area comes close to the
+        interpolation: OpenCV's, for the images; linear is what the segmenter does, area comes close to the
             navigator's antialiased resize.
-        most: Pictures to read of each data set; all by default.
+        most: Images to read of each data set; all by default.
     """
     paths = [path for folder in folders for path in sorted((folder / "images").glob("*.png"))[:most]]
     images = np.empty((len(paths), image_side, image_side, 3), np.uint8)
@@ -92,11 +92,11 @@ def load_pictures(
     with ThreadPoolExecutor(2) as pool:
         list(tqdm(pool.map(read, range(len(paths))), desc="reading", total=len(paths), mininterval=5))
     captions = [line for folder in folders for line in (folder / "captions.txt").read_text().splitlines()[:most]]
-    return Pictures(images, labels, captions)
+    return Images(images, labels, captions)
 
 
 def _read(path: Path, flag: int) -> cv2.typing.MatLike:
-    picture = cv2.imread(str(path), flag)
-    if picture is None:
-        raise ImageError("unreadable picture", where=path)
-    return picture
+    image = cv2.imread(str(path), flag)
+    if image is None:
+        raise ImageError("unreadable image", where=path)
+    return image

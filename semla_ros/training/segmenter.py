@@ -9,12 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from semla_ros.checkpoints import clip_state
-from semla_ros.modeling.architecture import CatSegArch
-from semla_ros.modeling.catseg import CatSeg
+from semla_ros.modeling.catseg.architecture import CatSegArch
+from semla_ros.modeling.catseg.network import CatSeg
+from semla_ros.modeling.clip.prompts import TEMPLATE, tokenize
+from semla_ros.modeling.clip.state import clip_state
 from semla_ros.modeling.lora import Adapter, attach, detach
-from semla_ros.modeling.prompts import TEMPLATE, tokenize
-from semla_ros.training.data import Pictures
+from semla_ros.training.data import Images
 from semla_ros.training.loop import Schedule, fit
 
 # What else a class may be called: a prompt drawn among these keeps the vocabulary open.
@@ -66,14 +66,14 @@ def backbone(arch: CatSegArch, clip: Mapping[str, Tensor]) -> CatSeg:
 
 
 def train_segmenter(
-    network: CatSeg, classes: tuple[str, ...], pictures: Pictures, schedule: Schedule, folder: Path, seed: int
+    network: CatSeg, classes: tuple[str, ...], images: Images, schedule: Schedule, folder: Path, seed: int
 ) -> None:
     """Trains all of CAT-Seg but the token embedding, in place."""
     network.clip.token_embedding.requires_grad_(False)
     prompts = Prompts(classes, network.arch.context_length)
 
     def loss(draw: torch.Generator) -> Tensor:
-        pixels, labels, _ = pictures.batch(schedule.batch, draw)
+        pixels, labels, _ = images.batch(schedule.batch, draw)
         return segmentation_loss(network, prompts.draw(draw), pixels, labels)
 
     fit("segmenter", network.train(), loss, schedule, folder, seed)
@@ -81,7 +81,7 @@ def train_segmenter(
 
 
 def train_adapter(
-    name: str, network: CatSeg, classes: tuple[str, ...], pictures: Pictures, schedule: Schedule, folder: Path,
+    name: str, network: CatSeg, classes: tuple[str, ...], images: Images, schedule: Schedule, folder: Path,
     seed: int, rank: int = 8, alpha: float = 16,
 ) -> Adapter:  # fmt: skip
     """Trains a LoRA adapter for one domain; the network is left as it was."""
@@ -92,7 +92,7 @@ def train_adapter(
     prompts = Prompts(classes, network.arch.context_length)
 
     def loss(draw: torch.Generator) -> Tensor:
-        pixels, labels, _ = pictures.batch(schedule.batch, draw)
+        pixels, labels, _ = images.batch(schedule.batch, draw)
         return segmentation_loss(network, prompts.draw(draw), pixels, labels)
 
     fit(name, nn.ModuleList(low_rank.values()), loss, schedule, folder, seed)

@@ -10,25 +10,25 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from semla_ros.adapters import save_adapter
-from semla_ros.build import choose_device
-from semla_ros.bundle import ADAPTERS, Bundle, Defaults
-from semla_ros.domain.statistics import Statistics
-from semla_ros.modeling.architecture import STREETWORLD
-from semla_ros.modeling.catseg import CatSeg
+from semla_ros.adaptation.statistics import Statistics
+from semla_ros.library.adapter_folder import save_adapter
+from semla_ros.library.bundle import ADAPTERS, Bundle, Defaults
+from semla_ros.modeling.catseg.architecture import STREETWORLD
+from semla_ros.modeling.catseg.network import CatSeg
 from semla_ros.modeling.lora import Adapter
-from semla_ros.modeling.navigator import Navigator
+from semla_ros.modeling.navigators.clip import ClipNavigator
+from semla_ros.pipeline.build import choose_device
 from semla_ros.streetworld import CLASSES
 from semla_ros.streetworld.domains import DOMAINS
 from semla_ros.training.card import write_card
 from semla_ros.training.clip import navigator_arch, train_clip
-from semla_ros.training.data import Pictures, load_pictures, render_datasets
+from semla_ros.training.data import Images, load_images, render_datasets
 from semla_ros.training.loop import Schedule
 from semla_ros.training.segmenter import backbone, train_adapter, train_segmenter
 
 BASE_DOMAIN = "clear_day"
 TEMPERATURE = 0.02  # best of 0.01, 0.02 and 0.05 on a validation seed, with the own adapter and without it
-ABOUT = "A small stand-in trained from scratch on rendered StreetWorld pictures; it knows nothing of the real world."
+ABOUT = "A small stand-in trained from scratch on rendered StreetWorld images; it knows nothing of the real world."
 
 
 @dataclass(frozen=True)
@@ -36,14 +36,14 @@ class Recipe:
     """What is trained on how much.
 
     Attributes:
-        base_pictures: Clear-day pictures, for CLIP and the segmenter.
-        domain_pictures: Pictures of every other domain, for CLIP and its adapter.
+        base_images: Clear-day images, for CLIP and the segmenter.
+        domain_images: Images of every other domain, for CLIP and its adapter.
         seed: Of the streets and of all draws.
         label_side: Side the label maps are trained at, pixels.
     """
 
-    base_pictures: int = 4000
-    domain_pictures: int = 400
+    base_images: int = 4000
+    domain_images: int = 400
     seed: int = 1
     label_side: int = 128
     clip: Schedule = Schedule(steps=300, batch=128, lr=1e-3, warmup=50, weight_decay=0.1)
@@ -59,39 +59,37 @@ def train_world(work: Path, out: Path, recipe: Recipe) -> None:
         out: The bundle's folder.
         recipe: Sizes and schedules. A GPU is used where there is one.
     """
-    counts = {name: recipe.base_pictures if name == BASE_DOMAIN else recipe.domain_pictures for name in DOMAINS}
+    counts = {name: recipe.base_images if name == BASE_DOMAIN else recipe.domain_images for name in DOMAINS}
     render_datasets(work / "train", counts, recipe.seed, processes=os.cpu_count() or 1)
     device = choose_device("auto")
-    clip = train_clip(STREETWORLD, _all_pictures(work), recipe.clip, work, recipe.seed, device)
+    clip = train_clip(STREETWORLD, _all_images(work), recipe.clip, work, recipe.seed, device)
     network = backbone(STREETWORLD, clip.state_dict()).to(device)
-    base = load_pictures([work / "train" / BASE_DOMAIN], STREETWORLD.image_size, recipe.label_side)
+    base = load_images([work / "train" / BASE_DOMAIN], STREETWORLD.image_size, recipe.label_side)
     train_segmenter(network, CLASSES, base, recipe.segmenter, work, recipe.seed)
-    navigator = Navigator(clip.visual, navigator_arch(STREETWORLD))
+    navigator = ClipNavigator(clip.visual, navigator_arch(STREETWORLD))
     bundle = Bundle(out, ABOUT, STREETWORLD, navigator.arch, CLASSES, defaults=Defaults(temperature=TEMPERATURE))
-    bundle.save(network, navigator.visual)
+    bundle.save(network, navigator.network)
     for name in DOMAINS:
         adapter = _adapter(name, network, work, recipe)
-        save_adapter(adapter, _statistics(navigator, work / "train" / name, recipe.domain_pictures), out / ADAPTERS)
+        save_adapter(adapter, _statistics(navigator, work / "train" / name, recipe.domain_images), out / ADAPTERS)
     stages = {"clip": recipe.clip, "segmenter": recipe.segmenter} | {
         f"adapters/{name}": recipe.adapter for name in DOMAINS
     }
-    pictures = f"{recipe.base_pictures} of {BASE_DOMAIN}, {recipe.domain_pictures} of each other domain"
+    images = f"{recipe.base_images} of {BASE_DOMAIN}, {recipe.domain_images} of each other domain"
     logs = {name: (work / f"{name}.csv", schedule) for name, schedule in stages.items()}
-    write_card(out / "README.md", ABOUT, recipe.seed, pictures, logs)
+    write_card(out / "README.md", ABOUT, recipe.seed, images, logs)
 
 
-def _all_pictures(work: Path) -> Pictures:
+def _all_images(work: Path) -> Images:
     side = navigator_arch(STREETWORLD).vision["image_size"]
-    return load_pictures([work / "train" / name for name in DOMAINS], side, label_side=1, interpolation=cv2.INTER_AREA)
+    return load_images([work / "train" / name for name in DOMAINS], side, label_side=1, interpolation=cv2.INTER_AREA)
 
 
 def _adapter(name: str, network: CatSeg, work: Path, recipe: Recipe) -> Adapter:
-    pictures = load_pictures(
-        [work / "train" / name], STREETWORLD.image_size, recipe.label_side, most=recipe.domain_pictures
-    )
-    return train_adapter(name, network, CLASSES, pictures, recipe.adapter, work / "adapters", recipe.seed)
+    images = load_images([work / "train" / name], STREETWORLD.image_size, recipe.label_side, most=recipe.domain_images)
+    return train_adapter(name, network, CLASSES, images, recipe.adapter, work / "adapters", recipe.seed)
 
 
-def _statistics(navigator: Navigator, folder: Path, most: int) -> Statistics:
+def _statistics(navigator: ClipNavigator, folder: Path, most: int) -> Statistics:
     paths = sorted((folder / "images").glob("*.png"))[:most]
     return Statistics.of(np.array([navigator.embed(np.asarray(Image.open(path))) for path in paths]))

@@ -4,7 +4,7 @@ import time
 
 import rclpy
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from robot import picture
+from robot import image
 from sensor_msgs.msg import Image
 
 rclpy.init()
@@ -14,7 +14,7 @@ while publisher.get_subscription_count() == 0:
     time.sleep(0.05)
 time.sleep(0.3)
 for second in range(1, 11):
-    publisher.publish(picture(10**9 * second, width=1280, height=720))
+    publisher.publish(image(10**9 * second, width=1280, height=720))
     time.sleep(0.1)
 time.sleep(0.5)
 rclpy.shutdown()

@@ -21,7 +21,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 
 
-def picture(
+def image(
     stamp_ns: int, *, width: int = 64, height: int = 48, delay: int = 0, mood: int = 0, frame_id: str = "camera_front"
 ) -> Image:
     """An rgb8 message; its first pixel tells the stand-in pipeline what to do."""
@@ -51,7 +51,7 @@ class Robot:
         self._thread = threading.Thread(target=self._executor.spin, daemon=True)
         self._thread.start()
         self._diagnostics = self.listen(DiagnosticArray, "/diagnostics")
-        self.states = self.listen(DiagnosticArray, "domain/state", latched=True)
+        self.states = self.listen(DiagnosticArray, "domain/state", transient_local=True)
 
     def close(self) -> None:
         self._executor.shutdown()
@@ -59,11 +59,11 @@ class Robot:
         self.node.destroy_node()
         self._context.shutdown()
 
-    def listen(self, kind: Any, topic: str, *, latched: bool = False, reliable: bool = True) -> list[Any]:
+    def listen(self, kind: Any, topic: str, *, transient_local: bool = False, reliable: bool = True) -> list[Any]:
         """A list that grows by each message; ``forget`` ends it."""
         heard: list[Any] = []
         qos = QoSProfile(depth=100, reliability=_reliability(reliable))
-        if latched:
+        if transient_local:
             qos.durability = DurabilityPolicy.TRANSIENT_LOCAL
         self.node.create_subscription(kind, topic, heard.append, qos)
         return heard
@@ -87,7 +87,7 @@ class Robot:
     def camera(
         self, *, reliable: bool = True, topic: str = "image", kind: Any = Image
     ) -> Iterator[Callable[[Any], None]]:
-        """What publishes a picture; the node has subscribed with the same reliability."""
+        """What publishes a image; the node has subscribed with the same reliability."""
         with self.offers(reliable=reliable, topic=topic, kind=kind) as publisher:
             wanted = [_reliability(reliable)]
             self.until(
@@ -105,10 +105,10 @@ class Robot:
             self.node.destroy_publisher(publisher)
 
     def warm_up(self) -> None:
-        """Sends pictures until the first comes back: discovery takes its time on a busy machine, once."""
+        """Sends images until the first comes back: discovery takes its time on a busy machine, once."""
         with self.hears(Image, "segmentation/mask", "segmentation/confidence") as heard, self.camera() as publish:
             while not all(heard):
-                publish(picture(1))
+                publish(image(1))
                 time.sleep(0.1)
 
     def until(self, condition: Callable[[], Any], timeout_s: float = 10.0) -> Any:

@@ -1,4 +1,4 @@
-"""A pipeline without networks. A picture's first pixel tells it how long to take, and what is to happen."""
+"""A pipeline without networks. A image's first pixel tells it how long to take, and what is to happen."""
 
 from __future__ import annotations
 
@@ -7,20 +7,22 @@ from dataclasses import replace
 
 import numpy as np
 
-from semla_ros.classes import ClassInfo, class_table
+from semla_ros.adaptation.retrieval import Mixture
 from semla_ros.config import Config
-from semla_ros.domain.retrieval import Mixture
 from semla_ros.errors import AdapterError, BundleError, ConfigError, ImageError
-from semla_ros.frame import Frame
-from semla_ros.perception import DomainState, Perception
+from semla_ros.images.classes import ClassInfo, class_table
+from semla_ros.images.frame import Frame
+from semla_ros.pipeline.result import DomainState, SegmentationResult
 
-FINE, REFUSED, BROKEN, NIGHT, LOST = range(5)  # the moods of a picture
+FINE, REFUSED, BROKEN, NIGHT, LOST = range(5)  # the moods of a image
 UNREADABLE = "adapter is truncated (adapters/night): got 12 bytes, expected 3 MB"
 DAY_MIXTURE = Mixture(("day",), (1.0,), (5.0,), 0.2)
 NIGHT_MIXTURE = Mixture(("night", "rain"), (0.75, 0.25), (4.0, 6.0), 0.23)
 
 
-DAY = DomainState(DAY_MIXTURE, enter=8.0, rearm=6.0)  # its distance says the stamp of the newest frame, in seconds
+DAY = DomainState(
+    DAY_MIXTURE, upper_threshold=8.0, lower_threshold=6.0
+)  # its distance says the stamp of the newest frame, in seconds
 
 
 class StandIn:
@@ -33,11 +35,11 @@ class StandIn:
     def classes(self) -> tuple[ClassInfo, ...]:
         return class_table(self.config.segmenter.classes or ("road", "car", "sky"))
 
-    def process(self, frame: Frame) -> Perception:
+    def process(self, frame: Frame) -> SegmentationResult:
         delay, mood, _ = frame.rgb[0, 0]
         time.sleep(0.01 * delay)
         if mood == REFUSED:
-            raise ImageError("not a picture", got="uint8 (48, 64)", expected="uint8 (H, W, 3)")
+            raise ImageError("not a image", got="uint8 (48, 64)", expected="uint8 (H, W, 3)")
         if mood == BROKEN:
             raise RuntimeError("nobody thought of this")
         self._look(NIGHT_MIXTURE if mood == NIGHT else DAY_MIXTURE, frame.stamp_ns)
@@ -45,7 +47,7 @@ class StandIn:
         height, width = frame.rgb.shape[:2]
         labels = np.tile(np.arange(width, dtype=np.uint8) % len(self.classes), (height, 1))
         confidence = np.full((height, width), 0.6, np.float32)
-        return Perception(frame, labels, confidence, self.domain, {"segment": 0.01 * int(delay)})
+        return SegmentationResult(frame, labels, confidence, self.domain, {"segment": 0.01 * int(delay)})
 
     def _look(self, mixture: Mixture, stamp_ns: int) -> None:
         swapped = mixture != self.domain.mixture and not self.domain.frozen

@@ -1,0 +1,97 @@
+"""The demo's report: one HTML file that needs nothing else."""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from numpy.typing import NDArray
+
+from semla_ros.demo.examples import Example
+from semla_ros.demo.look import DARK, LIGHT, domain_color
+from semla_ros.demo.summary import Summary
+from semla_ros.images.classes import ClassInfo
+
+TEMPLATE = Path(__file__).with_name("report.html.jinja")
+ABSENT = "–"
+SHOWN = 0.01  # smaller weights are not worth their words
+
+
+def write_report(
+    path: Path,
+    summary: Summary,
+    examples: Sequence[Example],
+    classes: Sequence[ClassInfo],
+    timelines: tuple[bytes, bytes],
+    video: bytes,
+) -> None:
+    """Writes the report.
+
+    Args:
+        path: The .html to write.
+        summary: The figures.
+        examples: Images to look at.
+        classes: For the legend.
+        timelines: The timeline as a PNG, on light and on dark paper.
+        video: The film, an .mp4.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATE.parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True,
+    )  # fmt: skip
+    environment.filters |= {each.__name__: each for each in (number, signed, words, mixture, photo, drawing)}
+    light, dark = (data_uri(each, "image/png") for each in timelines)
+    page = environment.get_template(TEMPLATE.name).render(
+        summary=summary, examples=examples, classes=classes, light=light, dark=dark, domain_color=domain_color,
+        video=data_uri(video, "video/mp4"), themes={"light": LIGHT, "dark": DARK},
+    )  # fmt: skip
+    path.write_text(page, encoding="utf-8")
+
+
+def number(value: float | None, digits: int = 1) -> str:
+    """A number; a dash where there is none."""
+    return f"{value:.{digits}f}" if value is not None and math.isfinite(value) else ABSENT
+
+
+def signed(value: float) -> str:
+    """A difference, with its sign."""
+    return f"{value:+.1f}".replace("-", "−") if math.isfinite(value) else ABSENT
+
+
+def words(name: str) -> str:
+    """A name as people write it."""
+    return name.replace("_", " ")
+
+
+def mixture(weights: dict[str, float]) -> str:
+    """Adapters and their weights, for example "fog day 0.72, rain day 0.28"."""
+    shown = {words(name): weight for name, weight in weights.items() if weight >= SHOWN}
+    rest = sum(weights.values()) - sum(shown.values())
+    parts = [f"{name} {weight:.2f}" for name, weight in shown.items()]
+    return ", ".join(parts + ["others below 0.01"] * (rest > 0)) or "no adapter"
+
+
+def photo(rgb: NDArray[np.uint8]) -> str:
+    """A image of the camera as a data URI, JPEG."""
+    return data_uri(_encoded(".jpg", rgb), "image/jpeg")
+
+
+def drawing(rgb: NDArray[np.uint8]) -> str:
+    """A image of few colours as a data URI, PNG."""
+    return data_uri(_encoded(".png", rgb), "image/png")
+
+
+def data_uri(data: bytes, kind: str) -> str:
+    """Bytes as a URI that holds them."""
+    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
+
+
+def _encoded(suffix: str, rgb: NDArray[np.uint8]) -> bytes:
+    encoded: Any = cv2.imencode(suffix, cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))[1]
+    return bytes(encoded)

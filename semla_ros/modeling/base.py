@@ -1,0 +1,195 @@
+"""What a segmenter and a navigator are, and the registry of their kinds.
+
+A new segmenter is a folder that defines a `SegmenterKind` and one line in `SEGMENTERS`; a new navigator is a file that
+defines a `NavigatorKind` and one line in `NAVIGATORS`. The rest of the project uses these interfaces only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib import import_module
+from typing import Any, ClassVar, Literal, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from typing_extensions import Self
+
+from semla_ros.errors import BundleError
+
+Mode = Literal["plain", "sliding"]
+PromptTemplates = Literal["official", "synonyms", "imagenet"]
+
+# ``kind`` in bundle.yaml to the module whose KIND describes it.
+SEGMENTERS = {"catseg": "semla_ros.modeling.catseg"}
+NAVIGATORS = {"clip": "semla_ros.modeling.navigators.clip"}
+DEFAULT_SEGMENTER, DEFAULT_NAVIGATOR = "catseg", "clip"
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """Sizes of a network, as fields of a dataclass.
+
+    Attributes:
+        kind: Name in `SEGMENTERS` or `NAVIGATORS`.
+    """
+
+    kind: ClassVar[str]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns kind and sizes as plain values for YAML."""
+        sizes = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+        return {"kind": self.kind, **sizes}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Reads what `to_dict` wrote.
+
+        Raises:
+            BundleError: A size is missing or unknown.
+        """
+        sizes: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in values.items() if key != "kind"
+        }
+        try:
+            return cls(**sizes)
+        except TypeError as error:
+            raise BundleError(
+                "architecture does not fit", where=cls.__name__, got=sorted(values), hint=str(error)
+            ) from error
+
+
+class Segmenter(Protocol):
+    """An open-vocabulary segmenter whose linear layers adapters can change.
+
+    Attributes:
+        classes: Class names, synonyms after commas ("car, automobile").
+    """
+
+    classes: tuple[str, ...]
+
+    @property
+    def network(self) -> nn.Module:
+        """The network. `semla_ros.modeling.lora.LoraFuser` changes its weights in place."""
+
+    @property
+    def device(self) -> torch.device:
+        """Device that the network computes on."""
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Floating-point type that the network computes in."""
+
+    def adapted_layers(self) -> dict[str, nn.Linear]:
+        """Returns the linear layers that adapters change, by module name: those that act on the output."""
+
+    def set_classes(self, classes: Sequence[str], prompt_templates: PromptTemplates = "official") -> None:
+        """Segments into other classes from now on."""
+
+    def refresh_text(self) -> None:
+        """Encodes the classes again. Required after every change of weights: adapters change the text encoder too."""
+
+    def segment(
+        self, rgb: NDArray[np.uint8], mode: Mode = "plain", size: tuple[int, int] | None = None
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Finds the most probable class of every pixel.
+
+        Args:
+            rgb: Image (H, W, 3) uint8, RGB.
+            mode: One pass ("plain"), or the paper's sliding window ("sliding").
+            size: Height and width of the result; by default the image's own.
+
+        Returns:
+            Class indices (h, w) int64 and their probabilities (h, w) float32, 0 to 1.
+        """
+
+
+class Navigator(Protocol):
+    """An image encoder whose embeddings tell domains apart."""
+
+    @property
+    def network(self) -> nn.Module:
+        """The image encoder."""
+
+    @property
+    def embed_dim(self) -> int:
+        """Dimension D of the embeddings."""
+
+    def embed(self, rgb: NDArray[np.uint8]) -> NDArray[np.float64]:
+        """Returns the unnormalised embedding (D,) of an image (H, W, 3) uint8, RGB."""
+
+
+MakeSegmenter = Callable[[Any, Sequence[str], PromptTemplates, int], Segmenter]
+
+
+@dataclass(frozen=True)
+class SegmenterKind:
+    """What the project needs to know of a kind of segmenter.
+
+    Attributes:
+        architecture: Reads and writes its sizes in bundle.yaml.
+        network: Architecture to untrained network.
+        segmenter: Called with (network, classes, prompt_templates, memory_mib); returns the segmenter.
+        official_compat: Like ``segmenter``, with the faults of the published code; None where there is none.
+        from_published: Published state dict to (architecture, our state dict).
+        unused_keys: Published state dict to those of its keys that are knowingly left out.
+        module_name: Published module name to ours, for adapters.
+    """
+
+    architecture: type[Architecture]
+    network: Callable[[Any], nn.Module]
+    segmenter: MakeSegmenter
+    official_compat: MakeSegmenter | None
+    from_published: Callable[[Mapping[str, Tensor]], tuple[Any, dict[str, Tensor]]]
+    unused_keys: Callable[[Mapping[str, Tensor]], list[str]]
+    module_name: Callable[[str], str]
+
+
+@dataclass(frozen=True)
+class NavigatorKind:
+    """What the project needs to know of a kind of navigator.
+
+    Attributes:
+        architecture: Reads and writes its sizes and preprocessing in bundle.yaml.
+        network: Architecture to untrained image encoder.
+        navigator: Called with (network, architecture); returns the navigator.
+        from_published: Published state dict and where it came from to (architecture, our state dict).
+    """
+
+    architecture: type[Architecture]
+    network: Callable[[Any], nn.Module]
+    navigator: Callable[[Any, Any], Navigator]
+    from_published: Callable[[Mapping[str, Tensor], object], tuple[Any, dict[str, Tensor]]]
+
+
+def segmenter_kind(name: str) -> SegmenterKind:
+    """The kind of segmenter that ``kind`` in bundle.yaml names.
+
+    Raises:
+        BundleError: There is no such kind.
+    """
+    kind: SegmenterKind = _kind("segmenter", name, SEGMENTERS)
+    return kind
+
+
+def navigator_kind(name: str) -> NavigatorKind:
+    """The kind of navigator that ``kind`` in bundle.yaml names.
+
+    Raises:
+        BundleError: There is no such kind.
+    """
+    kind: NavigatorKind = _kind("navigator", name, NAVIGATORS)
+    return kind
+
+
+def linear_layers(network: nn.Module) -> dict[str, nn.Linear]:
+    """Every linear layer of a network by its module name."""
+    return {name: module for name, module in network.named_modules() if isinstance(module, nn.Linear)}
+
+
+def _kind(what: str, name: str, known: Mapping[str, str]) -> Any:
+    if name not in known:
+        raise BundleError(f"unknown kind of {what}", where=f"{what}.kind", got=name, expected=" or ".join(known))
+    return import_module(known[name]).KIND

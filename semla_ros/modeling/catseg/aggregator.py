@@ -1,0 +1,198 @@
+"""CAT-Seg's cost aggregation: from one similarity a patch and class to a logit a pixel and class.
+
+Tensors are (B, T, H, W, C): images, classes, token grid, channels. Guidance is the same for every class
+(appearance) or every position (text), so its share of a linear layer, W [x; g] = W_x x + W_g g, is computed once.
+Spatial attention treats each class apart and class attention each position, so both go through the volume in parts:
+memory then hardly grows with the number of classes.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from semla_ros.modeling.catseg.architecture import CatSegArch
+
+CPU_TOKENS, TOKENS = 4608, 65536  # in one part; a CPU's memory allocator and caches like activations of 10 MB
+
+
+def in_parts(stage: Callable[[Tensor], Tensor], x: Tensor, dim: int) -> Tensor:
+    """A stage that treats each slice along ``dim`` of x (..., C) apart, as many slices at a time as `TOKENS` allows."""
+    tokens = x.numel() // (x.shape[-1] * x.shape[dim])  # of a slice
+    size = max(1, (CPU_TOKENS if x.device.type == "cpu" else TOKENS) // tokens)
+    return stage(x) if x.shape[dim] <= size else torch.cat([stage(part) for part in x.split(size, dim)], dim)
+
+
+def guided(linear: nn.Linear, x: Tensor, guidance: Tensor) -> Tensor:
+    """``linear`` of x and its guidance, concatenated; the guidance broadcasts against x."""
+    own, shared = linear.weight.split([x.shape[-1], guidance.shape[-1]], dim=1)
+    return F.linear(x, own) + F.linear(guidance, shared, linear.bias)
+
+
+class GuidedAttention(nn.Module):
+    """Multi-head attention whose queries and keys are guided."""
+
+    def __init__(self, dim: int, guidance_dim: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.q = nn.Linear(dim + guidance_dim, dim)
+        self.k = nn.Linear(dim + guidance_dim, dim)
+        self.v = nn.Linear(dim, dim)
+
+
+class WindowAttention(GuidedAttention):
+    """Attention among the tokens of a window, guided by appearance."""
+
+    def __init__(self, dim: int, guidance_dim: int, heads: int) -> None:
+        super().__init__(dim, guidance_dim, heads)
+        self.proj = nn.Linear(dim, dim)
+
+    def forward(self, x: Tensor, guidance: Tensor, window: int, mask: Tensor | None) -> Tensor:
+        """x (B, T, H, W, C), guidance (B, 1, H, W, G), mask (windows, window², window²)."""
+        height, width = x.shape[2:4]
+        query, key, value = (
+            self._windows(y, window) for y in (guided(self.q, x, guidance), guided(self.k, x, guidance), self.v(x))
+        )
+        if mask is not None:
+            mask = mask[:, None].to(query.dtype).repeat(len(query) // len(mask), 1, 1, 1)
+        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        mixed = mixed.transpose(1, 2).reshape(*x.shape[:2], height // window, width // window, window, window, -1)
+        out: Tensor = self.proj(mixed.transpose(3, 4).reshape(x.shape))
+        return out
+
+    def _windows(self, x: Tensor, window: int) -> Tensor:
+        x = x.unflatten(3, (-1, window)).unflatten(2, (-1, window)).transpose(3, 4)  # B T h w window window C
+        return x.reshape(-1, window * window, self.heads, x.shape[-1] // self.heads).transpose(1, 2)
+
+
+class SwinBlock(nn.Module):
+    """Window attention and MLP; every second block shifts its windows by half a window."""
+
+    def __init__(self, dim: int, guidance_dim: int, heads: int, grid: int, window: int, shifted: bool) -> None:
+        super().__init__()
+        self.window = min(window, grid)
+        self.shift = window // 2 if shifted and grid > window else 0
+        self.norm1 = nn.LayerNorm(dim)
+        self.attn = WindowAttention(dim, guidance_dim, heads)
+        self.norm2 = nn.LayerNorm(dim)
+        self.mlp = nn.Sequential(OrderedDict(fc1=nn.Linear(dim, 4 * dim), act=nn.GELU(), fc2=nn.Linear(4 * dim, dim)))
+        self.register_buffer("attn_mask", self._mask(grid) if self.shift else None)
+
+    def forward(self, x: Tensor, guidance: Tensor) -> Tensor:
+        """x (B, T, H, W, C), guidance (B, 1, H, W, G)."""
+        y, shift = self.norm1(x), (-self.shift, -self.shift)
+        if self.shift:
+            y, guidance = y.roll(shift, (2, 3)), guidance.roll(shift, (2, 3))
+        y = self.attn(y, guidance, self.window, self.attn_mask)
+        if self.shift:
+            y = y.roll((self.shift, self.shift), (2, 3))
+        x = x + y
+        out: Tensor = x + self.mlp(self.norm2(x))
+        return out
+
+    def _mask(self, grid: int) -> Tensor:
+        """-100 between tokens that only the cyclic shift brought into one window, (windows, window², window²)."""
+        position = torch.arange(grid)
+        part = (position >= grid - self.window).int() + (position >= grid - self.shift).int()
+        region = (3 * part[:, None] + part).view(grid // self.window, self.window, -1, self.window)
+        region = region.transpose(1, 2).reshape(-1, 1, self.window**2)
+        return torch.where(region.mT == region, 0.0, -100.0)
+
+
+class SpatialAttention(nn.Module):
+    """Two Swin blocks over positions, each class apart."""
+
+    def __init__(self, arch: CatSegArch) -> None:
+        super().__init__()
+        sizes = arch.aggregator_dim, arch.guidance_dim, arch.aggregator_heads, arch.grid, arch.window
+        self.block_1 = SwinBlock(*sizes, shifted=False)
+        self.block_2 = SwinBlock(*sizes, shifted=True)
+        self.guidance_norm = nn.LayerNorm(arch.guidance_dim)
+
+    def forward(self, x: Tensor, guidance: Tensor) -> Tensor:
+        """x (B, T, H, W, C), guidance (B, 1, H, W, G)."""
+        guidance = self.guidance_norm(guidance)
+        return in_parts(lambda part: self.block_2(self.block_1(part, guidance), guidance), x, dim=1)
+
+
+class LinearAttention(GuidedAttention):
+    """Attention across classes, guided by text; linear in their number: elu + 1 in place of the softmax."""
+
+    def forward(self, x: Tensor, guidance: Tensor, pad: Tensor, pad_guidance: Tensor, copies: int) -> Tensor:
+        """x (B, T, N, C), guidance (T, 1, G); ``copies`` of one padding token (C,), (G,) enter the sums as one term."""
+        query, key = (self._feature(guided(linear, x, guidance)) for linear in (self.q, self.k))
+        value = self._split(self.v(x))
+        pad_key, pad_value = self._feature(guided(self.k, pad, pad_guidance)), self._split(self.v(pad))
+        sum_key = key.sum(1) + copies * pad_key
+        sum_key_value = (
+            torch.einsum("btnhd,btnhe->bnhde", key, value) + copies * pad_key[..., None] * pad_value[..., None, :]
+        )
+        norm = torch.einsum("btnhd,bnhd->btnh", query, sum_key) + 1e-6
+        out: Tensor = torch.einsum("btnhd,bnhde->btnhe", query, sum_key_value) / norm[..., None]
+        return out.flatten(-2)
+
+    def _feature(self, x: Tensor) -> Tensor:
+        return self._split(F.elu(x) + 1)
+
+    def _split(self, x: Tensor) -> Tensor:
+        heads: Tensor = x.unflatten(-1, (self.heads, -1))
+        return heads
+
+
+class ClassAttention(nn.Module):
+    """Attention across classes, each position apart, among ``padded_classes`` classes."""
+
+    def __init__(self, arch: CatSegArch) -> None:
+        super().__init__()
+        dim = arch.aggregator_dim
+        self.pooling, self.padded_classes = arch.pooling, arch.padded_classes
+        self.padding_tokens = nn.Parameter(torch.zeros(1, 1, dim))
+        self.padding_guidance = nn.Parameter(torch.zeros(1, 1, arch.text_guidance_dim))
+        self.attention = LinearAttention(dim, arch.text_guidance_dim, arch.aggregator_heads)
+        self.MLP = nn.Sequential(nn.Linear(dim, 4 * dim), nn.ReLU(), nn.Linear(4 * dim, dim))
+        self.norm1 = nn.LayerNorm(dim)
+        self.norm2 = nn.LayerNorm(dim)
+
+    def forward(self, x: Tensor, guidance: Tensor) -> Tensor:
+        """x (B, T, H, W, C), guidance (T, G)."""
+        pooled = self._resize(x, x.shape[2] // self.pooling)
+        tokens = in_parts(lambda part: self._attend(part, guidance), pooled.flatten(2, 3), dim=2)
+        return x + self._resize(tokens.view(pooled.shape), x.shape[2])
+
+    def _attend(self, tokens: Tensor, guidance: Tensor) -> Tensor:
+        """tokens (B, T, N, C) to the same."""
+        pad = self.norm1(self.padding_tokens[0, 0])
+        copies = max(0, self.padded_classes - tokens.shape[1])
+        attended = self.attention(self.norm1(tokens), guidance[:, None], pad, self.padding_guidance[0, 0], copies)
+        tokens = tokens + attended
+        out: Tensor = tokens + self.MLP(self.norm2(tokens))
+        return out
+
+    def _resize(self, x: Tensor, side: int) -> Tensor:
+        if x.shape[2] == side:
+            return x
+        maps = x.flatten(0, 1).permute(0, 3, 1, 2)
+        if side < x.shape[2]:
+            maps = F.avg_pool2d(maps, self.pooling)
+        else:
+            maps = F.interpolate(maps, (side, side), mode="bilinear", align_corners=True)
+        out: Tensor = maps.permute(0, 2, 3, 1).unflatten(0, x.shape[:2])
+        return out
+
+
+class AggregatorLayer(nn.Module):
+    """Spatial, then class attention."""
+
+    def __init__(self, arch: CatSegArch) -> None:
+        super().__init__()
+        self.swin_block = SpatialAttention(arch)
+        self.attention = ClassAttention(arch)
+
+    def forward(self, x: Tensor, guidance: Tensor, text_guidance: Tensor) -> Tensor:
+        """x (B, T, H, W, C), guidance (B, 1, H, W, G), text_guidance (T, G)."""
+        out: Tensor = self.attention(self.swin_block(x, guidance), text_guidance)
+        return out

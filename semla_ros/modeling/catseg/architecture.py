@@ -1,0 +1,79 @@
+"""Sizes of a CAT-Seg network. The published models and the bundled one are three values of `CatSegArch`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from semla_ros.modeling.base import Architecture
+
+CLIP_MEAN = (122.7709383, 116.7460125, 104.09373615)
+CLIP_STD = (68.5005327, 66.6321579, 70.3231630)
+
+
+@dataclass(frozen=True)
+class CatSegArch(Architecture):
+    """Sizes of CLIP and of the cost aggregator (CAT-Seg, Table 1 and its configuration files).
+
+    Attributes:
+        image_size: Side of the square image given to CLIP, pixels.
+        patch_size: Side of a ViT patch, pixels.
+        position_grid: Side of the token grid the position embedding was trained at; resized to the present one.
+        guidance_layers: Two 0-based visual blocks whose outputs guide the decoder.
+        padded_classes: Class attention counts this many classes, learned tokens standing in for the missing ones.
+        pooling: Side of the average pooling before class attention; 1 pools nothing.
+    """
+
+    kind: ClassVar[str] = "catseg"
+    image_size: int
+    patch_size: int
+    position_grid: int
+    embed_dim: int
+    vision_width: int
+    vision_layers: int
+    vision_heads: int
+    guidance_layers: tuple[int, int]
+    text_width: int
+    text_layers: int
+    text_heads: int
+    context_length: int = 77
+    vocab_size: int = 49408
+    aggregator_dim: int = 128
+    aggregator_layers: int = 2
+    aggregator_heads: int = 4
+    window: int = 12
+    guidance_dim: int = 128
+    text_guidance_dim: int = 128
+    decoder_dims: tuple[int, int] = (64, 32)
+    decoder_guidance_dims: tuple[int, int] = (256, 128)
+    decoder_projection_dims: tuple[int, int] = (32, 16)
+    padded_classes: int = 256
+    pooling: int = 1
+
+    @property
+    def grid(self) -> int:
+        """Side of the token grid."""
+        return self.image_size // self.patch_size
+
+
+VIT_B16 = CatSegArch(
+    image_size=384, patch_size=16, position_grid=14, embed_dim=512,
+    vision_width=768, vision_layers=12, vision_heads=12, guidance_layers=(3, 7),
+    text_width=512, text_layers=12, text_heads=8,
+)  # fmt: skip
+
+VIT_L14_336 = CatSegArch(
+    image_size=336, patch_size=14, position_grid=24, embed_dim=768,
+    vision_width=1024, vision_layers=24, vision_heads=16, guidance_layers=(7, 15),
+    text_width=768, text_layers=12, text_heads=12,
+)  # fmt: skip
+
+STREETWORLD = CatSegArch(
+    image_size=256, patch_size=16, position_grid=8, embed_dim=128,
+    vision_width=192, vision_layers=6, vision_heads=6, guidance_layers=(1, 3),
+    text_width=64, text_layers=3, text_heads=2, context_length=32,
+    aggregator_dim=32, aggregator_layers=2, aggregator_heads=4, window=8,
+    guidance_dim=32, text_guidance_dim=32,
+    decoder_dims=(32, 16), decoder_guidance_dims=(64, 48), decoder_projection_dims=(16, 16),
+    padded_classes=32,
+)  # fmt: skip

@@ -1,0 +1,121 @@
+"""CAT-Seg (CVPR 2024): open-vocabulary segmentation by aggregating CLIP's image-text similarities."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from semla_ros.modeling.base import linear_layers
+from semla_ros.modeling.catseg.aggregator import AggregatorLayer, in_parts
+from semla_ros.modeling.catseg.architecture import CatSegArch
+from semla_ros.modeling.catseg.decoder import Up
+from semla_ros.modeling.clip.network import Clip
+
+NEVER = -100.0  # logit of a class that was left out of the aggregation
+
+
+class Aggregator(nn.Module):
+    """Similarity volume to logits."""
+
+    def __init__(self, arch: CatSegArch) -> None:
+        super().__init__()
+        dim, (decoder1, decoder2) = arch.aggregator_dim, arch.decoder_dims
+        projections = arch.decoder_projection_dims
+        self.arch = arch
+        self.conv1 = nn.Conv2d(1, dim, 7, padding=3)
+        self.guidance_projection = nn.Sequential(nn.Conv2d(arch.embed_dim, arch.guidance_dim, 3, padding=1), nn.ReLU())
+        self.text_guidance_projection = nn.Sequential(nn.Linear(arch.embed_dim, arch.text_guidance_dim), nn.ReLU())
+        self.layers = nn.ModuleList(AggregatorLayer(arch) for _ in range(arch.aggregator_layers))
+        self.decoder_guidance_projection = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(wide, narrow, 3, padding=1), nn.ReLU())
+            for wide, narrow in zip(arch.decoder_guidance_dims, projections, strict=True)
+        )
+        self.decoder1 = Up(dim, decoder1, projections[0])
+        self.decoder2 = Up(decoder1, decoder2, projections[1])
+        self.head = nn.Conv2d(decoder2, 1, 3, padding=1)
+
+    def forward(self, features: Tensor, text: Tensor, guidance: list[Tensor]) -> Tensor:
+        """Similarity to logits: features (B, D, H, W), text (T, D) normalised, guidance (B, ·, 2H, 2W) and
+        (B, ·, 4H, 4W) to (B, T, 4H, 4W).
+        """
+        similarity = torch.einsum("bdhw,td->bthw", F.normalize(features, dim=1), text)
+        x = self.conv1(similarity.flatten(0, 1)[:, None])
+        x = x.permute(0, 2, 3, 1).unflatten(0, similarity.shape[:2])
+        appearance = self.guidance_projection(features).permute(0, 2, 3, 1)[:, None]
+        text_guidance = self.text_guidance_projection(text)
+        for layer in self.layers:
+            x = layer(x, appearance, text_guidance)
+        return self._decode(x, guidance)
+
+    def _decode(self, x: Tensor, guidance: list[Tensor]) -> Tensor:
+        ups = self.decoder1, self.decoder2
+        projected = (proj(g) for proj, g in zip(self.decoder_guidance_projection, guidance, strict=True))
+        first, second = (up.shared(g) for up, g in zip(ups, projected, strict=True))
+
+        def decode(part: Tensor) -> Tensor:
+            maps = part.flatten(0, 1).permute(0, 3, 1, 2)
+            logits: Tensor = self.head(self.decoder2(self.decoder1(maps, *first), *second))
+            return logits.view(*part.shape[:2], *logits.shape[2:])
+
+        return in_parts(decode, x, dim=1)
+
+
+class CatSeg(nn.Module):
+    """CLIP, the aggregator and the two upsampled guidances."""
+
+    def __init__(self, arch: CatSegArch) -> None:
+        super().__init__()
+        self.arch = arch
+        self.clip = Clip(arch)
+        self.aggregator = Aggregator(arch)
+        self.upsample1 = nn.ConvTranspose2d(arch.vision_width, arch.decoder_guidance_dims[0], 2, 2)
+        self.upsample2 = nn.ConvTranspose2d(arch.vision_width, arch.decoder_guidance_dims[1], 4, 4)
+
+    def forward(self, pixels: Tensor, text: Tensor) -> Tensor:
+        """Segments images into any number of classes.
+
+        Args:
+            pixels: (B, 3, image_size, image_size), normalised by CLIP's mean and deviation.
+            text: (T, embed_dim), L2-normalised.
+
+        Returns:
+            Logits (B, T, 4 grid, 4 grid). Above ``padded_classes`` classes, one image at a time, only those most
+            similar to some patch are aggregated; the others get -100.
+        """
+        dense, (early, late) = self.clip.visual(pixels)
+        features = self._maps(dense[:, 1:])
+        guidance = [self.upsample1(self._maps(early)), self.upsample2(self._maps(late))]
+        if len(text) <= self.arch.padded_classes:
+            logits: Tensor = self.aggregator(features, text, guidance)
+            return logits
+        kept = self._most_similar(features, text)
+        few = [
+            self.aggregator(features[i : i + 1], text[k], [g[i : i + 1] for g in guidance]) for i, k in enumerate(kept)
+        ]
+        side = 4 * self.arch.grid
+        logits = features.new_full((len(features), len(text), side, side), NEVER)
+        for i, k in enumerate(kept):
+            logits[i, k] = few[i][0]
+        return logits
+
+    def activation_bytes(self, classes: int) -> int:
+        """About how much memory a image takes while it is segmented: the widest tokens, guidance and volume."""
+        arch, positions = self.arch, self.arch.grid**2
+        tokens = 12 * arch.vision_width + 4 * arch.decoder_guidance_dims[0] + 16 * arch.decoder_guidance_dims[1]
+        volume = min(classes, arch.padded_classes) * (4 * arch.aggregator_dim + 2 * 16)
+        return positions * (tokens + volume) * self.upsample1.weight.element_size()
+
+    def adapted_layers(self) -> dict[str, nn.Linear]:
+        """Name to linear layer: all that act. The last visual block mixes no tokens, so its query and key do not."""
+        last = f"clip.visual.transformer.resblocks.{self.arch.vision_layers - 1}.attn."
+        idle = {last + "q_proj", last + "k_proj"}
+        return {name: layer for name, layer in linear_layers(self).items() if name not in idle}
+
+    def _maps(self, tokens: Tensor) -> Tensor:
+        maps: Tensor = tokens.transpose(1, 2).unflatten(2, (self.arch.grid, self.arch.grid))
+        return maps
+
+    def _most_similar(self, features: Tensor, text: Tensor) -> Tensor:
+        similarity = torch.einsum("bdhw,td->bthw", F.normalize(features, dim=1), text)
+        return similarity.flatten(2).amax(-1).topk(self.arch.padded_classes, sorted=False).indices

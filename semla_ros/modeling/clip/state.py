@@ -1,0 +1,26 @@
+"""State dicts of CLIP: several published layouts to one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+
+def clip_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A CLIP state dict of any flavour with one tensor a projection.
+
+    Accepts PyTorch's fused ``in_proj_weight`` (OpenAI, open_clip), CAT-Seg's ``q_proj_weight`` and SemLA's
+    ``q_proj.weight`` beside it; biases are always fused in those.
+    """
+    out: dict[str, Tensor] = {}
+    for key, value in state.items():
+        stem, _, name = key.rpartition(".")
+        if name in ("in_proj_weight", "in_proj_bias"):
+            kind = name.removeprefix("in_proj_")
+            out |= {f"{stem}.{part}_proj.{kind}": chunk for part, chunk in zip("qkv", value.chunk(3), strict=True)}
+        elif name in ("q_proj_weight", "k_proj_weight", "v_proj_weight"):
+            out[f"{stem}.{name.replace('_weight', '.weight')}"] = value
+        else:
+            out[key] = value
+    return out

@@ -1,0 +1,53 @@
+"""The domain state in the words of a diagnostic message; the live node and the replay say the same."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from semla_ros.pipeline.result import DomainState
+
+OK, WARN = 0, 1
+
+
+def key_values(state: DomainState) -> dict[str, str]:
+    """The state as pairs of strings.
+
+    Returns:
+        ``active_adapters`` (JSON: a list of name, weight, distance), ``support``, ``ema_distance``,
+        ``upper_threshold`` and ``lower_threshold`` (numbers, "nan" before the first embedding), ``swaps`` and
+        ``skipped_swaps`` (counts), ``out_of_distribution`` and ``frozen`` ("true" or "false"), ``error`` (why the last
+        adaptation failed; empty when it did not).
+    """
+    mixture = state.mixture
+    adapters = [
+        {"name": name, "weight": round(weight, 6), "distance": round(distance, 6)}
+        for name, weight, distance in zip(mixture.names, mixture.weights, mixture.distances, strict=True)
+    ]
+    return {
+        "active_adapters": json.dumps(adapters),
+        "support": f"{state.support:.6g}",
+        "ema_distance": f"{state.distance:.6g}",
+        "upper_threshold": f"{state.upper_threshold:.6g}",
+        "lower_threshold": f"{state.lower_threshold:.6g}",
+        "swaps": str(state.swaps),
+        "skipped_swaps": str(state.skipped),
+        "out_of_distribution": json.dumps(bool(state.out_of_distribution)),
+        "frozen": json.dumps(bool(state.frozen)),
+        "error": state.error,
+    }
+
+
+def level_and_message(state: DomainState) -> tuple[int, str]:
+    """The diagnostic level (0 OK, 1 WARN) and the state in one line, for example "night 0.72, dusk 0.28".
+
+    Returns:
+        WARN when the last adaptation failed, or when no adapter of the library is near.
+    """
+    mixture = state.mixture
+    active = ", ".join(f"{name} {weight:.2f}" for name, weight in zip(mixture.names, mixture.weights, strict=True))
+    active = (active or "base model") + (", frozen" if state.frozen else "")
+    if state.error:
+        return WARN, f"cannot adapt: {active}: {state.error}"
+    return (WARN, f"no adapter is near: {active}") if state.out_of_distribution else (OK, active)

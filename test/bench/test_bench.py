@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from tiny import CLASSES, random_navigator, random_network
+
+from semla_ros.bench.growth import KS, RANKS
+from semla_ros.bench.halves import in_halves
+from semla_ros.bench.jetson import estimates
+from semla_ros.bench.measure import Stopwatch, timed, timing
+from semla_ros.bench.roofline import Roofline
+from semla_ros.bench.run import run
+from semla_ros.bench.subject import SIZES, Options, Subject
+from semla_ros.cli import main
+
+CLAIMED = {"peft_over_fuse", "swap_over_forward", "forward_after_swap", "reference_over_forward"}
+
+
+@pytest.fixture(autouse=True)
+def _tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("semla_ros.bench.roofline.SIDE", 64)
+    monkeypatch.setitem(SIZES, "vitb16", lambda o: Subject(random_network(), random_navigator(), CLASSES, o))
+
+
+def test_one_run_holds_every_ratio_and_names_the_machine(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    file, plot = tmp_path / "out/bench.json", tmp_path / "out/growth.png"
+    run(["vitb16"], Options(adapters=4, k=2, rank=2, repeats=2), file, plot)
+    figures = json.loads(file.read_text())
+    size = figures["sizes"]["vitb16"]
+    assert set(figures["ratios"]) >= CLAIMED
+    assert figures["ratios"] == size["ratios"]
+    assert all(ratio > 0 for ratio in figures["ratios"].values())
+    assert {"processor", "cores", "gpu"} <= figures["machine"].keys()
+    assert {"torch", "python"} <= figures["versions"].keys()
+    assert {"decode", "embed", "retrieve", "fuse", "text", "forward", "publish"} <= size["stages_ms"].keys()
+    assert size["stages_ms"]["forward"]["repeats"] == 2
+    assert max(size["differences"].values()) < 1e-4
+    assert size["halves"].keys() == {"bfloat16", "float16"}
+    assert set(figures["growth"]["fuse_ms_by_k"]) == {str(k) for k in KS}
+    assert set(figures["growth"]["fuse_ms_by_rank"]) == {str(rank) for rank in RANKS}
+    assert plot.read_bytes().startswith(b"\x89PNG")
+    shown = capsys.readouterr().out
+    assert shown.index("peft_over_fuse") < shown.index("median, ms")
+
+
+def test_ratios_are_those_of_the_medians() -> None:
+    size = run(["vitb16"], Options(adapters=3, k=2, rank=2, repeats=2))["sizes"]["vitb16"]
+    ms = {name: timing["median"] for name, timing in size["stages_ms"].items()}
+    ratios = size["ratios"]
+    assert ratios["reference_over_forward"] == pytest.approx(ms["reference"] / ms["forward"])
+    assert ratios["swap_over_forward"] == pytest.approx((ms["retrieve"] + ms["fuse"] + ms["text"]) / ms["forward"])
+    added = ms["peft_add"] + ms["peft_set"] + ms["peft_delete"]
+    assert ratios["peft_over_fuse"] == pytest.approx(added / (ms["retrieve"] + ms["fuse"]))
+
+
+def test_half_precision_gives_the_bundled_model_nearly_all_its_classes() -> None:
+    subject = SIZES["streetworld"](Options(adapters=1, k=1))
+    subject.images = subject.images[::6]
+    halves = in_halves(subject, 1.0, 1)
+    bfloat16, float16 = (halves[name].agreement for name in ("bfloat16", "float16"))
+    assert bfloat16 is not None
+    assert float16 is not None
+    assert 99 < bfloat16 <= float16 <= 100
+
+
+def test_estimates_take_operations_or_bytes_whichever_last_longer() -> None:
+    rooflines = {"forward": Roofline(53.248, 1.0, 0.0, 0.0), "fuse": Roofline(0.0, 2048.0, 0.0, 0.0)}
+    orin = estimates(rooflines)["Jetson AGX Orin 64 GB"]
+    assert orin["float32"] == pytest.approx({"forward": 10.0, "fuse": 10.0})
+    assert orin["half"] == pytest.approx({"forward": 1.25, "fuse": 5.0})
+
+
+def test_a_timing_is_the_median_and_half_the_distance_of_the_quartiles() -> None:
+    assert timing([1.0, 2.0, 3.0, 4.0, 100.0]).median == 3
+    assert timing([1.0, 2.0, 3.0, 4.0, 100.0]).spread == 1
+    assert timing([1.0, 2.0, 3.0, 4.0, 100.0]).repeats == 5
+
+
+def test_the_first_run_does_not_count() -> None:
+    calls: list[int] = []
+    assert timed(lambda: calls.append(1), 3).repeats == 3
+    assert len(calls) == 4
+
+
+def test_a_row_takes_the_time_of_what_is_in_it() -> None:
+    watch = Stopwatch()
+    with watch.row("a"):
+        pass
+    assert len(watch["a"]) == 1
+    assert watch["a"][0] >= 0
+
+
+def test_swaps_and_soak_from_the_command_line(
+    pristine_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = ["bench", "--bundle", str(pristine_bundle), "--set", "model.device=cpu"]
+    assert main([*argv, "--soak", "60", "--json", str(tmp_path / "soak.json")]) == 0
+    assert json.loads((tmp_path / "soak.json").read_text())["frames"] == 60
+    assert "growth_mib" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("argv", "told"),
+    [
+        (["--classes", "300"], "at most 256"),
+        (["--k", "5", "--adapters", "4"], "at most 4"),
+        (["--plot", "growth.doc"], ".png"),
+        (["--json", "{file}/below.json"], "{file}"),
+    ],
+)
+def test_what_cannot_end_well_does_not_begin(
+    argv: list[str], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    assert main(["bench", *(each.format(file=file) for each in argv)]) == 1
+    assert told.format(file=file) in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("rate", ["0", "-1", "nan", "inf", "fast"])
+def test_a_rate_is_above_zero(rate: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["bench", "--swaps", "2", "--rate", rate])
+    assert "expected a number above 0" in capsys.readouterr().err

@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import pytest
+
+from semla_ros.errors import ConfigError
+from semla_ros.images.classes import CITYSCAPES_COLORS, ClassInfo, class_table
+
+
+def test_classes_are_numbered_in_order_and_take_the_cityscapes_colours() -> None:
+    assert class_table(["sky", "road"]) == (
+        ClassInfo(0, "sky", (70, 130, 180)),
+        ClassInfo(1, "road", (128, 64, 128)),
+    )
+
+
+def test_the_nineteen_cityscapes_classes_have_nineteen_colours() -> None:
+    assert len(CITYSCAPES_COLORS) == len(set(CITYSCAPES_COLORS.values())) == 19
+
+
+def test_colours_given_win() -> None:
+    assert class_table(["sky"], {"sky": (1, 2, 3)})[0].color == (1, 2, 3)
+
+
+def test_a_hundred_unheard_of_classes_get_a_hundred_colours() -> None:
+    colors = [c.color for c in class_table([f"thing {i}" for i in range(100)])]
+    assert len(set(colors)) == 100
+    assert all(0 <= channel <= 255 for color in colors for channel in color)
+
+
+def test_a_synonym_takes_the_colour_of_the_first_name() -> None:
+    assert class_table(["car, automobile"])[0].color == CITYSCAPES_COLORS["car"]
+
+
+def test_a_class_named_twice_is_refused() -> None:
+    with pytest.raises(ConfigError, match="sky"):
+        class_table(["road", "sky", "car", "sky"])

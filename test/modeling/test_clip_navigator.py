@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tiny import NAVIGATOR, image
+
+from semla_ros.errors import BundleError
+from semla_ros.modeling.navigators.clip import ClipNavigator, ClipNavigatorArch
+
+
+@pytest.fixture(scope="module")
+def navigator() -> ClipNavigator:
+    torch.manual_seed(4)
+    return ClipNavigator(NAVIGATOR.build(), NAVIGATOR)
+
+
+def test_an_embedding_is_a_vector_of_doubles_and_the_same_every_time(navigator: ClipNavigator) -> None:
+    embedding = navigator.embed(image("red"))
+    assert (embedding.shape, embedding.dtype) == ((8,), np.float64)
+    assert (navigator.embed(image("red")) == embedding).all()
+
+
+def test_embeddings_are_not_normalised(navigator: ClipNavigator) -> None:
+    lengths = [np.linalg.norm(navigator.embed(image(domain))) for domain in ("red", "green", "blue")]
+    assert np.ptp(lengths) > 1e-3
+    assert not np.isclose(lengths, 1.0).any()
+
+
+def test_a_image_is_resized_and_normalised_as_open_clip_does(navigator: ClipNavigator) -> None:
+    rgb = image("green", height=90, width=48)
+    small = np.asarray(Image.fromarray(rgb).resize((16, 16), Image.Resampling.BICUBIC), np.float32) / 255
+    pixels = torch.from_numpy((small - np.float32(NAVIGATOR.mean)) / np.float32(NAVIGATOR.std)).permute(2, 0, 1)
+    with torch.inference_mode():
+        expected = navigator.network(pixels[None])[0].double().numpy()
+    assert navigator.embed(rgb) == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 300), (480, 640)])
+def test_a_image_of_any_size_is_embedded(navigator: ClipNavigator, size: tuple[int, int]) -> None:
+    assert np.isfinite(navigator.embed(image("blue", height=size[0], width=size[1]))).all()
+
+
+def test_like_images_lie_closer_than_unlike_ones(navigator: ClipNavigator) -> None:
+    red, again, blue = (navigator.embed(image(*what)) for what in (("red", 0), ("red", 1), ("blue", 0)))
+    assert np.linalg.norm(red - again) < 0.3 * np.linalg.norm(red - blue)
+
+
+def test_the_encoder_is_frozen(navigator: ClipNavigator) -> None:
+    assert not navigator.network.training
+    assert not any(parameter.requires_grad for parameter in navigator.network.parameters())
+
+
+def test_an_architecture_survives_plain_values() -> None:
+    assert ClipNavigatorArch.from_dict(NAVIGATOR.to_dict()) == NAVIGATOR
+
+
+def test_an_unknown_field_is_refused() -> None:
+    with pytest.raises(BundleError, match=r"architecture does not fit \(ClipNavigatorArch.*depth"):
+        ClipNavigatorArch.from_dict({**NAVIGATOR.to_dict(), "depth": 3})

@@ -1,0 +1,187 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tiny import random_adapter, random_network
+from torch import Tensor
+
+from semla_ros.adaptation.statistics import Statistics
+from semla_ros.library.adapter_folder import AdapterFolder, save_adapter
+from semla_ros.modeling.catseg.network import CatSeg
+from semla_ros.modeling.lora import Adapter, LoraFuser, attach, detach
+
+WEIGHTS = 0.6, 0.3, 0.1
+STATISTICS = Statistics(np.zeros(8), 1.0)
+
+
+@pytest.fixture
+def network() -> CatSeg:
+    return random_network()
+
+
+@pytest.fixture
+def adapters(network: CatSeg) -> list[Adapter]:
+    return [
+        random_adapter(name, network, rank, seed) for seed, (name, rank) in enumerate([("a", 2), ("b", 4), ("c", 1)])
+    ]
+
+
+def weights(network: CatSeg) -> dict[str, Tensor]:
+    return {name: layer.weight.detach().clone() for name, layer in network.adapted_layers().items()}
+
+
+def logits(network: CatSeg) -> Tensor:
+    draw = torch.Generator().manual_seed(9)
+    with torch.no_grad():
+        text = network.clip.encode_text(torch.tensor([[5, 7, 49407, *[0] * 13], [6, 49407, *[0] * 14]]))
+        out: Tensor = network(torch.randn(1, 3, 32, 32, generator=draw), text)
+    return out
+
+
+def test_fused_weights_are_the_base_plus_the_weighted_products(network: CatSeg, adapters: list[Adapter]) -> None:
+    base = weights(network)
+    LoraFuser(network.adapted_layers()).apply(adapters, WEIGHTS)
+    for name, fused in weights(network).items():
+        exact = base[name].double()
+        for adapter, weight in zip(adapters, WEIGHTS, strict=True):
+            down, up = (factor.double() for factor in adapter.factors[name])
+            exact = exact + weight * adapter.scale * up @ down
+        assert (fused - exact).abs().max() < 1e-6
+        assert (fused - base[name]).abs().max() > 1e-3
+
+
+def test_fusing_nothing_restores_the_base_bit_by_bit(network: CatSeg, adapters: list[Adapter]) -> None:
+    base = {key: value.clone() for key, value in network.state_dict().items()}
+    fuser = LoraFuser(network.adapted_layers())
+    for _ in range(3):
+        fuser.apply(adapters, WEIGHTS)
+        fuser.apply(adapters[:1], (1.0,))
+    fuser.apply([], ())
+    assert all(torch.equal(value, base[key]) for key, value in network.state_dict().items())
+
+
+def test_a_mixture_does_not_depend_on_what_was_fused_before(network: CatSeg, adapters: list[Adapter]) -> None:
+    fuser = LoraFuser(network.adapted_layers())
+    fuser.apply(adapters, WEIGHTS)
+    direct = weights(network)
+    fuser.apply(adapters[1:], (0.5, 0.5))
+    fuser.apply(adapters, WEIGHTS)
+    assert all(torch.equal(weight, direct[name]) for name, weight in weights(network).items())
+
+
+def test_the_order_of_adapters_does_not_matter(network: CatSeg, adapters: list[Adapter]) -> None:
+    fuser = LoraFuser(network.adapted_layers())
+    fuser.apply(adapters, WEIGHTS)
+    forth = weights(network)
+    fuser.apply(adapters[::-1], WEIGHTS[::-1])
+    assert all(torch.allclose(weight, forth[name], atol=1e-6) for name, weight in weights(network).items())
+
+
+def test_layers_that_no_adapter_names_keep_their_base(network: CatSeg, adapters: list[Adapter]) -> None:
+    base, (chosen, *others) = weights(network), network.adapted_layers()
+    partial = Adapter("partial", {chosen: adapters[0].factors[chosen]}, 2.0)
+    LoraFuser(network.adapted_layers()).apply([partial], (1.0,))
+    fused = weights(network)
+    assert not torch.equal(fused[chosen], base[chosen])
+    assert all(torch.equal(fused[name], base[name]) for name in others)
+
+
+def test_a_weight_of_zero_adds_nothing(network: CatSeg, adapters: list[Adapter]) -> None:
+    fuser = LoraFuser(network.adapted_layers())
+    fuser.apply(adapters[:1], (1.0,))
+    alone = logits(network)
+    fuser.apply(adapters[:2], (1.0, 0.0))
+    assert torch.allclose(logits(network), alone, atol=1e-6)
+
+
+def test_a_fresh_adapter_changes_nothing_and_leaves_no_trace(network: CatSeg) -> None:
+    state, before = {k: v.clone() for k, v in network.state_dict().items()}, logits(network)
+    layers = network.adapted_layers()
+    attach(layers, rank=4, alpha=8)
+    assert torch.equal(logits(network), before)
+    detach(layers)
+    assert state.keys() == network.state_dict().keys()
+    assert all(torch.equal(value, state[key]) for key, value in network.state_dict().items())
+
+
+def test_an_adapter_computes_after_fusion_as_it_did_in_training(network: CatSeg) -> None:
+    layers, before = network.adapted_layers(), logits(network)
+    low_rank = attach(layers, rank=4, alpha=8)
+    for module in low_rank.values():
+        module.b.data.normal_(std=0.2)
+    trained = logits(network)
+    factors = {name: (module.a.detach().clone(), module.b.detach().clone()) for name, module in low_rank.items()}
+    detach(layers)
+    assert torch.equal(logits(network), before)
+    LoraFuser(layers).apply([Adapter("trained", factors, 2.0)], (1.0,))
+    assert torch.allclose(logits(network), trained, atol=1e-4)
+    assert (trained - before).abs().max() > 0.01
+
+
+def test_only_the_adapter_learns(network: CatSeg) -> None:
+    low_rank = attach(network.adapted_layers(), rank=2, alpha=4)
+    text = network.clip.encode_text(torch.tensor([[5, 7, 49407, *[0] * 13], [6, 49407, *[0] * 14]]))
+    network(torch.randn(1, 3, 32, 32), text).square().sum().backward()
+    learning = {id(p) for p in network.parameters() if p.grad is not None}
+    assert learning == {id(p) for module in low_rank.values() for p in (module.a, module.b)}
+    assert all(module.b.grad is not None and module.b.grad.any() for module in low_rank.values())
+
+
+@pytest.fixture
+def saved(tmp_path: Path, adapters: list[Adapter]) -> list[Path]:
+    for adapter in adapters:
+        save_adapter(adapter, STATISTICS, tmp_path, torch.float32)
+    return [tmp_path / adapter.name for adapter in adapters]
+
+
+def with_peft(network: CatSeg, folders: list[Path], monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    peft = pytest.importorskip("peft")
+    first, *others = folders
+    model = peft.PeftModel.from_pretrained(network, first, adapter_name=first.name)
+    for folder in others:
+        model.load_adapter(folder, adapter_name=folder.name)
+    return model
+
+
+def merged_by_peft(model: Any, adapter: str) -> dict[str, Tensor]:
+    modules = dict(model.base_model.model.named_modules())
+    layers = {name: module for name, module in modules.items() if adapter in getattr(module, "lora_A", {})}
+    return {n: (m.base_layer.weight + m.get_delta_weight(adapter)).detach() for n, m in layers.items()}
+
+
+def test_an_adapter_of_ours_means_the_same_to_peft(
+    network: CatSeg, saved: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs = merged_by_peft(with_peft(random_network(), saved[:1], monkeypatch), "a")
+    LoraFuser(network.adapted_layers()).apply([AdapterFolder(saved[0]).load()], (1.0,))
+    ours = weights(network)
+    assert theirs.keys() == ours.keys()
+    assert all(torch.allclose(theirs[name], ours[name], atol=1e-6) for name in ours)
+
+
+def test_a_mixture_equals_pefts_concatenation(
+    network: CatSeg, saved: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = with_peft(random_network(), saved, monkeypatch)
+    model.add_weighted_adapter(["a", "b", "c"], list(WEIGHTS), "mixture", combination_type="cat")
+    theirs = merged_by_peft(model, "mixture")
+    LoraFuser(network.adapted_layers()).apply([AdapterFolder(folder).load() for folder in saved], WEIGHTS)
+    ours = weights(network)
+    assert theirs.keys() == ours.keys()
+    assert all(torch.allclose(theirs[name], ours[name], atol=1e-6) for name in ours)
+
+
+def test_a_network_that_peft_merged_a_mixture_into_computes_as_the_fused_one(
+    network: CatSeg, saved: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = with_peft(random_network(), saved, monkeypatch)
+    model.add_weighted_adapter(["a", "b", "c"], list(WEIGHTS), "mixture", combination_type="cat")
+    model.set_adapter("mixture")
+    theirs = logits(model.merge_and_unload().eval())
+    LoraFuser(network.adapted_layers()).apply([AdapterFolder(folder).load() for folder in saved], WEIGHTS)
+    assert torch.allclose(logits(network), theirs, atol=1e-4)

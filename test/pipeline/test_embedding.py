@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import threading
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from tiny import frame, random_navigator
+
+from semla_ros.modeling.navigators.clip import ClipNavigator
+from semla_ros.pipeline.embedding import AsynchronousEmbedder, SynchronousEmbedder
+
+PATIENCE_S = 10
+
+
+class Held:
+    """A navigator that embeds when it is let, and counts."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.navigator: ClipNavigator = random_navigator()
+        self.go, self.calls, self._embed = threading.Event(), 0, self.navigator.embed
+        monkeypatch.setattr(self.navigator, "embed", self.embed)
+
+    def embed(self, rgb: NDArray[np.uint8]) -> NDArray[np.float64]:
+        self.calls += 1
+        assert self.go.wait(PATIENCE_S)
+        return self._embed(rgb)
+
+
+@pytest.fixture
+def held(monkeypatch: pytest.MonkeyPatch) -> Held:
+    return Held(monkeypatch)
+
+
+def test_in_step_a_frame_is_seen_at_once_and_once() -> None:
+    embedder = SynchronousEmbedder(random_navigator())
+    embedder.submit(frame("red", 1.0))
+    (result,) = embedder.results()
+    assert (result.embedding == random_navigator().embed(frame("red", 1.0).rgb)).all()
+    assert result.stamp_ns == 10**9
+    assert result.seconds > 0
+    assert list(embedder.results()) == []
+
+
+def test_beside_nobody_waits_for_the_navigator(held: Held) -> None:
+    embedder = AsynchronousEmbedder(held.navigator)
+    embedder.submit(frame("red", 1.0))
+    assert list(embedder.results()) == []
+    held.go.set()
+    (result,) = embedder.results(wait=True)
+    assert result.stamp_ns == 10**9
+
+
+def test_beside_one_frame_is_at_work_at_a_time(held: Held) -> None:
+    embedder = AsynchronousEmbedder(held.navigator)
+    for second in (1.0, 2.0, 3.0):
+        embedder.submit(frame("red", second))
+    held.go.set()
+    assert [result.stamp_ns for result in embedder.results(wait=True)] == [10**9]
+    assert held.calls == 1
+    embedder.submit(frame("red", 4.0))
+    assert [result.stamp_ns for result in embedder.results(wait=True)] == [4 * 10**9]
+
+
+def test_beside_what_was_cleared_is_never_seen(held: Held) -> None:
+    embedder = AsynchronousEmbedder(held.navigator)
+    embedder.submit(frame("red", 1.0))
+    embedder.clear()
+    held.go.set()
+    assert list(embedder.results(wait=True)) == []
+    embedder.submit(frame("blue", 2.0))
+    assert [result.stamp_ns for result in embedder.results(wait=True)] == [2 * 10**9]
+
+
+def test_beside_the_navigator_leaves_the_other_cores_to_the_frames(monkeypatch: pytest.MonkeyPatch) -> None:
+    navigator, threads = random_navigator(), []
+    monkeypatch.setattr(navigator, "embed", lambda rgb: threads.append(torch.get_num_threads()))
+    before = torch.get_num_threads()
+    embedder = AsynchronousEmbedder(navigator)
+    embedder.submit(frame("red", 1.0))
+    assert len(list(embedder.results(wait=True))) == 1
+    assert threads == [1]
+    assert torch.get_num_threads() == before
+
+
+def test_beside_a_slow_navigator_keeps_to_its_share_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    navigator, now = random_navigator(), [0.0]
+    monkeypatch.setattr(
+        "semla_ros.pipeline.embedding.time", SimpleNamespace(perf_counter=lambda: now[0], monotonic=lambda: now[0])
+    )
+    monkeypatch.setattr(navigator, "embed", lambda rgb: now.__setitem__(0, now[0] + 1.0))
+    embedder, seen = AsynchronousEmbedder(navigator, share=0.25), []
+    for second in range(1, 9):
+        now[0] = max(now[0], float(second))
+        embedder.submit(frame("red", second))
+        seen += [result.stamp_ns // 10**9 for result in embedder.results(wait=True)]
+    assert seen == [1, 5]
+    embedder.clear()
+    embedder.submit(frame("red", 9))
+    assert len(list(embedder.results(wait=True))) == 1
+
+
+@pytest.mark.parametrize("kind", [SynchronousEmbedder, AsynchronousEmbedder])
+def test_a_navigator_that_fails_is_heard_once_and_then_works_again(
+    kind: type[SynchronousEmbedder] | type[AsynchronousEmbedder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embedder = kind(random_navigator())
+    with monkeypatch.context() as broken:
+        broken.setattr(embedder.navigator, "embed", lambda rgb: 1 / 0)
+        embedder.submit(frame("red", 1.0))
+        with pytest.raises(ZeroDivisionError):
+            list(embedder.results(wait=True))
+    assert list(embedder.results(wait=True)) == []
+    embedder.submit(frame("red", 2.0))
+    assert len(list(embedder.results(wait=True))) == 1

@@ -1,0 +1,412 @@
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+import pytest
+from paths import DATA
+from rosbags.rosbag1 import Writer as Writer1
+from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
+from rosbags.typesys import Stores, get_typestore
+
+from semla_ros.errors import RecordingError, SemlaError
+from semla_ros.images.frame import Frame
+from semla_ros.recordings import open_recording, with_ground_truth
+
+ROS1, ROS2 = get_typestore(Stores.ROS1_NOETIC), get_typestore(Stores.ROS2_JAZZY)
+SECOND = 1_000_000_000
+IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
+RGB = np.random.default_rng(3).integers(0, 256, (4, 6, 3), dtype=np.uint8)
+
+
+def header(stamp_ns: int, store: Any = ROS2, frame_id: str = "front") -> Any:
+    stamp = store.types["builtin_interfaces/msg/Time"](*divmod(stamp_ns, SECOND))
+    fields = {"seq": 0} if store is ROS1 else {}
+    return store.types["std_msgs/msg/Header"](stamp=stamp, frame_id=frame_id, **fields)
+
+
+def image(stamp_ns: int, pixels: np.ndarray = RGB, encoding: str = "rgb8", store: Any = ROS2, **changes: Any) -> Any:
+    fields = {"height": pixels.shape[0], "width": pixels.shape[1], "encoding": encoding, "is_bigendian": 0}
+    fields |= {"step": pixels[0].size, "data": np.ascontiguousarray(pixels).reshape(-1)}
+    return store.types[IMAGE](**(fields | {"header": header(stamp_ns, store)} | changes))
+
+
+def jpeg(stamp_ns: int, form: str = "jpeg") -> Any:
+    data = cv2.imencode(".jpg", RGB)[1].reshape(-1)
+    return ROS2.types[COMPRESSED](header=header(stamp_ns), format=form, data=data)
+
+
+def write_bag(
+    path: Path,
+    messages: Iterable[tuple[str, int, Any]],
+    plugin: StoragePlugin = StoragePlugin.MCAP,
+    compress: bool = False,
+) -> Path:
+    """Writes (topic, time of recording, message or raw bytes of an Image) triples."""
+    connections: dict[str, Any] = {}
+    writer = Writer(path, version=8, storage_plugin=plugin)
+    writer.set_compression(CompressionMode.STORAGE if compress else CompressionMode.NONE, CompressionFormat.ZSTD)
+    with writer:
+        for topic, recorded_ns, message in messages:
+            kind = IMAGE if isinstance(message, bytes) else message.__msgtype__
+            if topic not in connections:
+                connections[topic] = writer.add_connection(topic, kind, typestore=ROS2)
+            data = message if isinstance(message, bytes) else ROS2.serialize_cdr(message, kind)
+            writer.write(connections[topic], recorded_ns, data)
+    return path
+
+
+def write_images(folder: Path, *names: str) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, name in enumerate(names):
+        cv2.imwrite(str(folder / name), np.full((4, 6, 3), number, np.uint8))
+    return folder
+
+
+def reds(frames: Iterable[Frame]) -> list[int]:
+    return [int(frame.rgb[0, 0, 0]) for frame in frames]
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "topic", "size", "stamps", "frame_id"),
+    [
+        (
+            "ubiquity_fiducial_board.bag",
+            "ros1 bag",
+            "raspicam_node/camera/image/compressed",
+            (720, 1280),
+            [1480227350076296237],
+            "raspicam",
+        ),
+        ("amber_mcap", "ros2 bag", "/camera/image_raw", (240, 320), [8297777777, 8331088888], "camera"),
+        ("amber_mcap/amber_mcap.mcap", "ros2 bag", "/camera/image_raw", (240, 320), [8297777777, 8331088888], "camera"),
+        ("amber_db3", "ros2 bag", "/camera/image_raw", (120, 160), [8297777777, 8331088888], "camera"),
+        ("amber_db3/amber_db3.db3", "ros2 bag", "/camera/image_raw", (120, 160), [8297777777, 8331088888], "camera"),
+        ("udacity_highway.mp4", "video", "", (540, 960), [40_000_000 * i for i in range(46)], "camera"),
+    ],
+)
+def test_a_real_recording_gives_its_images_with_their_sizes_stamps_and_frame_id(
+    name: str, kind: str, topic: str, size: tuple[int, int], stamps: list[int], frame_id: str
+) -> None:
+    recording = open_recording(DATA / name)
+    frames = list(recording.frames())
+    assert (recording.kind, recording.topic, recording.frame_count) == (kind, topic, len(stamps))
+    assert [frame.stamp_ns for frame in frames] == stamps
+    assert {frame.rgb.shape for frame in frames} == {(*size, 3)}
+    assert {frame.frame_id for frame in frames} == {frame_id}
+    assert all(frame.rgb.dtype == np.uint8 and frame.rgb.std() > 10 for frame in frames)
+
+
+def test_the_two_crops_of_one_real_camera_show_the_same_pixels() -> None:
+    large, small = (next(open_recording(DATA / name).frames()).rgb for name in ("amber_mcap", "amber_db3"))
+    np.testing.assert_array_equal(large[:120, :160], small)
+
+
+def test_the_sky_of_the_real_video_is_blue_and_not_red() -> None:
+    rgb = next(open_recording(DATA / "udacity_highway.mp4").frames()).rgb[:200].mean(axis=(0, 1))
+    assert rgb[2] > rgb[0] + 5
+
+
+def test_frames_can_be_read_again_from_the_start() -> None:
+    recording = open_recording(DATA / "amber_mcap")
+    once, again = list(recording.frames()), list(recording.frames())
+    assert all(np.array_equal(a.rgb, b.rgb) for a, b in zip(once, again, strict=True))
+
+
+@pytest.mark.parametrize("topic", ["raspicam_node/camera/image/compressed", "/raspicam_node/camera/image"])
+def test_a_topic_is_found_with_and_without_its_leading_slash_and_transport(topic: str) -> None:
+    recording = open_recording(DATA / "ubiquity_fiducial_board.bag", topic)
+    assert recording.topic == "raspicam_node/camera/image/compressed"
+
+
+def test_a_topic_that_is_not_there_is_refused_and_the_image_topics_are_listed() -> None:
+    with pytest.raises(
+        RecordingError, match=r"no such image topic .*got /rear, expected one of /camera/image_raw \(2\)"
+    ):
+        open_recording(DATA / "amber_mcap", "/rear")
+
+
+@pytest.mark.parametrize("plugin", list(StoragePlugin))
+def test_the_raw_topic_is_preferred_and_ground_truth_and_depth_are_never_chosen(
+    tmp_path: Path, plugin: StoragePlugin
+) -> None:
+    mask = image(5, RGB[..., 0], "mono8")
+    others = [("/cam/image/compressed", 5, jpeg(5)), ("/cam/image/compressedDepth", 5, jpeg(5))]
+    messages = [("/camera/ground_truth", 5, mask), *others, ("/cam/image", 5, image(5))]
+    assert open_recording(write_bag(tmp_path / "bag", messages, plugin)).topic == "/cam/image"
+
+
+def test_the_compressed_topic_is_chosen_where_there_is_no_raw_one(tmp_path: Path) -> None:
+    bag = write_bag(tmp_path / "bag", [("/cam/image/compressed", 5, jpeg(5))])
+    frames = list(open_recording(bag).frames())
+    assert frames[0].rgb.shape == RGB.shape
+
+
+def test_several_cameras_are_refused_with_a_list_until_one_is_named(tmp_path: Path) -> None:
+    bag = write_bag(tmp_path / "bag", [("/left", 1, image(1)), ("/right", 2, image(2)), ("/right", 3, image(3))])
+    with pytest.raises(RecordingError, match=r"several image topics .*/left \(1\), /right \(2\)"):
+        open_recording(bag)
+    assert len(list(open_recording(bag, "right").frames())) == 2
+
+
+def test_a_bag_without_images_is_refused(tmp_path: Path) -> None:
+    bag = write_bag(tmp_path / "bag", [("/chatter", 1, ROS2.types["std_msgs/msg/String"](data="hello"))])
+    with pytest.raises(RecordingError, match=r"no images in it .*expected sensor_msgs/msg/Image"):
+        open_recording(bag)
+
+
+def test_the_header_stamp_counts_and_the_time_of_recording_where_it_is_zero(tmp_path: Path) -> None:
+    bag = write_bag(tmp_path / "bag", [("/cam", 700, image(5 * SECOND + 3)), ("/cam", 900, image(0))])
+    assert [frame.stamp_ns for frame in open_recording(bag).frames()] == [5 * SECOND + 3, 900]
+
+
+def test_a_negative_stamp_makes_a_bad_frame(tmp_path: Path) -> None:
+    bag = write_bag(tmp_path / "bag", [("/cam", 1, image(-3 * SECOND)), ("/cam", 2, image(2))])
+    errors: list[SemlaError] = []
+    assert [frame.stamp_ns for frame in open_recording(bag).frames(errors.append)] == [2]
+    assert "frame 0: absurd stamp: got -3 s" in str(errors[0])
+
+
+def bad_and_good(folder: Path) -> Path:
+    truncated = image(2, data=RGB.reshape(-1)[:-7])
+    unknown = image(3, encoding="jxl")
+    raw = bytes(ROS2.serialize_cdr(image(4), IMAGE))[:30]
+    return write_bag(
+        folder / "bag", [("/cam", i, m) for i, m in enumerate([image(1), truncated, unknown, raw, image(5)], 1)]
+    )
+
+
+def test_bad_frames_are_told_with_place_and_reason_and_the_others_still_come(tmp_path: Path) -> None:
+    errors: list[SemlaError] = []
+    frames = list(open_recording(bad_and_good(tmp_path)).frames(errors.append))
+    assert [frame.stamp_ns for frame in frames] == [1, 5]
+    assert [str(error).split("[/cam], ")[1].split(":")[0] for error in errors] == ["frame 1", "frame 2", "frame 3"]
+    for error, reason in zip(errors, ["got 65 bytes", "'jxl'", "undecodable message"], strict=True):
+        assert str(tmp_path / "bag") in str(error)
+        assert reason in str(error)
+
+
+def test_a_bad_frame_ends_the_reading_with_its_error_where_nobody_takes_it(tmp_path: Path) -> None:
+    frames = open_recording(bad_and_good(tmp_path)).frames()
+    assert next(frames).stamp_ns == 1
+    with pytest.raises(RecordingError, match="frame 1: truncated image"):
+        next(frames)
+
+
+def test_a_changed_image_size_is_no_error(tmp_path: Path) -> None:
+    bag = write_bag(tmp_path / "bag", [("/cam", 1, image(1)), ("/cam", 2, image(2, np.zeros((8, 2, 3), np.uint8)))])
+    assert [frame.rgb.shape for frame in open_recording(bag).frames()] == [(4, 6, 3), (8, 2, 3)]
+
+
+@pytest.mark.parametrize(
+    "name", ["amber_mcap/amber_mcap.mcap", "amber_db3/amber_db3.db3", "ubiquity_fiducial_board.bag"]
+)
+@pytest.mark.parametrize("kept", [0.0, 0.001, 0.4, 0.98])
+def test_a_truncated_bag_is_refused_naming_it_or_tells_where_it_breaks_off(
+    tmp_path: Path, name: str, kept: float
+) -> None:
+    data = (DATA / name).read_bytes()
+    part = tmp_path / Path(name).name
+    part.write_bytes(data[: int(kept * len(data))])
+    with pytest.raises(RecordingError, match=part.name):
+        list(open_recording(part).frames())
+
+
+def test_a_bag_that_breaks_off_tells_so_once_and_keeps_what_came_before(tmp_path: Path) -> None:
+    noise = np.random.default_rng(5).integers(0, 256, (300, 300, 3), dtype=np.uint8)
+    path = write_bag(tmp_path / "bag", [("/cam", i, image(i, noise)) for i in range(1, 20)], compress=True)
+    data = bytearray((path / "bag.mcap").read_bytes())
+    last_chunk = data.rindex(b"\x28\xb5\x2f\xfd")  # zstd's magic number
+    data[last_chunk : last_chunk + 4] = bytes(4)
+    (path / "bag.mcap").write_bytes(data)
+    errors: list[SemlaError] = []
+    stamps = [frame.stamp_ns for frame in open_recording(path).frames(errors.append)]
+    assert 1 <= len(stamps) < 19
+    assert stamps == list(range(1, len(stamps) + 1))
+    assert len(errors) == 1
+    assert f"frame {len(stamps)}: unreadable bag" in str(errors[0])
+
+
+def test_a_bag_folder_whose_recorder_crashed_before_the_metadata_is_read_all_the_same(tmp_path: Path) -> None:
+    shutil.copy(DATA / "amber_mcap" / "amber_mcap.mcap", tmp_path)
+    assert len(list(open_recording(tmp_path).frames())) == 2
+
+
+def test_a_bag_with_metadata_but_without_its_file_is_refused(tmp_path: Path) -> None:
+    shutil.copy(DATA / "amber_mcap" / "metadata.yaml", tmp_path)
+    with pytest.raises(RecordingError, match="files are missing"):
+        open_recording(tmp_path)
+
+
+def test_a_ros_1_bag_of_raw_images_gives_the_same_pixels(tmp_path: Path) -> None:
+    with Writer1(tmp_path / "raw.bag") as writer:
+        connection = writer.add_connection("cam", IMAGE, typestore=ROS1)
+        writer.write(connection, 9, ROS1.serialize_ros1(image(7, RGB[..., ::-1], "bgr8", ROS1), IMAGE))
+    (frame,) = open_recording(tmp_path / "raw.bag").frames()
+    np.testing.assert_array_equal(frame.rgb, RGB)
+    assert (frame.stamp_ns, frame.frame_id) == (7, "front")
+
+
+def test_ground_truth_masks_come_as_class_ids_with_their_stamps(tmp_path: Path) -> None:
+    masks = [np.full((4, 6), i, np.uint8) for i in (1, 2)]
+    messages = [("/camera/ground_truth", i, image(i, mask, "mono8")) for i, mask in enumerate(masks, 1)]
+    recording = open_recording(write_bag(tmp_path / "bag", [*messages, ("/camera/image_raw", 1, image(1))]))
+    ground_truth = list(recording.ground_truth())
+    assert [stamp for stamp, _ in ground_truth] == [1, 2]
+    assert all(np.array_equal(mask, expected) for (_, mask), expected in zip(ground_truth, masks, strict=True))
+
+
+def test_a_recording_without_ground_truth_gives_none() -> None:
+    assert list(open_recording(DATA / "amber_mcap").ground_truth()) == []
+    assert list(open_recording(DATA / "udacity_highway.mp4").ground_truth()) == []
+
+
+def test_a_ground_truth_in_colours_is_told_and_skipped(tmp_path: Path) -> None:
+    messages = [("/camera/ground_truth", 1, image(1)), ("/camera/image_raw", 1, image(1))]
+    errors: list[SemlaError] = []
+    recording = open_recording(write_bag(tmp_path / "bag", messages))
+    assert list(recording.ground_truth(errors.append)) == []
+    assert "ground truth mask 0: no label image: got rgb8" in str(errors[0])
+
+
+@pytest.mark.parametrize("masks", [[], [1, 2, 3, 4], [2, 4], [0, 3, 9], [9], [0]])
+def test_frames_meet_exactly_the_masks_of_their_stamps(masks: list[int]) -> None:
+    frames = [Frame(RGB, stamp) for stamp in (1, 2, 4)]
+    ground_truth = iter([(stamp, np.array([[stamp]], np.uint8)) for stamp in masks])
+    pairs = [(frame.stamp_ns, mask) for frame, mask in with_ground_truth(iter(frames), ground_truth)]
+    assert [stamp for stamp, _ in pairs] == [1, 2, 4]
+    assert [int(mask[0, 0]) for _, mask in pairs if mask is not None] == [s for s in (1, 2, 4) if s in masks]
+    assert [mask is not None for _, mask in pairs] == [stamp in masks for stamp in (1, 2, 4)]
+
+
+def test_images_come_in_natural_order_at_ten_a_second(tmp_path: Path) -> None:
+    frames = list(open_recording(write_images(tmp_path, "img10.png", "img9.PNG", "img1.png")).frames())
+    assert reds(frames) == [2, 1, 0]
+    assert [frame.stamp_ns for frame in frames] == [0, SECOND // 10, SECOND // 5]
+
+
+def test_a_frame_rate_sets_the_stamps_of_images(tmp_path: Path) -> None:
+    frames = open_recording(write_images(tmp_path, "a.png", "b.jpg", "c.bmp"), fps=30.0).frames()
+    assert [frame.stamp_ns for frame in frames] == [0, 33_333_333, 66_666_667]
+
+
+def test_names_that_are_times_in_nanoseconds_are_the_stamps_unless_a_frame_rate_is_given(tmp_path: Path) -> None:
+    folder = write_images(tmp_path, "1403636579763555584.png", "1403636579813555456.png")
+    assert [frame.stamp_ns for frame in open_recording(folder).frames()] == [1403636579763555584, 1403636579813555456]
+    assert [frame.stamp_ns for frame in open_recording(folder, fps=2.0).frames()] == [0, SECOND // 2]
+
+
+@pytest.mark.parametrize("name", ["0000000007.png", "99999999999999999999.png"])
+def test_names_that_are_numbers_but_no_times_do_not_become_stamps(tmp_path: Path, name: str) -> None:
+    assert [frame.stamp_ns for frame in open_recording(write_images(tmp_path, name)).frames()] == [0]
+
+
+@pytest.mark.parametrize("fps", [0.0, -1.0])
+def test_a_frame_rate_must_be_above_zero(tmp_path: Path, fps: float) -> None:
+    with pytest.raises(RecordingError, match="frame rate"):
+        open_recording(write_images(tmp_path, "a.png"), fps=fps)
+
+
+def test_a_single_image_is_a_recording_of_one_frame(tmp_path: Path) -> None:
+    recording = open_recording(write_images(tmp_path, "a.png") / "a.png")
+    assert (recording.kind, recording.frame_count, reds(recording.frames())) == ("images", 1, [0])
+
+
+def test_a_damaged_image_in_a_folder_is_told_and_the_others_still_come(tmp_path: Path) -> None:
+    write_images(tmp_path, "1.png", "2.png", "3.png")
+    (tmp_path / "2.png").write_bytes((tmp_path / "2.png").read_bytes()[:40])
+    errors: list[SemlaError] = []
+    assert reds(open_recording(tmp_path).frames(errors.append)) == [0, 2]
+    assert "frame 1: 2.png: no image: got 40 bytes" in str(errors[0])
+
+
+def test_a_bag_written_among_images_does_not_hide_them(tmp_path: Path) -> None:
+    shutil.copy(DATA / "amber_mcap" / "amber_mcap.mcap", write_images(tmp_path, "a.png"))
+    assert open_recording(tmp_path).kind == "images"
+
+
+def test_a_folder_of_neither_bag_nor_images_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("nothing to see")
+    with pytest.raises(RecordingError, match="neither a bag nor images"):
+        open_recording(tmp_path)
+
+
+def test_a_path_that_does_not_exist_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(RecordingError, match=r"no such recording .*gone\.bag"):
+        open_recording(tmp_path / "gone.bag")
+
+
+def test_a_file_of_another_kind_is_refused_and_the_known_kinds_are_named(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("nothing to see")
+    with pytest.raises(RecordingError, match=r"unreadable recording .*notes\.txt.*expected a bag .* video"):
+        open_recording(tmp_path / "notes.txt")
+
+
+def test_a_video_cut_short_of_its_index_is_refused(tmp_path: Path) -> None:
+    data = (DATA / "udacity_highway.mp4").read_bytes()
+    (tmp_path / "cut.mp4").write_bytes(data[: len(data) // 2])
+    with pytest.raises(RecordingError, match=r"cut\.mp4"):
+        open_recording(tmp_path / "cut.mp4")
+
+
+def test_a_video_damaged_inside_tells_its_bad_frames_and_goes_on(tmp_path: Path) -> None:
+    data = bytearray((DATA / "udacity_highway.mp4").read_bytes())
+    generator = np.random.default_rng(4)
+    data[200_000:300_000] = generator.bytes(100_000)
+    (tmp_path / "damaged.mp4").write_bytes(data)
+    errors: list[SemlaError] = []
+    stamps = [frame.stamp_ns for frame in open_recording(tmp_path / "damaged.mp4").frames(errors.append)]
+    assert errors
+    assert stamps == sorted(stamps)
+    assert 10 < len(stamps) < 46
+
+
+def write_video(path: Path, rate: int = 8, start: int = 0) -> Path:
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=rate, width=64, height=48, pix_fmt="yuv420p")
+        stream.time_base = Fraction(1, rate)
+        for number in range(5):
+            image = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 40 * number, np.uint8), format="rgb24")
+            image.pts = number + start
+            container.mux(stream.encode(image))
+        container.mux(stream.encode())
+    return path
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.avi"])
+def test_videos_of_other_containers_give_their_images_and_times(tmp_path: Path, name: str) -> None:
+    frames = list(open_recording(write_video(tmp_path / name)).frames())
+    assert [frame.stamp_ns for frame in frames] == [SECOND * number // 8 for number in range(5)]
+    assert np.abs(np.array(reds(frames)) - [0, 40, 80, 120, 160]).max() < 8
+
+
+def test_the_stamps_of_a_video_that_starts_late_still_count_from_its_beginning(tmp_path: Path) -> None:
+    frames = open_recording(write_video(tmp_path / "late.mkv", start=16)).frames()
+    assert [frame.stamp_ns for frame in frames] == [SECOND * number // 8 for number in range(5)]
+
+
+def test_a_video_held_upright_by_its_phone_comes_upright(tmp_path: Path) -> None:
+    data = bytearray((DATA / "udacity_highway.mp4").read_bytes())
+    matrix = data.index(b"tkhd") + 4 + 40  # version 0 of the track header
+    quarter_turn = [0, 1 << 16, 0, (1 << 32) - (1 << 16), 0, 0, 0, 0, 1 << 30]
+    data[matrix : matrix + 36] = b"".join(value.to_bytes(4, "big") for value in quarter_turn)
+    (tmp_path / "phone.mp4").write_bytes(data)
+    turned = next(open_recording(tmp_path / "phone.mp4").frames()).rgb
+    straight = next(open_recording(DATA / "udacity_highway.mp4").frames()).rgb
+    np.testing.assert_array_equal(turned, np.rot90(straight, -1))  # the matrix asks for a quarter turn clockwise
+
+
+def test_a_sound_file_holds_no_images(tmp_path: Path) -> None:
+    with av.open(str(tmp_path / "sound.wav"), "w") as container:
+        stream = container.add_stream("pcm_s16le", rate=8000)
+        sound = av.AudioFrame.from_ndarray(np.zeros((1, 800), np.int16), format="s16", layout="mono")
+        sound.sample_rate = 8000
+        container.mux(stream.encode(sound))
+    with pytest.raises(RecordingError, match="no images in it"):
+        open_recording(tmp_path / "sound.wav")

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+
+from semla_ros.adaptation.retrieval import Mixture
+from semla_ros.pipeline.result import DomainState
+from semla_ros.topics.domain import OK, WARN, key_values, level_and_message
+
+MIXTURE = Mixture(("night", "dusk"), (0.72, 0.28), (9.5, 11.25), 0.1)
+STATE = DomainState(MIXTURE, distance=3.25, upper_threshold=8.0, lower_threshold=6.5, support=0.1, swaps=4, skipped=2)
+
+
+def test_the_state_is_told_in_full() -> None:
+    values = key_values(STATE)
+    assert json.loads(values.pop("active_adapters")) == [
+        {"name": "night", "weight": 0.72, "distance": 9.5},
+        {"name": "dusk", "weight": 0.28, "distance": 11.25},
+    ]
+    assert values == {
+        "support": "0.1",
+        "ema_distance": "3.25",
+        "upper_threshold": "8",
+        "lower_threshold": "6.5",
+        "swaps": "4",
+        "skipped_swaps": "2",
+        "out_of_distribution": "false",
+        "frozen": "false",
+        "error": "",
+    }
+
+
+def test_flags_and_errors_are_told() -> None:
+    values = key_values(DomainState(out_of_distribution=True, frozen=True, error="adapter gone"))
+    assert (values["out_of_distribution"], values["frozen"], values["error"]) == ("true", "true", "adapter gone")
+
+
+def test_numbers_not_known_yet_read_as_nan() -> None:
+    values = key_values(DomainState())
+    assert values["active_adapters"] == "[]"
+    assert all(math.isnan(float(values[key])) for key in ("support", "ema_distance", "upper_threshold"))
+
+
+@pytest.mark.parametrize(
+    ("state", "level", "message"),
+    [
+        (STATE, OK, "night 0.72, dusk 0.28"),
+        (DomainState(), OK, "base model"),
+        (DomainState(MIXTURE, frozen=True), OK, "night 0.72, dusk 0.28, frozen"),
+        (DomainState(MIXTURE, out_of_distribution=True), WARN, "no adapter is near: night 0.72, dusk 0.28"),
+        (DomainState(MIXTURE, error="NaN"), WARN, "cannot adapt: night 0.72, dusk 0.28: NaN"),
+    ],
+)
+def test_the_level_warns_where_no_adapter_is_near_or_adapting_fails(
+    state: DomainState, level: int, message: str
+) -> None:
+    assert level_and_message(state) == (level, message)
