@@ -27,6 +27,11 @@ def cache_folder() -> Path:
     )
 
 
+def bundles_folder() -> Path:
+    """Returns the folder of bundles that were made of downloads."""
+    return cache_folder() / "bundles"
+
+
 def place_of(download: Download, cache: Path) -> Path:
     """The file a download becomes."""
     return cache / download.name / download.file
