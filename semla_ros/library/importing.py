@@ -56,8 +56,7 @@ def import_models(
         AdapterError: An adapter is damaged, or does not fit the segmenter, the navigator or the other adapters.
         ArchiveError: The zip file cannot be unpacked, see `semla_ros.library.archives.unpack`.
     """
-    if out.exists():
-        raise BundleError("the bundle exists already", where=out, hint="Choose another name.")
+    check_is_new(out)
     kind, guide = segmenter_kind(segmenter_name), navigator_kind(navigator_name)
     out.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as place:
@@ -73,6 +72,16 @@ def import_models(
             _copy(folder, bundle.path / ADAPTERS)
         bundle.path.rename(out)
     return Bundle.open(out)
+
+
+def check_is_new(out: Path) -> None:
+    """Refuses a place for a bundle where something exists.
+
+    Raises:
+        BundleError: The path exists.
+    """
+    if out.exists():
+        raise BundleError("the bundle exists already", where=out, hint="Choose another name.")
 
 
 def _segmenter(kind: SegmenterKind, file: Path) -> tuple[Architecture, nn.Module]:

@@ -9,7 +9,7 @@ from zipfile import ZipFile
 import numpy as np
 import pytest
 import torch
-from official import official_state, write_official_adapter
+from official import write_official_adapter, write_official_files
 from safetensors.torch import save_file
 from tiny import ARCH, drive, image, random_adapter, random_network
 from torch import nn
@@ -54,15 +54,10 @@ def everywhere(name: str, network: CatSeg, seed: int) -> Adapter:
 @pytest.fixture
 def download(tmp_path: Path, navigator: nn.Module) -> Path:
     """The files that a user has downloaded."""
-    folder = tmp_path / "download"
-    folder.mkdir()
     network = random_network()
-    torch.save({"model": official_state(network), "iteration": 3}, folder / "model_final.pth")
-    state = {f"visual.{key}": value for key, value in navigator.state_dict().items()} | {"logit_scale": torch.ones(1)}
-    save_file(state, folder / "clip.safetensors")
-    for seed, name in enumerate(("fog", "night")):
-        write_official_adapter(folder / "loradb", everywhere(name, network, seed), np.full(8, 3.0 * seed))
-    return folder
+    adapters = [everywhere(name, network, seed) for seed, name in enumerate(("fog", "night"))]
+    write_official_files(tmp_path / "download", network, navigator, adapters)
+    return tmp_path / "download"
 
 
 def imported(download: Path) -> Path:
