@@ -33,7 +33,7 @@ class ConfigError(SemlaError):
 
 
 class ImageError(SemlaError):
-    """An image cannot be decoded: unknown encoding, no data, truncated data or inconsistent size."""
+    """An image cannot be decoded (unknown encoding, no data, truncated data, inconsistent size) or not be written."""
 
 
 class RecordingError(SemlaError):

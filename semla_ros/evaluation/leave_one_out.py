@@ -5,12 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from tqdm import tqdm
 
 from semla_ros.adaptation.retrieval import Mixture, retrieve
 from semla_ros.errors import AdapterError
@@ -18,6 +16,7 @@ from semla_ros.evaluation.dataset import Dataset, LabelledImage
 from semla_ros.evaluation.metrics import ConfusionMatrix, harmonic_mean
 from semla_ros.modeling.base import Mode
 from semla_ros.pipeline.pipeline import SemlaPipeline
+from semla_ros.progress import ProgressBar
 
 LOG = logging.getLogger(__name__)
 METHODS = ("zero_shot", "uniform", "semla", "oracle")
@@ -103,7 +102,7 @@ class LeaveOneOut:
             AdapterError: An adapter is damaged or does not fit the segmenter.
         """
         tallies: dict[str, dict[str, ConfusionMatrix]] = {method: {} for method in self.methods}
-        with tqdm(total=len(self.methods) * sum(map(len, datasets)), desc="evaluate", unit="image") as bar:
+        with ProgressBar(total=len(self.methods) * sum(map(len, datasets)), desc="evaluate", unit="image") as bar:
             for dataset in datasets:
                 has_own = dataset.name in self.library.names
                 if not has_own:
@@ -116,7 +115,7 @@ class LeaveOneOut:
                 self._explain_missing_score(dataset.name, tallies)
         return {method: self._score(each) for method, each in tallies.items()}
 
-    def _tally(self, method: str, dataset: Dataset, bar: tqdm[Any]) -> ConfusionMatrix:
+    def _tally(self, method: str, dataset: Dataset, bar: ProgressBar) -> ConfusionMatrix:
         """Confusion matrix of one method on one domain."""
         segmenter, confusion = self.pipeline.segmenter, ConfusionMatrix(len(self.pipeline.classes))
         segmenter.set_classes(segmenter.classes, self.pipeline.config.segmenter.prompt_templates)

@@ -9,11 +9,11 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from semla_ros.errors import ConfigError, ImageError
 from semla_ros.images.classes import CITYSCAPES_COLORS
 from semla_ros.images.files import read_unchanged, write_image, writing
+from semla_ros.progress import ProgressBar
 from semla_ros.streetworld import CLASSES
 from semla_ros.streetworld.camera import Camera, Pose
 from semla_ros.streetworld.captions import caption
@@ -106,7 +106,7 @@ def write_dataset(
         raise ConfigError("dataset of another domain, seed or size", where=out, hint="Write to another folder.")
     with writing(captions):
         captions.write_text("".join(complete))
-    for index in tqdm(range(len(complete), count), desc=domain, initial=len(complete), total=count):
+    for index in ProgressBar(range(len(complete), count), desc=domain, initial=len(complete), total=count):
         rendered = sample(domain, index, seed, size)
         image_file, label_file = _files(out, layout, domain, index)
         write_image(image_file, rendered.rgb)

@@ -13,10 +13,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 from rosbags.rosbag2 import StoragePlugin, Writer
-from tqdm import tqdm
 
 from semla_ros.errors import ConfigError, RecordingError
 from semla_ros.images.frame import Frame
+from semla_ros.progress import ProgressBar
 from semla_ros.streetworld import messages
 from semla_ros.streetworld.camera import Camera, Pose
 from semla_ros.streetworld.capture import capture
@@ -139,7 +139,7 @@ def write_drive(path: Path, drive: Drive) -> None:
 def _write_frames(writer: Writer, drive: Drive) -> None:
     store = messages.STORE
     connections = {topic: writer.add_connection(topic, kind, typestore=store) for topic, kind in TOPICS.items()}
-    for item in tqdm(drive.frames(), desc="drive", total=len(drive)):
+    for item in ProgressBar(drive.frames(), desc="drive", total=len(drive)):
         for topic, message in _messages(item, drive.camera).items():
             writer.write(connections[topic], item.frame.stamp_ns, store.serialize_cdr(message, TOPICS[topic]))
 

@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from tqdm import tqdm
 
 from semla_ros.errors import TrainingError
 from semla_ros.images.files import read_rgb, read_unchanged
 from semla_ros.modeling.catseg.architecture import CLIP_MEAN, CLIP_STD
+from semla_ros.progress import ProgressBar
 from semla_ros.streetworld.dataset import write_dataset
 
 
@@ -118,7 +118,7 @@ def load_images(
         labels[index] = cv2.resize(label, (label_side, label_side), interpolation=cv2.INTER_NEAREST)
 
     with ThreadPoolExecutor(2) as pool:
-        list(tqdm(pool.map(read, range(len(paths))), desc="reading", total=len(paths), mininterval=5))
+        list(ProgressBar(pool.map(read, range(len(paths))), desc="reading", total=len(paths), mininterval=5))
     return Images(images, labels, [line for lines in captions for line in lines])
 
 

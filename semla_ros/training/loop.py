@@ -9,8 +9,8 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
+from semla_ros.progress import ProgressBar
 from semla_ros.training.checkpoint import Checkpoint
 from semla_ros.training.log import Log
 
@@ -68,7 +68,7 @@ def fit(
     checkpoint = Checkpoint(folder / f"{name}.pt", module, optimizer)
     first = checkpoint.restore()
     log = Log(folder / f"{name}.csv", first)
-    bar = tqdm(range(first, schedule.steps), desc=name, initial=first, total=schedule.steps, mininterval=5)
+    bar = ProgressBar(range(first, schedule.steps), desc=name, initial=first, total=schedule.steps, mininterval=5)
     for step in bar:
         rate = schedule.rate(step)
         for group in optimizer.param_groups:

@@ -71,3 +71,8 @@ def test_asking_for_fewer_samples_than_there_are_changes_nothing(tmp_path: Path,
     write_dataset(tmp_path, "dusk", 2, 1, SIZE)
     write_dataset(tmp_path, "dusk", 1, 1, SIZE)
     assert contents(tmp_path) == contents(complete)
+
+
+def test_no_progress_bar_is_written_to_a_log(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_dataset(tmp_path, "dusk", 2, 1, SIZE)
+    assert capsys.readouterr().err == ""
