@@ -62,7 +62,7 @@ def _evaluate(args: argparse.Namespace) -> None:
     pipeline = build_pipeline(config(args))
     datasets, inference = _semla(args, pipeline) if args.protocol == "semla" else _streetworld(args, pipeline)
     scores = LeaveOneOut(pipeline, inference, methods).run(datasets)
-    print(as_table(scores))
+    print(as_table(scores, [each.name for each in datasets]))
     for each in datasets:
         _print_skipped(each)
     if args.json:

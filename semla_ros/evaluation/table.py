@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -27,13 +27,14 @@ def as_json(scores: Mapping[str, Score]) -> dict[str, Any]:
     }
 
 
-def as_table(scores: Mapping[str, Score]) -> str:
+def as_table(scores: Mapping[str, Score], domains: Sequence[str] = ()) -> str:
     """Formats scores as a Markdown table: one row per domain, one column per method, harmonic means in the last row.
 
     Args:
         scores: Method to score.
+        domains: Names of the evaluated domains, so that those without any score have a row too.
     """
-    domains = list(dict.fromkeys(domain for score in scores.values() for domain in score.per_domain))
+    domains = list(dict.fromkeys([*domains, *(domain for score in scores.values() for domain in score.per_domain)]))
     rows = [["mIoU, %", *scores], ["---", *("---:" for _ in scores)]]
     for domain in domains:
         values = (score.per_domain.get(domain) for score in scores.values())

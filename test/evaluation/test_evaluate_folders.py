@@ -92,6 +92,9 @@ def test_a_domain_without_evaluated_pixels_has_no_score_and_the_reason_is_given(
     for index in (0, 1):
         cv2.imwrite(str(label_of(data, "dusk", index)), np.full(SIZE, 255, np.uint8))
     scores = evaluate(data, pristine_bundle)
+    table = capsys.readouterr().out
+    assert "| dusk | – | – |" in table
+    assert table.count("(1 of 2)") == 2
     for method in ("zero_shot", "uniform"):
         assert list(scores[method]["per_domain"]) == ["fog_day"]
         assert scores[method]["h_mean"] == pytest.approx(scores[method]["per_domain"]["fog_day"])
