@@ -172,6 +172,22 @@ class LibraryConfig:
 
 
 @dataclass(frozen=True)
+class OutputConfig:
+    """Size and encoding of the published images."""
+
+    output_width: int = setting(
+        0, "Width of the published images, at most the input's; 0 keeps the proportions", low=0, high=65535, unit="px"
+    )
+    output_height: int = setting(
+        0, "Height of the published images, at most the input's; 0 keeps the proportions", low=0, high=65535, unit="px"
+    )
+    confidence_encoding: str = setting(
+        "mono8", "Confidence image: mono8 is round(255 p), 32FC1 is p itself", choices=("mono8", "32FC1")
+    )
+    overlay_opacity: float = setting(0.5, "Opacity of the class colours in the overlay", low=0.0, high=1.0)
+
+
+@dataclass(frozen=True)
 class Config:
     """All settings of the pipeline, in one group per stage."""
 

@@ -13,26 +13,18 @@ from rclpy.exceptions import InvalidParameterValueException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from semla_ros.config import Config, changed, setting, walk
+from semla_ros.config import Config, OutputConfig, changed, setting, walk
 from semla_ros.errors import ConfigError
 
 RELIABILITIES = ("auto", "reliable", "best_effort")
 
 
 @dataclass(frozen=True)
-class NodeConfig(Config):
+class NodeConfig(OutputConfig, Config):
     """All settings of the node: the pipeline's, in groups, and its own."""
 
     image_transport: str = setting("raw", "The topic: image, or image/compressed", choices=("raw", "compressed"))
     image_reliability: str = setting("auto", "auto takes what the publishers offer", choices=RELIABILITIES)
-    output_width: int = setting(
-        0, "Of what is published, at most the input's; 0 keeps proportions", low=0, high=65535, unit="px"
-    )
-    output_height: int = setting(
-        0, "Of what is published, at most the input's; 0 keeps proportions", low=0, high=65535, unit="px"
-    )
-    confidence_encoding: str = setting("mono8", "mono8 is round(255 p); 32FC1 is p itself", choices=("mono8", "32FC1"))
-    overlay_opacity: float = setting(0.5, "How strongly the overlay is coloured", low=0.0, high=1.0)
     silence_s: float = setting(5.0, "Time without an image before a warning", low=0.1, high=3600.0, unit="s")
     autostart: bool = setting(True, "Configures and activates itself at the start", read_only=True)
 

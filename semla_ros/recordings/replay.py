@@ -101,7 +101,8 @@ def replay(
         on_error(error)
 
     begin = time.perf_counter()
-    with _appearing(out) as folder, result_bag(folder, pipeline.classes, with_overlay) as bag:
+    threshold = pipeline.config.segmenter.min_confidence
+    with _appearing(out) as folder, result_bag(folder, pipeline.classes, threshold, with_overlay) as bag:
         frames = with_ground_truth(recording.frames(bad), recording.ground_truth(on_error))
         for result, ground_truth in _results(pipeline, frames, bad, on_error):
             bag.write(result)

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rosbags.rosbag2 import StoragePlugin, Writer
 from tqdm import tqdm
 
 from semla_ros.errors import ConfigError, RecordingError
 from semla_ros.images.frame import Frame
+from semla_ros.recordings.writer import mcap_writer
 from semla_ros.streetworld import messages
 from semla_ros.streetworld.camera import Camera, Pose
 from semla_ros.streetworld.dataset import Size
@@ -122,7 +122,7 @@ def write_drive(path: Path, drive: Drive) -> None:
     if path.exists():
         raise RecordingError("bag exists already", where=path, hint="Remove it, or write to another folder")
     store = messages.STORE
-    with Writer(path, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+    with mcap_writer(path, compress=False) as writer:
         links = {topic: writer.add_connection(topic, kind, typestore=store) for topic, kind in TOPICS.items()}
         for shot in tqdm(drive.frames(), desc="drive", total=len(drive)):
             for topic, message in _messages(shot, drive.camera).items():

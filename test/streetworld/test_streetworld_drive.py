@@ -80,6 +80,11 @@ def test_the_bag_reads_back_with_its_encodings_sizes_and_truth(tmp_path: Path) -
     assert json.loads(messages["/camera/domain"][6][1].data) == {"domain": "clear_day", "steady": False}
 
 
+def test_the_bag_has_a_version_that_ros_2_humble_can_read(tmp_path: Path) -> None:
+    write_drive(tmp_path / "bag", Drive((Leg("clear_day", 0.1),), size=(24, 40)))
+    assert "version: 8" in (tmp_path / "bag" / "metadata.yaml").read_text()
+
+
 def test_a_bag_is_not_written_over(tmp_path: Path) -> None:
     with pytest.raises(RecordingError, match="exists already"):
         write_drive(tmp_path, Drive(LEGS, 1, SIZE))
