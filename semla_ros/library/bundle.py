@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from semla_ros.adaptation.metrics import find_metric
 from semla_ros.errors import BundleError
 from semla_ros.images.classes import CITYSCAPES_COLORS, ClassInfo, class_table
 from semla_ros.modeling.base import Architecture, Navigator, navigator_kind, segmenter_kind
@@ -38,12 +39,14 @@ class Defaults:
         temperature: Of the softmax (supplement, Table 6).
         upper_threshold: Embedding distance that starts the debounce clock.
         lower_threshold: Embedding distance that stops it.
+        metric: Distance metric between embeddings, a name in `semla_ros.adaptation.metrics.METRICS`.
     """
 
     k: int = 5
     temperature: float = 0.05
     upper_threshold: float = 0.0
     lower_threshold: float = 0.0
+    metric: str = "euclidean"
 
 
 @dataclass(frozen=True)
@@ -153,6 +156,7 @@ def _defaults(tree: Mapping[str, Any], file: Path) -> Defaults:
     if unknown:
         raise BundleError("unknown defaults", where=file, got=sorted(unknown))
     defaults = Defaults(**given)
+    find_metric(defaults.metric)
     usable = isinstance(defaults.k, int) and defaults.k > 0 and defaults.temperature > 0
     if not (usable and defaults.upper_threshold >= 0 and defaults.lower_threshold >= 0):
         raise BundleError("defaults out of range", where=file, got=given, expected="k and temperature above 0")

@@ -96,6 +96,8 @@ def test_a_missing_entry_is_named(bundle: Path, key: str) -> None:
         ({"defaults": {"temperature": 0}}, "defaults out of range"),
         ({"defaults": {"upper_threshold": -1}}, "defaults out of range"),
         ({"defaults": {"upper_threshold": "far"}}, "malformed"),
+        ({"defaults": {"metric": "manhattan"}}, "unknown distance metric.*got 'manhattan', expected euclidean or"),
+        ({"defaults": {"metric": ["cosine"]}}, "unknown distance metric"),
         ({"defaults": [5]}, "malformed"),
     ],
 )
