@@ -112,7 +112,7 @@ def test_a_zip_bomb_is_refused_before_anything_is_written(tmp_path: Path, monkey
 
 def test_too_many_files_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("semla_ros.library.archives.MAX_FILES", 2)
-    with pytest.raises(ArchiveError, match="too many files.*got 3"):
+    with pytest.raises(ArchiveError, match=r"too many files.*got 3"):
         unpack(packed(tmp_path / "a.zip", a="", b="", c=""), tmp_path / "out")
 
 
