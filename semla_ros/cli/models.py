@@ -24,6 +24,11 @@ def add(tasks: Any) -> None:
     imported.add_argument(
         "--navigator", default="openai", help="'openai' lets open_clip fetch CLIP ViT-L/14, or a file (%(default)s)"
     )
+    imported.add_argument(
+        "--navigator-model", default="", metavar="NAME",
+        help="open_clip's name of the model in that file, such as ViT-L-14-quickgelu; "
+        "not needed where its open_clip_config.json lies beside it",
+    )  # fmt: skip
     imported.add_argument("-o", "--out", type=Path, required=True, help="bundle to write")
 
 
@@ -44,7 +49,9 @@ def _fetch(args: argparse.Namespace) -> None:
         print(f"{name}: {path}")
     if {"catseg-large", "semla-loradb"} <= brought.keys():
         files = f"--segmenter {brought['catseg-large']} --library {brought['semla-loradb']}"
-        print(f"next: semla models import {files} --navigator {brought.get('clip-vit-l-14', 'openai')} -o official")
+        navigator = brought.get("clip-vit-l-14")
+        model = f"{navigator} --navigator-model ViT-L-14-quickgelu" if navigator else "openai"
+        print(f"next: semla models import {files} --navigator {model} -o official")
 
 
 def _list() -> None:
@@ -82,5 +89,5 @@ def _import(args: argparse.Namespace) -> None:
     from semla_ros.library.importing import import_models
 
     logging.basicConfig(format="%(message)s", level=logging.INFO)
-    bundle = import_models(args.segmenter, args.library, args.navigator, args.out)
+    bundle = import_models(args.segmenter, args.library, args.navigator, args.out, navigator_model=args.navigator_model)
     print(f"{bundle.path}: ready for --bundle {bundle.path}, or the node's model.bundle")

@@ -9,7 +9,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import open_clip
 import torch
 from torch import Tensor, nn
 
@@ -31,12 +30,12 @@ from semla_ros.modeling.base import (
 from semla_ros.modeling.weights import load_strictly
 
 LOG = logging.getLogger(__name__)
-OPENAI = "ViT-L-14"  # SemLA's navigator
+OPENAI = "ViT-L-14-quickgelu"  # open_clip's name of SemLA's navigator
 
 
 def import_models(
     segmenter: Path, library: Path, navigator: str, out: Path, segmenter_name: str = DEFAULT_SEGMENTER,
-    navigator_name: str = DEFAULT_NAVIGATOR,
+    navigator_name: str = DEFAULT_NAVIGATOR, navigator_model: str = "",
 ) -> Bundle:  # fmt: skip
     """Makes a bundle of official files. Weights stay float32; adapters are copied as they are.
 
@@ -47,6 +46,7 @@ def import_models(
         out: The bundle's folder, which must not exist. It appears only when it is complete.
         segmenter_name: Kind of the segmenter, see `semla_ros.modeling.base.SEGMENTERS`.
         navigator_name: Kind of the navigator, see `semla_ros.modeling.base.NAVIGATORS`.
+        navigator_model: Published name of the navigator's model; needed where no configuration lies beside its file.
 
     Raises:
         BundleError: A checkpoint is unreadable, half-written or of another architecture, or ``out`` exists.
@@ -62,7 +62,7 @@ def import_models(
         state = read_state(segmenter)
         arch, network = _segmenter(kind, state, segmenter)
         LOG.info("%s: all used but %s", segmenter, ", ".join(kind.unused_keys(state)) or "nothing")
-        navigator_arch, encoder = _navigator(navigator, navigator_name)
+        navigator_arch, encoder = _navigator(navigator, navigator_name, navigator_model)
         about = f"{segmenter_name} of {segmenter.name}"
         bundle = Bundle(Path(place, out.name), about, arch, navigator_arch, tuple(CITYSCAPES_COLORS))
         bundle.save(network, encoder, torch.float32)
@@ -81,15 +81,18 @@ def _segmenter(kind: SegmenterKind, state: Mapping[str, Tensor], where: Path) ->
     return arch, network
 
 
-def _navigator(source: str, name: str) -> tuple[Any, nn.Module]:
+def _navigator(source: str, name: str, model: str) -> tuple[Any, nn.Module]:
     kind = navigator_kind(name)
-    arch, ours = kind.from_published(_openai() if source == "openai" else read_state(Path(source)), source)
+    published = (_openai(), source, OPENAI) if source == "openai" else (read_state(Path(source)), source, model)
+    arch, ours = kind.from_published(*published)
     encoder = kind.network(arch)
     load_strictly(encoder, ours, source)
     return arch, encoder
 
 
 def _openai() -> dict[str, Tensor]:
+    import open_clip
+
     try:
         model = open_clip.create_model(OPENAI, pretrained="openai")
     except Exception as error:  # whatever the network or the hub raises

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import pickle
 import shutil
 from dataclasses import replace
@@ -25,7 +26,8 @@ from semla_ros.modeling.lora import Adapter
 from semla_ros.modeling.navigators.clip import ClipNavigatorArch
 from semla_ros.pipeline.build import build_pipeline
 
-NAVIGATOR = ClipNavigatorArch(8, {"image_size": 16, "patch_size": 8, "width": 64, "layers": 1, "head_width": 64})
+NAVIGATOR = ClipNavigatorArch(embed_dim=8, image_size=16, patch_size=8, width=16, layers=1, heads=2)
+VISION = {"image_size": 16, "patch_size": 8, "width": 16, "layers": 1, "head_width": 8}
 
 
 @pytest.fixture(autouse=True)
@@ -35,8 +37,13 @@ def _tiny_is_official(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def navigator() -> nn.Module:
+    """As open_clip publishes it."""
+    from open_clip.model import CLIP
+
     torch.manual_seed(5)
-    return NAVIGATOR.build()
+    text = {"context_length": 8, "vocab_size": 8, "width": 8, "heads": 1, "layers": 1}
+    visual: nn.Module = CLIP(8, dict(VISION), text, quick_gelu=True).visual
+    return visual
 
 
 def everywhere(name: str, network: CatSeg, seed: int) -> Adapter:
@@ -60,6 +67,8 @@ def download(tmp_path: Path, navigator: nn.Module) -> Path:
     torch.save({"model": official_state(network), "iteration": 3}, folder / "model_final.pth")
     state = {f"visual.{key}": value for key, value in navigator.state_dict().items()} | {"logit_scale": torch.ones(1)}
     save_file(state, folder / "clip.safetensors")
+    config = {"model_cfg": {"embed_dim": 8, "quick_gelu": True, "vision_cfg": VISION}}
+    (folder / "open_clip_config.json").write_text(json.dumps(config))
     for seed, name in enumerate(("fog", "night")):
         write_official_adapter(folder / "loradb", everywhere(name, network, seed), np.full(8, 3.0 * seed))
     return folder
@@ -151,7 +160,9 @@ def test_a_zip_that_reaches_out_leaves_nothing_behind(download: Path) -> None:
         import_models(
             download / "model_final.pth", download / "loradb.zip", str(download / "clip.safetensors"), download / "out"
         )
-    assert {path.name for path in download.iterdir()} == {"model_final.pth", "clip.safetensors", "loradb", "loradb.zip"}
+    assert {path.name for path in download.iterdir()} == {
+        "model_final.pth", "clip.safetensors", "open_clip_config.json", "loradb", "loradb.zip"
+    }  # fmt: skip
 
 
 def test_it_is_said_which_keys_are_knowingly_not_used(download: Path, caplog: pytest.LogCaptureFixture) -> None:
