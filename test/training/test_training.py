@@ -7,7 +7,7 @@ from tiny import ARCH
 from torch import nn
 
 from semla_ros.modeling.catseg.network import CatSeg
-from semla_ros.modeling.clip.prompts import tokenize
+from semla_ros.modeling.clip.tokenizer import tokenize
 from semla_ros.streetworld.dataset import write_dataset
 from semla_ros.training.card import write_card
 from semla_ros.training.clip import navigator_arch, new_clip
@@ -85,7 +85,7 @@ def test_the_clip_of_a_segmenter_is_the_one_that_was_pretrained():
 
 def test_the_navigator_looks_at_the_resolution_it_was_pretrained_at():
     arch = navigator_arch(ARCH)
-    assert arch.vision["image_size"] == ARCH.position_grid * ARCH.patch_size
+    assert arch.image_size == ARCH.position_grid * ARCH.patch_size
 
 
 def test_unlabelled_pixels_do_not_count(images):
