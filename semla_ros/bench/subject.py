@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from semla_ros.adaptation.retrieval import CentroidIndex, Mixture, retrieve
+from semla_ros.adaptation.centroid_index import CentroidIndex
+from semla_ros.adaptation.retrieval import Mixture, retrieve
 from semla_ros.evaluation.rendered import HELD_OUT_SEED
 from semla_ros.images.classes import CITYSCAPES_COLORS
 from semla_ros.library.bundle import Bundle, find_bundle

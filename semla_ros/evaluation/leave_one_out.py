@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
-from semla_ros.adaptation.retrieval import Mixture, retrieve
+from semla_ros.adaptation.retrieval import Mixture
 from semla_ros.errors import AdapterError
 from semla_ros.evaluation.metrics import ConfusionMatrix, harmonic_mean
 from semla_ros.modeling.base import Mode
@@ -146,9 +146,7 @@ class LeaveOneOut:
         if method == "oracle":
             return Mixture((domain,), (1.0,), (0.0,))
         embedding = self.pipeline.navigator.embed(shot.rgb)
-        return retrieve(
-            embedding, others, self.library.centroids_of(others), self.pipeline.k, self.pipeline.temperature
-        )
+        return self.library.retrieve(embedding, self.pipeline.k, self.pipeline.temperature, exclude=(domain,))
 
     def _fuse(self, mixture: Mixture) -> None:
         if mixture != self._fused:

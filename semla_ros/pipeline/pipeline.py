@@ -45,8 +45,8 @@ class SemlaPipeline:
         self.classes: tuple[ClassInfo, ...] = bundle.class_table(config.segmenter.classes)
         self._tracker = DomainTracker(config.tracker, math.inf, math.inf)
         self._embedded_ns: int | None = None
-        self._active = np.empty((0, self.navigator.embed_dim))  # centroids of the mixture; a reload may drop adapters
         self.reload_library()
+        self._active = self.library.index_of(())  # centroids of the mixture; a reload may drop its adapters
 
     def process(self, frame: Frame) -> SegmentationResult:
         """Segments a frame, adapting first where the domain has changed.
@@ -121,6 +121,7 @@ class SemlaPipeline:
             self.segmenter.device,
             self.segmenter.dtype,
             segmenter_kind(self.bundle.segmenter.kind).module_name,
+            self.bundle.defaults.metric,
         )
         self._enforce(self._thresholds(self.config, library))
         self.library = library
@@ -178,7 +179,7 @@ class SemlaPipeline:
             self.fuser.apply(adapters, mixture.weights)
         with _timed(latency, "text"):
             self.segmenter.refresh_text()
-        self._active = self.library.centroids_of(mixture.names)
+        self._active = self.library.index_of(mixture.names)
         self.domain = replace(self.domain, mixture=mixture)
 
     def _observe(self) -> None:
@@ -187,7 +188,7 @@ class SemlaPipeline:
         self.domain = replace(
             self.domain,
             distance=self._tracker.distance,
-            support=support(np.array(self.domain.mixture.weights), np.linalg.norm(self._active - ema, axis=1)),
+            support=support(np.array(self.domain.mixture.weights), self._active.distances(ema)),
             out_of_distribution=not self.library.is_in_distribution(ema),
             error="",
         )
@@ -203,7 +204,7 @@ class SemlaPipeline:
         return self.config.fusion.temperature or self.bundle.defaults.temperature
 
     def _thresholds(self, config: Config, library: AdapterLibrary) -> Thresholds:
-        derived = Thresholds.of(library.centroids, [s.mean_distance for s in library.statistics])
+        derived = library.thresholds
         upper_threshold = (
             config.tracker.upper_threshold or self.bundle.defaults.upper_threshold or derived.upper_threshold
         )
