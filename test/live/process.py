@@ -18,7 +18,8 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 SOURCES = (str(ROOT), str(ROOT / "test"))
 STAND_IN = Path(__file__).with_name("stand_in_node.py")
-LIMIT_S = 120.0  # a slow machine with two busy processes beside the tests needs a third of it
+RESERVATIONS: dict[int, socket.socket] = {}
+LIMIT_S = 300.0  # a slow machine with two busy processes beside the tests needs a fraction of it
 SETPRIV = shutil.which("setpriv")
 DIE_WITH_PARENT = [SETPRIV, "--pdeathsig", "KILL"] if SETPRIV else []  # where the test run itself is killed
 
@@ -112,13 +113,22 @@ def until(condition: Callable[[], Any], what: str, *processes: Process, limit_s:
 
 
 def free_domain() -> int:
-    """A ROS domain that no process on this machine uses."""
+    """A ROS domain that no process on this machine uses, and that no other test run takes."""
     first = (os.getpid() + time.monotonic_ns()) % 100
     for domain in (1 + (first + step) % 100 for step in range(100)):
+        reservation = socket.socket(socket.AF_UNIX)
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
             try:
+                reservation.bind(f"\0semla_test_domain_{domain}")
                 probe.bind(("", 7410 + 250 * domain))  # where the domain's first participant listens
-                return domain
             except OSError:
+                reservation.close()
                 continue
+        RESERVATIONS[domain] = reservation
+        return domain
     raise RuntimeError("all ROS domains of this machine are in use")
+
+
+def release(domain: int) -> None:
+    """Lets other test runs take a domain of `free_domain`."""
+    RESERVATIONS.pop(domain).close()

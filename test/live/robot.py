@@ -13,7 +13,7 @@ import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.srv import ChangeState, GetState
-from live.process import Process, free_domain, until
+from live.process import Process, free_domain, release, until
 from rcl_interfaces.msg import Parameter
 from rcl_interfaces.srv import GetParameters, SetParametersAtomically
 from rclpy.executors import SingleThreadedExecutor
@@ -73,6 +73,7 @@ class Robot:
         self._thread.join()
         self.node.destroy_node()
         self._context.shutdown()
+        release(self.domain)
 
     def start(self, *command: Any, **options: Any) -> Process:
         """Starts a process in the robot's domain, see `Process`."""
