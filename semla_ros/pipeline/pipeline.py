@@ -15,7 +15,7 @@ from semla_ros.adaptation.retrieval import Mixture, support
 from semla_ros.adaptation.thresholds import Thresholds
 from semla_ros.adaptation.tracker import SECOND_NS, DomainTracker
 from semla_ros.config import Config
-from semla_ros.errors import ConfigError, ImageError, SemlaError
+from semla_ros.errors import AdapterError, ConfigError, ImageError, SemlaError
 from semla_ros.images.classes import UNLABELLED, ClassInfo
 from semla_ros.images.frame import Frame
 from semla_ros.library.adapter_library import AdapterLibrary
@@ -72,6 +72,15 @@ class SemlaPipeline:
             labels, confidence = self.segmenter.segment(frame.rgb, self.config.segmenter.mode)
         return SegmentationResult(frame, self._published(labels, confidence), confidence, self.domain, latency)
 
+    def check(self, config: Config) -> None:
+        """Checks settings without changing anything.
+
+        Raises:
+            ConfigError: The thresholds cross, or a class is named twice.
+        """
+        self._thresholds(config, self.library)
+        self.bundle.class_table(config.segmenter.classes)
+
     def configure(self, config: Config) -> None:
         """Takes new settings, in force from the next frame.
 
@@ -109,7 +118,7 @@ class SemlaPipeline:
         """Reads the adapters from disk again and starts over with them.
 
         Raises:
-            AdapterError: None of them fits; the old library stays.
+            AdapterError: None of them fits, or the folder was emptied; the old library stays.
             ConfigError: The thresholds set contradict the new ones; the old library stays.
         """
         library = AdapterLibrary(
@@ -123,6 +132,12 @@ class SemlaPipeline:
             segmenter_kind(self.bundle.segmenter.kind).module_name,
             self.bundle.defaults.metric,
         )
+        if not library.names and getattr(self, "library", library).names:
+            raise AdapterError(
+                "no adapter in the library",
+                where=self.bundle.path / ADAPTERS,
+                hint="the adapters read before stay in use",
+            )
         self._enforce(self._thresholds(self.config, library))
         self.library = library
         self.reset()

@@ -45,7 +45,11 @@ def server(published: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]
     monkeypatch.setattr("semla_ros.modeling.catseg.published.VIT_B16", ARCH)
     monkeypatch.setattr("semla_ros.modeling.clip.published._of_model", {"ViT-L-14-quickgelu": CLIP_CONFIG}.get)
     with serving() as server:
-        server.files = {file.name: file.read_bytes() for file in published.iterdir() if file.suffix in (".pth", ".safetensors", ".zip")}
+        server.files = {
+            file.name: file.read_bytes()
+            for file in published.iterdir()
+            if file.suffix in (".pth", ".safetensors", ".zip")
+        }
         address = server.url.rpartition("/")[0]
         local = [
             replace(each, url=f"{address}/{each.file}", sha256=sha256(published / each.file))
