@@ -16,6 +16,7 @@ from std_msgs.msg import Header
 
 from semla_ros.config import Config
 from semla_ros.errors import SemlaError
+from semla_ros.images.bit_depth import BitDepth
 from semla_ros.images.conversion import decode, decode_compressed
 from semla_ros.images.frame import Frame
 from semla_ros.node.publishers import Publishers
@@ -67,6 +68,7 @@ class Stream:
         self._statistics = statistics
         self._log = log
         self._config = config
+        self._depth = BitDepth()  # of the camera's 16-bit images
         self._worker = Worker(self._segment)
         try:
             self._pipeline = self._worker.run(build).result()
@@ -151,7 +153,7 @@ class Stream:
         begin = time.monotonic_ns()
         header = arrival.message.header
         compressed = isinstance(arrival.message, CompressedImage)
-        rgb = decode_compressed(arrival.message) if compressed else decode(arrival.message)
+        rgb = (decode_compressed if compressed else decode)(arrival.message, self._depth)
         decoded = time.monotonic_ns()
         stamp_ns = 10**9 * header.stamp.sec + header.stamp.nanosec
         result = self._pipeline.process(Frame(rgb, stamp_ns or self._received(arrival), header.frame_id))
