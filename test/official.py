@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from semla_ros.modeling.catseg.network import CatSeg
 from semla_ros.modeling.lora import Adapter
@@ -60,3 +61,13 @@ def write_official_adapter(folder: Path, adapter: Adapter, centroid: np.ndarray)
     }
     (path / "adapter_config.json").write_text(json.dumps(config))
     np.savez(path / f"{adapter.name}_statistics.npz", train_average_embedding=centroid[None].astype(np.float32))
+
+
+def write_official_files(folder: Path, network: CatSeg, navigator: nn.Module, adapters: Sequence[Adapter]) -> None:
+    """Writes the files that a user downloads: model_final.pth, clip.safetensors and the folder loradb."""
+    folder.mkdir(parents=True)
+    torch.save({"model": official_state(network), "iteration": 3}, folder / "model_final.pth")
+    state = {f"visual.{key}": value for key, value in navigator.state_dict().items()} | {"logit_scale": torch.ones(1)}
+    save_file(state, folder / "clip.safetensors")
+    for index, adapter in enumerate(adapters):
+        write_official_adapter(folder / "loradb", adapter, np.full(8, 3.0 * index))
