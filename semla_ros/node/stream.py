@@ -14,6 +14,7 @@ from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import Header
 
 from semla_ros.config import Config
+from semla_ros.images.bit_depth import BitDepth
 from semla_ros.images.conversion import decode, decode_compressed
 from semla_ros.images.frame import Frame
 from semla_ros.node.publishers import Publishers
@@ -80,6 +81,7 @@ class Stream:
         self._statistics = statistics
         self._log = log
         self._config = config
+        self._depth = BitDepth()  # of the camera's 16-bit images
         self._worker = Worker(self._segment, stopping)
         try:
             self._pipeline = self._worker.call(build)
@@ -184,7 +186,7 @@ class Stream:
         begin = time.monotonic_ns()
         header = arrival.message.header
         compressed = isinstance(arrival.message, CompressedImage)
-        rgb = decode_compressed(arrival.message) if compressed else decode(arrival.message)
+        rgb = (decode_compressed if compressed else decode)(arrival.message, self._depth)
         decoded = time.monotonic_ns()
         stamp_ns = 10**9 * header.stamp.sec + header.stamp.nanosec
         result = self._pipeline.process(Frame(rgb, stamp_ns or self._arrival_stamp(arrival), header.frame_id))

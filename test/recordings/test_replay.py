@@ -15,6 +15,7 @@ from rosbags.highlevel import AnyReader
 from rosbags.interfaces import QosDurability, QosReliability
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
+from videos import half_video
 
 from semla_ros.adaptation.retrieval import Mixture
 from semla_ros.config import Config
@@ -220,10 +221,23 @@ def test_a_reason_why_adapting_fails_is_told_once_and_costs_no_frame(tmp_path: P
     assert [str(error) for error in errors] == ["stamp 0: cannot adapt: adapter night is truncated"]
 
 
+def test_a_recording_that_ends_early_is_written_as_far_as_it_goes_and_marked_incomplete(tmp_path: Path) -> None:
+    errors: list[SemlaError] = []
+    recording = open_recording(half_video(tmp_path))
+    summary = run(recording, tmp_path / "out.mcap", on_error=errors.append)
+    assert summary.incomplete is errors[-1]
+    assert summary.incomplete.missing == 38 - summary.frames - summary.bad_frames
+    assert len(read(tmp_path / "out.mcap")[MASK]) == summary.frames > 5
+
+
+def test_a_complete_recording_is_not_marked_incomplete(tmp_path: Path) -> None:
+    assert run(images(tmp_path / "in", 1, 2), tmp_path / "out.mcap").incomplete is None
+
+
 def test_a_recording_without_one_good_image_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
     recording = images(tmp_path / "in", 1)
     (tmp_path / "in" / "0.png").write_bytes(b"no image")
-    with pytest.raises(RecordingError, match=r"no image could be segmented .*got 1 bad ones"):
+    with pytest.raises(RecordingError, match=r"no image could be segmented .*got 1 bad images"):
         run(recording, tmp_path / "out.mcap")
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
 
@@ -281,11 +295,11 @@ def test_a_name_without_suffix_gives_a_bag_folder_with_metadata(tmp_path: Path) 
 def test_an_existing_output_is_refused_and_kept_unless_it_may_be_overwritten(tmp_path: Path, name: str) -> None:
     recording = images(tmp_path / "in", 1, 2)
     run(recording, tmp_path / name)
-    recording._files.pop()  # type: ignore[attr-defined]
+    shorter = images(tmp_path / "shorter", 1)
     with pytest.raises(RecordingError, match=f"output exists already .*{name}"):
-        run(recording, tmp_path / name)
+        run(shorter, tmp_path / name)
     assert len(read(tmp_path / name)[MASK]) == 2
-    run(recording, tmp_path / name, overwrite=True)
+    run(shorter, tmp_path / name, overwrite=True)
     assert len(read(tmp_path / name)[MASK]) == 1
     assert no_leftovers(tmp_path)
 
