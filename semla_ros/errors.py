@@ -40,6 +40,10 @@ class RecordingError(SemlaError):
     """A bag, video or image folder cannot be read or contains no images."""
 
 
+class TrainingError(SemlaError):
+    """A training cannot run: its checkpoint or data set is damaged, or belongs to another training."""
+
+
 class BundleError(SemlaError):
     """A model bundle is missing, incomplete or inconsistent."""
 

@@ -1,4 +1,4 @@
-"""Trains StreetWorld's CLIP from scratch on images and captions. It becomes navigator and backbone."""
+"""Trains a small CLIP from scratch on StreetWorld. It becomes the navigator and the backbone of the segmenter."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def navigator_of(model: CLIP, arch: CatSegArch) -> ClipNavigator:
 
 
 def new_clip(arch: CatSegArch) -> CLIP:
-    """An untrained open_clip model of these sizes."""
+    """An untrained open_clip model with the sizes of ``arch``."""
     vision = {
         "image_size": arch.position_grid * arch.patch_size, "patch_size": arch.patch_size, "layers": arch.vision_layers,
         "width": arch.vision_width, "head_width": arch.vision_width // arch.vision_heads,
@@ -49,13 +49,28 @@ def new_clip(arch: CatSegArch) -> CLIP:
 def train_clip(
     arch: CatSegArch, images: Images, schedule: Schedule, folder: Path, seed: int, device: torch.device
 ) -> CLIP:
-    """Contrastive training: each image beside its own caption."""
+    """Trains CLIP contrastively on pairs of image and caption.
+
+    Args:
+        arch: Sizes of the network.
+        images: Training images with captions.
+        schedule: Number of steps and learning rates.
+        folder: Folder of checkpoint and log; an interrupted training continues from there.
+        seed: Seed of the initial weights and of the batches.
+        device: Device to train on.
+
+    Returns:
+        The trained model on the CPU, in evaluation mode.
+
+    Raises:
+        TrainingError: Checkpoint or log is damaged, belongs to another training, or cannot be written.
+    """
     torch.manual_seed(seed)
     model = new_clip(arch).to(device)
     contrastive = ClipLoss()
 
-    def loss(draw: torch.Generator) -> Tensor:
-        pixels, _, captions = images.batch(schedule.batch, draw)
+    def loss(generator: torch.Generator) -> Tensor:
+        pixels, _, captions = images.batch(schedule.batch, generator)
         image, text, scale = model(pixels.to(device), tokenize(captions, arch.context_length).to(device))
         out: Tensor = contrastive(image, text, scale)
         return out
