@@ -141,6 +141,14 @@ class TrackerConfig:
     min_weight_change: float = setting(
         0.05, "Swaps that change the mixture weights by less than this (L1 distance) are skipped", low=0.0, high=2.0
     )
+    stamp_tolerance_s: float = setting(
+        1.0,
+        "A frame that is older than the newest one by up to this is segmented, but not tracked; a larger jump back"
+        " resets the tracker",
+        low=0.0,
+        high=3600.0,
+        unit="s",
+    )
 
 
 @dataclass(frozen=True)
@@ -167,6 +175,22 @@ class LibraryConfig:
         unit="MiB",
         read_only=True,
     )
+
+
+@dataclass(frozen=True)
+class OutputConfig:
+    """Size and encoding of the published images."""
+
+    output_width: int = setting(
+        0, "Width of the published images, at most the input's; 0 keeps the proportions", low=0, high=65535, unit="px"
+    )
+    output_height: int = setting(
+        0, "Height of the published images, at most the input's; 0 keeps the proportions", low=0, high=65535, unit="px"
+    )
+    confidence_encoding: str = setting(
+        "mono8", "Confidence image: mono8 is round(255 p), 32FC1 is p itself", choices=("mono8", "32FC1")
+    )
+    overlay_opacity: float = setting(0.5, "Opacity of the class colours in the overlay", low=0.0, high=1.0)
 
 
 @dataclass(frozen=True)

@@ -64,6 +64,14 @@ class FetchError(SemlaError):
     """A download is unreachable or incomplete, or its content is not the published one."""
 
 
+class FusionError(AdapterError):
+    """Adapters whose fused weights are not finite."""
+
+
+class SegmentationError(SemlaError):
+    """The segmenter failed on an image, for example because memory ran out."""
+
+
 def _short(value: object) -> str:
     """Text of a value, with its middle left out where it is long."""
     text = str(value)

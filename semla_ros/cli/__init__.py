@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from semla_ros import __version__
 from semla_ros.cli import bench, demo, evaluate, models, replay, train, world
+from semla_ros.cli.extras import remedy
 from semla_ros.errors import SemlaError
 
 
@@ -25,6 +26,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         args.run(args)
     except SemlaError as error:
         print(f"semla: {error}", file=sys.stderr)
+        return 1
+    except ModuleNotFoundError as error:
+        missing = remedy(error)
+        if missing is None:
+            raise
+        print(f"semla: {missing}", file=sys.stderr)
         return 1
     except OSError as error:
         print(f"semla: {error.strerror or error} ({error.filename})", file=sys.stderr)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from semla_ros.adaptation.retrieval import Mixture, retrieve
+from semla_ros.adaptation.retrieval import Mixture
 from semla_ros.errors import AdapterError
 from semla_ros.evaluation.dataset import Dataset, LabelledImage
 from semla_ros.evaluation.metrics import ConfusionMatrix, harmonic_mean
@@ -117,15 +117,14 @@ class LeaveOneOut:
 
     def _tally(self, method: str, dataset: Dataset, bar: ProgressBar) -> ConfusionMatrix:
         """Confusion matrix of one method on one domain."""
-        segmenter, confusion = self.pipeline.segmenter, ConfusionMatrix(len(self.pipeline.classes))
-        segmenter.set_classes(segmenter.classes, self.pipeline.config.segmenter.prompt_templates)
+        confusion = ConfusionMatrix(len(self.pipeline.classes))
+        self.pipeline.encode_classes()
         self._fused = None
         for image in dataset:
             self._fuse(self._mixture(method, dataset.name, image))
             size = image.labels.shape[0], image.labels.shape[1]
-            confusion.add(
-                image.labels, segmenter.segment(self.inference.resized(image.rgb), self.inference.mode, size)[0]
-            )
+            predicted, _ = self.pipeline.segment(self.inference.resized(image.rgb), self.inference.mode, size)
+            confusion.add(image.labels, predicted)
             bar.update()
         return confusion
 
@@ -138,16 +137,12 @@ class LeaveOneOut:
             return Mixture(others, (1 / len(others),) * len(others), (0.0,) * len(others))
         if method == "oracle":
             return Mixture((domain,), (1.0,), (0.0,))
-        embedding = self.pipeline.navigator.embed(image.rgb)
-        return retrieve(
-            embedding, others, self.library.centroids_of(others), self.pipeline.k, self.pipeline.temperature
-        )
+        return self.pipeline.retrieve(self.pipeline.navigator.embed(image.rgb), exclude=(domain,))
 
     def _fuse(self, mixture: Mixture) -> None:
         """Fuses a mixture, unless it is the one that is fused already."""
         if mixture != self._fused:
-            self.pipeline.fuser.apply([self.library.load(name) for name in mixture.names], mixture.weights)
-            self.pipeline.segmenter.refresh_text()
+            self.pipeline.fuse(mixture)
             self._fused = mixture
 
     def _explain_missing_score(self, domain: str, tallies: dict[str, dict[str, ConfusionMatrix]]) -> None:

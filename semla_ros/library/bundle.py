@@ -13,6 +13,7 @@ import yaml
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from semla_ros.adaptation.metrics import METRICS
 from semla_ros.config import changed, setting
 from semla_ros.errors import BundleError, SemlaError
 from semla_ros.images.classes import CITYSCAPES_COLORS, ClassInfo, class_table
@@ -39,6 +40,7 @@ class Defaults:
     temperature: float = setting(0.05, "Temperature of the softmax (supplement, Table 6)", low=1e-6, high=1e6)
     upper_threshold: float = setting(0.0, "Embedding distance that starts the debounce timer", low=0.0)
     lower_threshold: float = setting(0.0, "Embedding distance that stops the debounce timer", low=0.0)
+    metric: str = setting("euclidean", "Distance metric between embeddings", choices=tuple(METRICS))
 
 
 @dataclass(frozen=True)

@@ -8,27 +8,28 @@ import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.rosbag2 import Writer
 
 from semla_ros.errors import ConfigError, RecordingError
 from semla_ros.images.frame import Frame
 from semla_ros.progress import ProgressBar
-from semla_ros.streetworld import messages
+from semla_ros.recordings.writer import STORE, mcap_writer, new
 from semla_ros.streetworld.camera import Camera, Pose
 from semla_ros.streetworld.capture import capture
 from semla_ros.streetworld.dataset import Size
 from semla_ros.streetworld.layout import StreetLayout, street_layout
 from semla_ros.streetworld.legs import DEMO_LEGS, Itinerary, Leg
+from semla_ros.streetworld.messages import camera_info, header
 from semla_ros.streetworld.render import render
 from semla_ros.streetworld.scene import EGO_SPEED, Scene
+from semla_ros.topics.messages import image
 
 __all__ = ["DEMO_LEGS", "Drive", "DriveFrame", "Leg", "write_drive"]
 
-BAG_VERSION: Final = 8  # ROS 2 Humble and Iron do not read version 9
 START_NS = 1_767_268_800_000_000_000  # 2026-01-01 12:00 UTC
 TOPICS = {
     "/camera/image_raw": "sensor_msgs/msg/Image",
@@ -129,7 +130,7 @@ def write_drive(path: Path, drive: Drive) -> None:
     if path.exists():
         raise RecordingError("bag exists already", where=path, hint="Remove it, or write to another folder.")
     try:
-        with Writer(path, version=BAG_VERSION, storage_plugin=StoragePlugin.MCAP) as writer:
+        with mcap_writer(path, compress=False) as writer:
             _write_frames(writer, drive)
     except BaseException:  # an interrupt too: a shorter bag would be taken for the whole drive
         shutil.rmtree(path, ignore_errors=True)
@@ -137,18 +138,18 @@ def write_drive(path: Path, drive: Drive) -> None:
 
 
 def _write_frames(writer: Writer, drive: Drive) -> None:
-    store = messages.STORE
-    connections = {topic: writer.add_connection(topic, kind, typestore=store) for topic, kind in TOPICS.items()}
+    connections = {topic: writer.add_connection(topic, kind, typestore=STORE) for topic, kind in TOPICS.items()}
     for item in ProgressBar(drive.frames(), desc="drive", total=len(drive)):
         for topic, message in _messages(item, drive.camera).items():
-            writer.write(connections[topic], item.frame.stamp_ns, store.serialize_cdr(message, TOPICS[topic]))
+            writer.write(connections[topic], item.frame.stamp_ns, STORE.serialize_cdr(message, TOPICS[topic]))
 
 
 def _messages(item: DriveFrame, camera: Camera) -> dict[str, Any]:
     """The messages of one frame by their topic."""
+    state = json.dumps({"domain": item.domain, "steady": item.steady})
     return {
-        "/camera/image_raw": messages.image(item.frame, item.frame.rgb, "rgb8"),
-        "/camera/camera_info": messages.camera_info(item.frame, camera),
-        "/camera/ground_truth": messages.image(item.frame, item.labels, "mono8"),
-        "/camera/domain": messages.text(json.dumps({"domain": item.domain, "steady": item.steady})),
+        "/camera/image_raw": image(header(item.frame), item.frame.rgb, new),
+        "/camera/camera_info": camera_info(item.frame, camera),
+        "/camera/ground_truth": image(header(item.frame), item.labels, new),
+        "/camera/domain": new("std_msgs/msg/String", data=state),
     }

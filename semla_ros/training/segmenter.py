@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from semla_ros.modeling.catseg.architecture import CatSegArch
 from semla_ros.modeling.catseg.network import CatSeg
-from semla_ros.modeling.clip.prompts import TEMPLATE, tokenize
+from semla_ros.modeling.clip.prompts import TEMPLATE
 from semla_ros.modeling.clip.state import clip_state
+from semla_ros.modeling.clip.tokenizer import tokenize
 from semla_ros.modeling.lora import Adapter, attach, detach
 from semla_ros.training.data import Images
 from semla_ros.training.loop import Schedule, fit

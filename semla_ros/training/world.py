@@ -21,7 +21,7 @@ from semla_ros.pipeline.build import choose_device
 from semla_ros.streetworld import CLASSES
 from semla_ros.streetworld.domains import DOMAINS
 from semla_ros.training.card import write_card
-from semla_ros.training.clip import navigator_arch, train_clip
+from semla_ros.training.clip import navigator_arch, navigator_of, train_clip
 from semla_ros.training.data import Images, load_images, render_datasets
 from semla_ros.training.loop import Schedule
 from semla_ros.training.segmenter import backbone, train_adapter, train_segmenter
@@ -73,7 +73,7 @@ def train_world(work: Path, out: Path, recipe: Recipe) -> None:
     network = backbone(STREETWORLD, clip.state_dict()).to(device)
     base = load_images([work / "train" / BASE_DOMAIN], STREETWORLD.image_size, recipe.label_side)
     train_segmenter(network, CLASSES, base, recipe.segmenter, work, recipe.seed)
-    navigator = ClipNavigator(clip.visual, navigator_arch(STREETWORLD))
+    navigator = navigator_of(clip, STREETWORLD)
     bundle = Bundle(out, ABOUT, STREETWORLD, navigator.arch, CLASSES, defaults=Defaults(temperature=TEMPERATURE))
     bundle.save(network, navigator.network)
     for name in DOMAINS:
@@ -88,7 +88,7 @@ def train_world(work: Path, out: Path, recipe: Recipe) -> None:
 
 
 def _all_images(work: Path) -> Images:
-    side = navigator_arch(STREETWORLD).vision["image_size"]
+    side = navigator_arch(STREETWORLD).image_size
     return load_images([work / "train" / name for name in DOMAINS], side, label_side=1, interpolation=cv2.INTER_AREA)
 
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from semla_ros.errors import ImageError, TrainingError
 from semla_ros.modeling.catseg.network import CatSeg
-from semla_ros.modeling.clip.prompts import tokenize
+from semla_ros.modeling.clip.tokenizer import tokenize
 from semla_ros.streetworld.dataset import write_dataset
 from semla_ros.training.card import write_card
 from semla_ros.training.clip import navigator_arch, new_clip
@@ -53,7 +53,7 @@ def test_the_backbone_computes_the_same_text_embeddings_as_the_pretrained_clip()
 
 def test_the_navigator_has_the_image_size_of_the_pretraining():
     arch = navigator_arch(ARCH)
-    assert arch.vision["image_size"] == ARCH.position_grid * ARCH.patch_size
+    assert arch.image_size == ARCH.position_grid * ARCH.patch_size
 
 
 def test_unlabelled_pixels_do_not_contribute_to_the_loss(images):
