@@ -110,7 +110,7 @@ class LeaveOneOut:
                 for method in self.methods:
                     if method == "oracle" and not has_own:
                         continue
-                    bar.set_postfix_str(f"{dataset.name}, {method}")
+                    bar.set_postfix_str(f"{dataset.name}, {method}", refresh=False)
                     tallies[method][dataset.name] = self._tally(method, dataset, bar)
                 self._explain_missing_score(dataset.name, tallies)
         return {method: self._score(each) for method, each in tallies.items()}

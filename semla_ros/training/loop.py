@@ -78,7 +78,7 @@ def fit(
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
-        bar.set_postfix(loss=f"{loss.item():.4f}")
+        bar.set_postfix(loss=f"{loss.item():.4f}", refresh=False)
         # Checkpoints are saved only after a row of the log, so that a resumed log has the same rows.
         if log.add(step, loss.item(), rate):
             checkpoint.save_periodically(step + 1)

@@ -121,3 +121,10 @@ def test_folders_without_the_layout_are_named(
     assert [record.message for record in caplog.records if "skipped folder" in record.message] == [
         f"skipped folder {data / 'night'}: it has no subfolder leftImg8bit"
     ]
+
+
+def test_no_progress_bar_is_written_to_a_log(
+    data: Path, pristine_bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    evaluate(data, pristine_bundle)
+    assert "image/s" not in capsys.readouterr().err

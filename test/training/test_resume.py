@@ -150,3 +150,8 @@ def test_a_log_that_cannot_be_written_is_an_error(tmp_path: Path, clock: Clock) 
     (tmp_path / "layer.csv.partial").mkdir()
     with pytest.raises(TrainingError, match=r"log cannot be written.*layer\.csv"):
         train(tmp_path, clock)
+
+
+def test_no_progress_bar_is_written_to_a_log(tmp_path: Path, clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    train(tmp_path, clock)
+    assert capsys.readouterr().err == ""
