@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -94,7 +95,8 @@ def write_dataset(
         layout: Names of the files and ids of the classes.
 
     Raises:
-        ConfigError: There is no such domain, or the folder holds samples of another domain, seed or size.
+        ConfigError: There is no such domain, or the folder holds samples of another domain, seed, size or
+            layout.
         ImageError: A file cannot be written, for example because the disk is full.
     """
     domain_named(domain)
@@ -103,9 +105,10 @@ def write_dataset(
         file.parent.mkdir(parents=True, exist_ok=True)
     complete = _complete_lines(captions)
     if complete and not _holds(_files(out, layout, domain, 0)[1], _ids(sample(domain, 0, seed, size).labels, layout)):
-        raise ConfigError("dataset of another domain, seed or size", where=out, hint="Write to another folder.")
+        raise ConfigError("dataset of another domain, seed, size or layout", where=out, hint="Write to another folder.")
     with writing(captions):
-        captions.write_text("".join(complete))
+        captions.touch()
+        os.truncate(captions, len("".join(complete).encode()))  # removes a line that was cut off; needs no space
     for index in ProgressBar(range(len(complete), count), desc=domain, initial=len(complete), total=count):
         rendered = sample(domain, index, seed, size)
         image_file, label_file = _files(out, layout, domain, index)

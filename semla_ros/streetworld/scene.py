@@ -94,14 +94,14 @@ class Scene:
         start, reach = self.pose.s - speed * self.time_s, CORRIDOR_VIEW_M if self.layout.place == "corridor" else 70.0
         for slot in range(int(start // gap), int((start + reach) // gap)):
             rng = Random(f"walker/{self.seed}/{side}/{speed}/{slot}")
-            here, s, beside = rng.random(), slot * gap + rng.uniform(0, gap) + speed * self.time_s, rng.random()
+            here, s, fraction = rng.random(), slot * gap + rng.uniform(0, gap) + speed * self.time_s, rng.random()
             if here < self.layout.people and s - self.pose.s > 2.5:
-                self._person(mesh, rng, side * self._walkway(beside), s, 1.9 * s)
+                self._person(mesh, rng, side * self._walkway(fraction), s, 1.9 * s)
 
-    def _walkway(self, beside: float) -> float:
+    def _walkway(self, fraction: float) -> float:
         if self.layout.place == "corridor":
-            return 0.3 + beside * (self.layout.road - 0.7)
-        return self.layout.road + 0.5 + beside * max(self.layout.walk - 1.0, 0.3)
+            return 0.3 + fraction * (self.layout.road - 0.7)
+        return self.layout.road + 0.5 + fraction * max(self.layout.walk - 1.0, 0.3)
 
     def _crossers(self, mesh: Mesh) -> None:
         """Adds pedestrians who cross the road and leave it before the camera arrives."""

@@ -76,3 +76,11 @@ def test_asking_for_fewer_samples_than_there_are_changes_nothing(tmp_path: Path,
 def test_no_progress_bar_is_written_to_a_log(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_dataset(tmp_path, "dusk", 2, 1, SIZE)
     assert capsys.readouterr().err == ""
+
+
+def test_a_full_disk_keeps_the_captions_of_complete_samples(tmp_path: Path) -> None:
+    write_dataset(tmp_path, "dusk", 1, 1, SIZE)
+    before = contents(tmp_path)
+    with largest_file(10), pytest.raises(ImageError, match="cannot be written"):
+        write_dataset(tmp_path, "dusk", 2, 1, SIZE)
+    assert contents(tmp_path) == before

@@ -180,6 +180,6 @@ def test_a_continued_dataset_equals_one_written_in_a_single_run(tmp_path: Path) 
 
 def test_a_dataset_of_another_seed_is_not_continued(tmp_path: Path) -> None:
     write_dataset(tmp_path, "dusk", 1, 1, SIZE)
-    with pytest.raises(ConfigError, match="another domain, seed or size"):
+    with pytest.raises(ConfigError, match="another domain, seed, size or layout"):
         write_dataset(tmp_path, "dusk", 2, 2, SIZE)
     assert len((tmp_path / "captions.txt").read_text().splitlines()) == 1
