@@ -25,7 +25,7 @@ from semla_ros.modeling.navigators.clip import ClipNavigator, ClipNavigatorArch
 from semla_ros.streetworld.dataset import sample
 from semla_ros.streetworld.domains import DOMAINS
 
-CLIP_L14 = ClipNavigatorArch(768, {"image_size": 224, "patch_size": 14, "width": 1024, "layers": 24, "head_width": 64})
+CLIP_L14 = ClipNavigatorArch(embed_dim=768, image_size=224, patch_size=14, width=1024, layers=24, heads=16)
 IMAGE = 480, 640  # height and width
 TEMPERATURE = 0.05
 
