@@ -264,8 +264,8 @@ def resident_kib() -> int:
 
 
 def test_loading_an_adapter_many_times_takes_no_more_memory(folder: Path) -> None:
-    opened, loads = AdapterFolder(folder), 1500
-    for _ in range(200):
+    opened, loads = AdapterFolder(folder), 600
+    for _ in range(100):
         opened.load()
     gc.collect()
     before = resident_kib()
