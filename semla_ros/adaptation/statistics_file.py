@@ -24,7 +24,7 @@ CENTROID, MEAN_DISTANCE, COVARIANCE, P99, COUNT = (
     "train_average_embedding", "mean_distance", "covariance", "distance_p99", "count",
 )  # fmt: skip
 READ_HEADER = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
-MAX_DIMENSION = 4096  # a covariance of this size takes 128 MiB
+MAX_DIMENSION = 2048  # a covariance of this size takes 32 MiB
 MAX_VALUE = 1e6  # squares of larger values lose their meaning in single precision
 RANGES = {CENTROID: (-MAX_VALUE, MAX_VALUE), COVARIANCE: (-(MAX_VALUE**2), MAX_VALUE**2), COUNT: (1.0, 2.0**53)}
 NEGATIVE_VARIANCE = 1e-3  # share of the mean variance by which rounding may make an eigenvalue negative
