@@ -43,20 +43,11 @@ def euclidean(embedding: Array, centroids: Array, precisions: Array | None = Non
 
 
 def cosine(embedding: Array, centroids: Array, precisions: Array | None = None) -> Array:
-    """1 − cos(e, c), 0 to 2. An embedding of length 0 is at distance 1 from everything.
-
-    It is computed as ½ ‖e/‖e‖ − c/‖c‖‖², which is exactly 0 where both directions are the same.
-    """
-    ours, theirs = _directions(embedding[None]), _directions(centroids)
-    distances: Array = 0.5 * np.square(theirs - ours).sum(1)
-    return np.where(theirs.any(1) & ours.any(), distances, 1.0)
-
-
-def _directions(vectors: Array) -> Array:
-    """Scales vectors (N, D) to length 1; those of length 0 stay 0."""
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    directions: Array = vectors / np.where(lengths > 0, lengths, 1.0)
-    return directions
+    """1 − cos(e, c), 0 to 2. An embedding of length 0 has no direction: it is at distance 1 from everything."""
+    lengths = np.linalg.norm(embedding) * np.sqrt(np.einsum("nd,nd->n", centroids, centroids))
+    cosines = np.divide(centroids @ embedding, lengths, out=np.zeros(len(centroids)), where=lengths > 0)
+    distances: Array = np.clip(1 - cosines, 0.0, 2.0)
+    return distances
 
 
 def mahalanobis(embedding: Array, centroids: Array, precisions: Array | None = None) -> Array:

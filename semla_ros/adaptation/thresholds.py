@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from semla_ros.adaptation.centroid_index import CentroidIndex
 
 UPPER_MEAN_DISTANCES, LOWER_SHARE, GAP_SHARE = 2.25, 0.7, 0.5
+MAX_GAPS = 200  # gaps that a median is taken of, evenly spread over a larger library
 
 
 class Thresholds(NamedTuple):
@@ -45,7 +46,8 @@ class Thresholds(NamedTuple):
         if known:
             upper_threshold = UPPER_MEAN_DISTANCES * float(np.median(known))
         elif len(index.centroids) > 1:
-            gaps = [index.nearest(centroid, 2)[1][1] for centroid in index.centroids]
+            step = -(-len(index.centroids) // MAX_GAPS)
+            gaps = [index.nearest(centroid, 2)[1][1] for centroid in index.centroids[::step]]
             upper_threshold = GAP_SHARE * float(np.median(gaps))
         else:
             upper_threshold = float("inf")

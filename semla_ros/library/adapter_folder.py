@@ -19,7 +19,7 @@ from semla_ros.library.untrusted_file import check_file
 from semla_ros.modeling.lora import Adapter
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
-MAX_STATISTICS_BYTES = 2**28
+MAX_STATISTICS_BYTES = 2**26
 
 
 class AdapterFolder:

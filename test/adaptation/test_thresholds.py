@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from semla_ros.adaptation.centroid_index import CentroidIndex
-from semla_ros.adaptation.metrics import METRICS
-from semla_ros.adaptation.thresholds import GAP_SHARE, LOWER_SHARE, UPPER_MEAN_DISTANCES, Thresholds
+from semla_ros.adaptation.metrics import METRICS, Metric, euclidean
+from semla_ros.adaptation.thresholds import GAP_SHARE, LOWER_SHARE, MAX_GAPS, UPPER_MEAN_DISTANCES, Thresholds
 
 SQUARE = np.array([[0.0, 0.0], [0.0, 2.0], [6.0, 0.0], [6.0, 4.0]])
 
@@ -52,3 +52,18 @@ def test_gaps_are_measured_in_the_metric_of_the_index(name: str) -> None:
     index = CentroidIndex(centroids, METRICS[name], np.array([np.diag([4.0, 0.25])] * 4))
     gaps = [sorted(index.distances(centroid))[1] for centroid in centroids]
     assert Thresholds.of(index, [math.nan] * 4).upper_threshold == pytest.approx(GAP_SHARE * np.median(gaps))
+
+
+def test_the_gaps_of_a_large_library_are_sampled() -> None:
+    calls = 0
+
+    def distances(embedding: np.ndarray, centroids: np.ndarray, precisions: np.ndarray | None) -> np.ndarray:
+        nonlocal calls
+        calls += 1
+        return euclidean(embedding, centroids)
+
+    centroids = np.random.default_rng(0).normal(size=(2001, 16))
+    found = Thresholds.of(CentroidIndex(centroids, Metric("counted", distances)), [math.nan] * len(centroids))
+    assert 150 < calls <= MAX_GAPS
+    gaps = [np.partition(np.linalg.norm(centroids - centroid, axis=1), 1)[1] for centroid in centroids]
+    assert found.upper_threshold == pytest.approx(GAP_SHARE * np.median(gaps), rel=0.1)
