@@ -36,7 +36,7 @@ def stored_network(build: Callable[[], T], file: Path) -> T:
     network = _outline(build, file, len(header))
     check_fit(network, header, file)
     _check_types(network, header, file)
-    state = {key: t.float() if t.is_floating_point() else t for key, t in _read(load_file, file).items()}
+    state = {key: _own(tensor) for key, tensor in _read(load_file, file).items()}
     network.load_state_dict(state, assign=True)
     if any(tensor.is_meta for tensor in (*network.parameters(), *network.buffers())):  # it is not in the state dict
         network = build()
@@ -106,6 +106,11 @@ def _outline(build: Callable[[], T], file: Path, tensors: int) -> T:
         raise BundleError("sizes that make no network", where=file.parent, hint=repr(error)) from error
     finally:
         hook.remove()
+
+
+def _own(tensor: Tensor) -> Tensor:
+    """Copies a tensor, float32 if it is floating-point. Those of `load_file` are part of the file's memory map."""
+    return tensor.to(torch.float32 if tensor.is_floating_point() else tensor.dtype, copy=True)
 
 
 def _check_types(network: nn.Module, header: dict[str, Tensor], file: Path) -> None:

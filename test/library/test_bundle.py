@@ -195,6 +195,15 @@ def test_weights_of_whole_numbers_are_refused(bundle: Path) -> None:
         load(bundle, SEGMENTER)
 
 
+def test_a_loaded_network_does_not_depend_on_its_file(bundle: Path) -> None:
+    network = Bundle.open(bundle).load_network()
+    before = {key: tensor.clone() for key, tensor in network.state_dict().items()}
+    size = (bundle / SEGMENTER).stat().st_size
+    with (bundle / SEGMENTER).open("r+b") as file:  # in place, so that a mapping of the file would change
+        file.write(bytes(size))
+    assert all(torch.equal(tensor, before[key]) for key, tensor in network.state_dict().items())
+
+
 class WithConstant(nn.Linear):
     """A network with a tensor that is not in its state dict."""
 
