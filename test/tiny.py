@@ -67,7 +67,7 @@ def image(domain: str, seed: int = 0, height: int = 24, width: int = 40) -> NDAr
 
 
 def frame(domain: str, seconds: float, seed: int | None = None) -> Frame:
-    """A image of a domain at a time, another one every time."""
+    """A frame of a domain, with an image that depends on the time."""
     stamp_ns = round(seconds * SECOND)
     return Frame(image(domain, stamp_ns if seed is None else seed), stamp_ns, "camera")
 
@@ -86,7 +86,7 @@ def random_navigator() -> ClipNavigator:
 
 
 def write_bundle(path: Path) -> Path:
-    """Writes a whole bundle."""
+    """Writes a bundle with three adapters."""
     network, guide = random_network(), random_navigator()
     Bundle(path, "random", ARCH, NAVIGATOR, CLASSES, defaults=Defaults(k=2)).save(network, guide.network, torch.float32)
     for seed, name in enumerate(COLORS):

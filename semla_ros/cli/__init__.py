@@ -34,7 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"semla: {missing}", file=sys.stderr)
         return 1
     except OSError as error:
-        print(f"semla: {error.strerror or error} ({error.filename})", file=sys.stderr)
+        place = f" ({error.filename})" if error.filename else ""
+        print(f"semla: {error.strerror or error}{place}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("semla: interrupted", file=sys.stderr)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import stat
 import struct
@@ -41,11 +42,10 @@ def unpack(archive: Path, folder: Path) -> Path:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 with packed.open(member) as source, target.open("xb") as out:
                     shutil.copyfileobj(source, out)  # zipfile ends at the announced size and compares the checksum
-    except DAMAGE as error:
+    except BaseException as error:
         shutil.rmtree(folder)
-        raise ArchiveError("damaged archive", where=archive, hint=f"{error}. Download it again.") from error
-    except BaseException:
-        shutil.rmtree(folder)
+        if isinstance(error, DAMAGE) or getattr(error, "errno", None) == errno.EINVAL:  # seek to a negative position
+            raise ArchiveError("damaged archive", where=archive, hint=f"{error}. Download it again.") from error
         raise
     return folder
 

@@ -52,7 +52,7 @@ def fetch(
         accepted: SHA-256 checksum that is right, whatever the catalogue says. It is recorded beside the file.
 
     Returns:
-        The file. Beside it lies its checksum, in the format of ``sha256sum``.
+        The file. Its checksum is stored beside it, in the format of ``sha256sum``.
 
     Raises:
         FetchError: The server is unreachable, refuses, breaks off or sends a web page; or the checksum is not the one

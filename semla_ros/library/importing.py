@@ -142,7 +142,7 @@ def _folders(place: Path) -> list[Path]:
 
 
 def _copy(folder: AdapterFolder, adapters: Path) -> None:
-    """Copies the files of an adapter, and nothing else that lies beside them."""
+    """Copies the files of an adapter, and no other files of its folder."""
     target = adapters / folder.name
     target.mkdir(parents=True)
     for name in (CONFIG, WEIGHTS, f"{folder.name}_statistics.npz"):

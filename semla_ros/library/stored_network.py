@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
+from torch.overrides import TorchFunctionMode
 
 from semla_ros.errors import BundleError
-from semla_ros.modeling.weights import load_strictly
+from semla_ros.modeling.weights import check_fit
 
 T = TypeVar("T", bound=nn.Module)
 
@@ -21,11 +22,11 @@ T = TypeVar("T", bound=nn.Module)
 def stored_network(build: Callable[[], T], file: Path) -> T:
     """Builds a network and loads its weights as float32.
 
-    The network is first built on PyTorch's meta device, where tensors have a shape and no memory, and compared with the
-    header of the weights. Sizes from an untrusted description can therefore take neither much memory nor much time.
+    The network is first built of tensors without memory and compared with the header of the weights. Sizes from an
+    untrusted description can therefore take neither much memory nor much time.
 
     Args:
-        build: Returns the untrained network. It must be able to run under ``torch.device("meta")``.
+        build: Returns the untrained network. It must not read the values of its tensors.
         file: Its state dict (.safetensors).
 
     Raises:
@@ -33,14 +34,35 @@ def stored_network(build: Callable[[], T], file: Path) -> T:
     """
     header = _read(_header, file)
     network = _outline(build, file, len(header))
-    load_strictly(network, header, file)
+    check_fit(network, header, file)
     _check_types(network, header, file)
-    state = {key: t.float() if t.is_floating_point() else t for key, t in _read(load_file, file).items()}
+    state = {key: _own(tensor) for key, tensor in _read(load_file, file).items()}
     network.load_state_dict(state, assign=True)
     if any(tensor.is_meta for tensor in (*network.parameters(), *network.buffers())):  # it is not in the state dict
         network = build()
         network.load_state_dict(state)
     return network
+
+
+class _WithoutMemory(TorchFunctionMode):
+    """Creates tensors on the meta device, where they have a shape and no memory.
+
+    ``torch.device("meta")`` does so too, but its arithmetic and its random values make PyTorch import SymPy, about 6 s.
+    So no random values are drawn, and tensors of ``torch.arange`` (masks and positions) stay on the CPU.
+    """
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Called by PyTorch in place of each of its functions."""
+        kwargs = kwargs or {}
+        if func is Tensor.normal_ or getattr(func, "__module__", "") == nn.init.__name__:
+            return args[0] if args else kwargs["tensor"]
+        if func is torch.randn:
+            func = torch.empty
+        if func in (torch.empty, torch.zeros, torch.ones, torch.full):
+            kwargs["device"] = "meta"
+        return func(*args, **kwargs)
 
 
 def _read(read: Callable[[Path], dict[str, Tensor]], file: Path) -> dict[str, Tensor]:
@@ -65,7 +87,7 @@ def _header(file: Path) -> dict[str, Tensor]:
 
 
 def _outline(build: Callable[[], T], file: Path, tensors: int) -> T:
-    """Builds a network on the meta device; stops when it has far more parameters than the file has tensors."""
+    """Builds a network without memory; stops when it has far more parameters than the file has tensors."""
     built, limit = 0, 100 + 2 * tensors
 
     def count(*_: object) -> None:
@@ -76,7 +98,7 @@ def _outline(build: Callable[[], T], file: Path, tensors: int) -> T:
 
     hook = register_module_parameter_registration_hook(count)
     try:
-        with torch.device("meta"):
+        with _WithoutMemory():
             return build()
     except BundleError:
         raise
@@ -84,6 +106,11 @@ def _outline(build: Callable[[], T], file: Path, tensors: int) -> T:
         raise BundleError("sizes that make no network", where=file.parent, hint=repr(error)) from error
     finally:
         hook.remove()
+
+
+def _own(tensor: Tensor) -> Tensor:
+    """Copies a tensor, float32 if it is floating-point. Those of `load_file` are part of the file's memory map."""
+    return tensor.to(torch.float32 if tensor.is_floating_point() else tensor.dtype, copy=True)
 
 
 def _check_types(network: nn.Module, header: dict[str, Tensor], file: Path) -> None:

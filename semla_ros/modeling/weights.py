@@ -10,7 +10,17 @@ from semla_ros.errors import BundleError
 
 
 def load_strictly(network: nn.Module, state: Mapping[str, Tensor], where: object) -> None:
-    """Fills a network, every tensor of both sides used.
+    """Loads a state dict into a network.
+
+    Raises:
+        BundleError: Names the tensors that are missing, left over or of another shape.
+    """
+    check_fit(network, state, where)
+    network.load_state_dict(state)
+
+
+def check_fit(network: nn.Module, state: Mapping[str, Tensor], where: object) -> None:
+    """Compares the names and shapes of a state dict with those of a network.
 
     Raises:
         BundleError: Names the tensors that are missing, left over or of another shape.
@@ -26,4 +36,3 @@ def load_strictly(network: nn.Module, state: Mapping[str, Tensor], where: object
     if wrong:
         shown = "; ".join(sorted(wrong)[:5]) + (f"; and {len(wrong) - 5} more" if len(wrong) > 5 else "")
         raise BundleError("weights do not fit", where=where, got=shown)
-    network.load_state_dict(state)

@@ -89,6 +89,13 @@ def test_a_header_that_does_not_fit_is_refused(tmp_path: Path, offset: int, valu
     assert not (tmp_path / "out").exists()
 
 
+def test_a_directory_at_a_wrong_position_is_refused(tmp_path: Path) -> None:
+    archive = patched(packed(tmp_path / "a.zip", good="1" * 1000), 16, b"\xff\xff\x00\x00", b"PK\x05\x06")
+    with pytest.raises(ArchiveError, match=r"damaged archive.*Invalid argument"):
+        unpack(archive, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("method", [ZIP_STORED, ZIP_DEFLATED])
 @pytest.mark.parametrize("at", range(35, 75, 5))
 def test_a_damaged_stream_is_refused(tmp_path: Path, method: int, at: int) -> None:

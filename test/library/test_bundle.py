@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -158,7 +160,9 @@ def test_a_description_that_would_grow_without_bound_is_refused(bundle: Path, te
         ("aggregator_heads", 5, None),
         ("text_layers", 10**6, "to 200"),
         ("window", 3, None),
-        ("patch_size", 64, "at most 32, the image size"),
+        ("patch_size", 64, "1 to 128 patches per side"),
+        ("image_size", 2048, "1 to 128 patches per side"),
+        ("window", 64, "at most 32"),
         ("guidance_layers", [1, 2], "below 2"),
         ("guidance_layers", [1, 0], "two layers in order"),
         ("guidance_layers", 1, "two whole numbers"),
@@ -193,12 +197,39 @@ def test_weights_of_whole_numbers_are_refused(bundle: Path) -> None:
         load(bundle, SEGMENTER)
 
 
+def test_a_loaded_network_does_not_depend_on_its_file(bundle: Path) -> None:
+    network = Bundle.open(bundle).load_network()
+    before = {key: tensor.clone() for key, tensor in network.state_dict().items()}
+    size = (bundle / SEGMENTER).stat().st_size
+    with (bundle / SEGMENTER).open("r+b") as file:  # in place, so that a mapping of the file would change
+        file.write(bytes(size))
+    assert all(torch.equal(tensor, before[key]) for key, tensor in network.state_dict().items())
+
+
 class WithConstant(nn.Linear):
     """A network with a tensor that is not in its state dict."""
 
     def __init__(self) -> None:
         super().__init__(2, 2)
         self.register_buffer("constant", torch.arange(3.0), persistent=False)
+
+
+def test_a_network_is_loaded_without_pytorchs_compiler(bundle: Path) -> None:
+    """Arithmetic on the meta device imports 900 modules, several times as many seconds as the network takes."""
+    code = f"""
+import sys, torch
+from pathlib import Path
+from torch import nn
+from semla_ros.library.stored_network import stored_network
+before = set(sys.modules)
+build = lambda: nn.Sequential(nn.Embedding(4, 2), nn.Linear(2, 3), nn.LayerNorm(3))
+from safetensors.torch import save_file
+save_file(build().state_dict(), {str(bundle / "weights.safetensors")!r})
+stored_network(build, Path({str(bundle / "weights.safetensors")!r}))
+print(*(set(sys.modules) - before))
+"""
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {name for name in out.stdout.split() if name.startswith(("sympy", "torch._dynamo", "torch._refs"))}
 
 
 def test_tensors_outside_the_state_dict_keep_their_values(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from semla_ros.modeling.clip.vision import VisionSizes
 CLIP_MEAN = (122.7709383, 116.7460125, 104.09373615)
 CLIP_STD = (68.5005327, 66.6321579, 70.3231630)
 MAX_LAYERS, MAX_SIZE = 200, 1_000_000
+MAX_GRID, MAX_WINDOW = 128, 32  # the mask of shifted windows has (grid * window) ** 2 entries
 
 
 @dataclass(frozen=True)
@@ -67,8 +68,10 @@ class CatSegArch(Architecture):
             fits = isinstance(value, tuple) is pair and len(numbers) == 1 + pair
             if not fits or not all(type(number) is int and low <= number <= high for number in numbers):
                 self._refuse(each.name, f"{'two whole numbers' if pair else 'a whole number'} from {low} to {high}")
-        if self.grid < 1:
-            self._refuse("patch_size", f"at most {self.image_size}, the image size")
+        if not 1 <= self.grid <= MAX_GRID:
+            self._refuse("grid", f"1 to {MAX_GRID} patches per side: image_size divided by patch_size")
+        if self.window > MAX_WINDOW:
+            self._refuse("window", f"at most {MAX_WINDOW}")
         for size, divisor in (
             ("vision_width", self.vision_heads), ("text_width", self.text_heads),
             ("aggregator_dim", self.aggregator_heads), ("grid", min(self.window, self.grid)),
