@@ -19,7 +19,7 @@ from videos import half_video
 
 from semla_ros.adaptation.retrieval import Mixture
 from semla_ros.config import Config
-from semla_ros.errors import EmbeddingError, RecordingError, SemlaError
+from semla_ros.errors import EmbeddingError, ImageError, RecordingError, SemlaError
 from semla_ros.images.classes import class_table
 from semla_ros.images.conversion import decode_compressed
 from semla_ros.images.frame import Frame
@@ -181,6 +181,14 @@ def test_the_overlay_is_a_jpeg_of_the_image_in_its_classes_colours_and_only_made
     ((_, message),) = read(tmp_path / "painted.mcap")[OVERLAY]
     expected = (np.array([70, 130, 180]) + 200) / 2
     assert np.abs(decode_compressed(message) - expected).max() <= 3
+
+
+def test_an_overlay_that_cannot_be_encoded_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recording = images(tmp_path / "in", 200)
+    monkeypatch.setattr(cv2, "imencode", lambda suffix, image: (False, None))
+    with pytest.raises(ImageError, match="cannot be encoded as JPEG: got 8x6"):
+        run(recording, tmp_path / "out.mcap", with_overlay=True)
+    assert no_leftovers(tmp_path)
 
 
 def test_the_summary_counts_frames_swaps_and_frames_out_of_the_library(tmp_path: Path) -> None:
