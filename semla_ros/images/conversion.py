@@ -28,6 +28,7 @@ from semla_ros.images.encodings import (
 )
 
 START_OF_JPEG, END_OF_JPEG = b"\xff\xd8", b"\xff\xd9"
+BAND = 128  # rows
 CAMERA_FILE = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
 
 
@@ -121,7 +122,11 @@ def colorize(labels: Labels, classes: Sequence[ClassInfo]) -> NDArray[np.uint8]:
     palette = np.zeros((np.iinfo(labels.dtype).max + 1, 3), np.uint8)
     for info in classes:
         palette[info.id] = info.color
-    return np.take(palette, labels, axis=0)
+    painted = np.empty((*labels.shape, 3), np.uint8)
+    for top in range(0, len(labels), BAND):  # in bands of rows: NumPy converts the indices to 8 bytes each
+        rows = slice(top, top + BAND)
+        np.take(palette, labels[rows], axis=0, out=painted[rows], mode="clip")
+    return painted
 
 
 def overlay(

@@ -5,6 +5,7 @@ import io
 import struct
 import sys
 import textwrap
+import tracemalloc
 import zlib
 from types import SimpleNamespace
 from typing import Any
@@ -305,6 +306,24 @@ def test_labels_take_their_class_colour_and_all_others_are_black(dtype: type) ->
     image = colorize(np.array([[0, 1, 2], [3, 200, unlabelled]], dtype), CLASSES)
     assert image.dtype == np.uint8
     assert image.tolist() == [[[128, 64, 128], [70, 130, 180], [0, 0, 142]], [[0, 0, 0]] * 3]
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_painting_a_large_label_image_takes_little_more_memory_than_its_result(dtype: type) -> None:
+    labels = np.zeros((2048, 2048), dtype)
+    tracemalloc.start()
+    try:
+        image = colorize(labels, CLASSES)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 1.5 * image.nbytes
+
+
+def test_every_row_of_a_large_label_image_is_painted() -> None:
+    labels = (np.arange(1000)[:, None] % 3 * np.ones((1, 5))).astype(np.uint8)
+    colors = np.array([info.color for info in CLASSES], np.uint8)
+    np.testing.assert_array_equal(colorize(labels, CLASSES), colors[labels])
 
 
 @pytest.mark.parametrize("opacity", [0.0, 0.25, 1.0])
