@@ -14,7 +14,7 @@ from typing import Any
 from semla_ros.demo.processes import Process, network, wait
 from semla_ros.demo.topics import IMAGE, NAMESPACE
 
-READY_S, SETTLE_S, DRIVE_S = 60.0, 10.0, 3600.0
+READY_S, SETTLE_S, DRIVE_S = 300.0, 60.0, 3600.0  # generous: other programs may use the same cores
 
 
 def perform(

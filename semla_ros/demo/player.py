@@ -15,7 +15,7 @@ from rosbags.highlevel import AnyReader
 from semla_ros.demo.topics import CAMERA_INFO, IMAGE
 from semla_ros.node.environment import name_prefix
 
-MATCH_S, ACKNOWLEDGE_S = 30.0, 10.0
+MATCH_S, ACKNOWLEDGE_S = 120.0, 60.0
 
 
 def main(bag: Path) -> int:
