@@ -56,14 +56,13 @@ class ModelConfig:
     )  # fmt: skip
     precision: Literal["float32", "bfloat16", "float16"] = setting(
         "float32",
-        "Floating-point type of the segmenter; the 16-bit types halve its memory and are faster where the device"
-        " supports them",
+        "Floating-point type of the segmenter; 16 bits need half the memory and are faster on most GPUs",
         choices=("float32", "bfloat16", "float16"),
         read_only=True,
     )
     compile: bool = setting(
         False,
-        "Compile the segmenter with torch.compile; the first frame then takes a minute or more; needs a C++ compiler",
+        "Use torch.compile for the segmenter: the first frame takes a minute or more; needs a C++ compiler",
         read_only=True,
     )
     official_compat: bool = setting(
@@ -83,13 +82,12 @@ class SegmenterConfig:
     )
     prompt_templates: Literal["official", "synonyms", "imagenet"] = setting(
         "official",
-        "Prompts per class: official is CAT-Seg's template with the first synonym, synonyms is the mean over all"
-        " synonyms, imagenet is the mean over CLIP's 80 ImageNet templates",
+        "CAT-Seg's template with the first synonym (official) or all synonyms, or CLIP's 80 templates (imagenet)",
         choices=("official", "synonyms", "imagenet"),
     )
     mode: Literal["plain", "sliding"] = setting(
         "plain",
-        "plain segments the whole image in one pass; sliding uses CAT-Seg's sliding window: finer, 5 times slower",
+        "One pass over the whole image (plain), or CAT-Seg's sliding window: finer, 5 times slower",
         choices=("plain", "sliding"),
     )
     min_confidence: float = setting(
@@ -142,6 +140,14 @@ class TrackerConfig:
     min_interval_s: float = setting(3.0, "Minimum time between two swaps", low=0.0, high=3600.0, unit="s")
     min_weight_change: float = setting(
         0.05, "Swaps that change the mixture weights by less than this (L1 distance) are skipped", low=0.0, high=2.0
+    )
+    stamp_tolerance_s: float = setting(
+        1.0,
+        "A frame that is older than the newest one by up to this is segmented, but not tracked; a larger jump back"
+        " resets the tracker",
+        low=0.0,
+        high=3600.0,
+        unit="s",
     )
 
 

@@ -40,6 +40,10 @@ class RecordingError(SemlaError):
     """A bag, video or image folder cannot be read or contains no images."""
 
 
+class TrainingError(SemlaError):
+    """A training cannot run: its checkpoint or data set is damaged, or belongs to another training."""
+
+
 class BundleError(SemlaError):
     """A model bundle is missing, incomplete or inconsistent."""
 
@@ -58,6 +62,14 @@ class ArchiveError(SemlaError):
 
 class FetchError(SemlaError):
     """A download is unreachable or incomplete, or its content is not the published one."""
+
+
+class FusionError(AdapterError):
+    """Adapters whose fused weights are not finite."""
+
+
+class SegmentationError(SemlaError):
+    """The segmenter failed on an image, for example because memory ran out."""
 
 
 def _short(value: object) -> str:

@@ -16,6 +16,18 @@ from semla_ros.modeling.lora import Adapter
 
 CLIP, AGGREGATOR = "sem_seg_head.predictor.clip_model.", "sem_seg_head.predictor.transformer."
 State = dict[str, Tensor]
+VISION = {"image_size": 16, "patch_size": 8, "width": 16, "layers": 1, "head_width": 8}
+CLIP_CONFIG = {"model_cfg": {"embed_dim": 8, "quick_gelu": True, "vision_cfg": VISION}}
+
+
+def published_encoder() -> nn.Module:
+    """A tiny image encoder as open_clip publishes it, described by `CLIP_CONFIG`."""
+    from open_clip.model import CLIP
+
+    torch.manual_seed(5)
+    text = {"context_length": 8, "vocab_size": 8, "width": 8, "heads": 1, "layers": 1}
+    visual: nn.Module = CLIP(8, dict(VISION), text, quick_gelu=True).visual
+    return visual
 
 
 def theirs(name: str) -> str:
@@ -69,5 +81,6 @@ def write_official_files(folder: Path, network: CatSeg, navigator: nn.Module, ad
     torch.save({"model": official_state(network), "iteration": 3}, folder / "model_final.pth")
     state = {f"visual.{key}": value for key, value in navigator.state_dict().items()} | {"logit_scale": torch.ones(1)}
     save_file(state, folder / "clip.safetensors")
+    (folder / "open_clip_config.json").write_text(json.dumps(CLIP_CONFIG))
     for index, adapter in enumerate(adapters):
         write_official_adapter(folder / "loradb", adapter, np.full(8, 3.0 * index))

@@ -38,6 +38,11 @@ def add(tasks: Any) -> None:
         default="openai",
         help="file with its state dict, or openai to download CLIP ViT-L/14 (%(default)s)",
     )
+    imported.add_argument(
+        "--navigator-model", default="", metavar="NAME",
+        help="open_clip's name of the model in that file, such as ViT-L-14-quickgelu; "
+        "not needed where its open_clip_config.json lies beside it",
+    )  # fmt: skip
     imported.add_argument("--kind", help="kind of the segmenter, as in bundle.yaml")
     imported.add_argument("--navigator-kind", help="kind of the navigator, as in bundle.yaml")
     imported.add_argument("-o", "--out", type=Path, required=True, help="folder of the bundle, which must not exist")
@@ -86,7 +91,9 @@ def _import(args: argparse.Namespace) -> None:
 
     logging.basicConfig(format="%(message)s", level=logging.INFO)
     kinds = args.kind or DEFAULT_SEGMENTER, args.navigator_kind or DEFAULT_NAVIGATOR
-    _print_ready(import_models(args.segmenter, args.library, args.navigator, args.out, *kinds).path)
+    _print_ready(
+        import_models(args.segmenter, args.library, args.navigator, args.out, *kinds, args.navigator_model).path
+    )
 
 
 def _print_ready(path: Path, name: str | None = None) -> None:

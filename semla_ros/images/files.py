@@ -29,14 +29,14 @@ def read_rgb(path: Path) -> NDArray[np.uint8]:
     return np.ascontiguousarray(_read(path, cv2.IMREAD_COLOR)[..., ::-1])
 
 
-def read_unchanged(path: Path) -> NDArray[np.generic]:
+def read_unchanged(path: Path) -> NDArray[np.integer]:
     """Reads the stored values of an image, for example the ids of a label map.
 
     Args:
         path: Image file of any format that OpenCV reads.
 
     Returns:
-        (H, W) or (H, W, C) in the file's own dtype.
+        (H, W) or (H, W, C), uint8 or uint16 as in the file.
 
     Raises:
         ImageError: The file is missing, truncated, damaged or no image.
@@ -81,7 +81,7 @@ def writing(path: Path) -> Iterator[None]:
         ) from error  # fmt: skip
 
 
-def _read(path: Path, flags: int) -> NDArray[np.generic]:
+def _read(path: Path, flags: int) -> NDArray[np.integer]:
     try:
         image = cv2.imread(str(path), flags)
     except cv2.error:  # for example a header that announces billions of pixels

@@ -46,6 +46,7 @@ class Recipe:
         navigator: Name of the download with the navigator.
         segmenter_kind: Kind of the segmenter, see `semla_ros.modeling.base.SEGMENTERS`.
         navigator_kind: Kind of the navigator, see `semla_ros.modeling.base.NAVIGATORS`.
+        navigator_model: Published name of the navigator's model, which tells its sizes.
     """
 
     about: str
@@ -54,6 +55,7 @@ class Recipe:
     navigator: str
     segmenter_kind: str
     navigator_kind: str
+    navigator_model: str
 
 
 _CATSEG = "https://huggingface.co/spaces/hamacojr/CAT-Seg-weights/resolve/main/"
@@ -83,6 +85,6 @@ CATALOGUE = (
 RECIPES = {
     "official": Recipe(
         "SemLA's published models (ViT-L/14@336, twenty adapters)",
-        "catseg-large", "semla-loradb", "clip-vit-l-14", "catseg", "clip",
+        "catseg-large", "semla-loradb", "clip-vit-l-14", "catseg", "clip", "ViT-L-14-quickgelu",
     ),
 }  # fmt: skip

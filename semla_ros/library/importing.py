@@ -8,7 +8,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import open_clip
 import torch
 from torch import Tensor, nn
 
@@ -31,12 +30,12 @@ from semla_ros.modeling.base import (
 from semla_ros.modeling.weights import load_strictly
 
 LOG = logging.getLogger(__name__)
-OPENAI = "ViT-L-14"  # the navigator of SemLA's centroids
+OPENAI = "ViT-L-14-quickgelu"  # open_clip's name of SemLA's navigator
 
 
 def import_models(
     segmenter: Path, library: Path, navigator: str, out: Path, segmenter_name: str = DEFAULT_SEGMENTER,
-    navigator_name: str = DEFAULT_NAVIGATOR,
+    navigator_name: str = DEFAULT_NAVIGATOR, navigator_model: str = "",
 ) -> Bundle:  # fmt: skip
     """Makes a bundle of published files. The networks are stored as float32, the adapters are copied unchanged.
 
@@ -47,6 +46,7 @@ def import_models(
         out: Folder of the bundle, which must not exist. It appears when it is complete.
         segmenter_name: Kind of the segmenter, see `semla_ros.modeling.base.SEGMENTERS`.
         navigator_name: Kind of the navigator, see `semla_ros.modeling.base.NAVIGATORS`.
+        navigator_model: Published name of the navigator's model; needed where no configuration lies beside its file.
 
     Returns:
         The bundle.
@@ -62,7 +62,7 @@ def import_models(
     with TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as place:
         folders = _adapters(_unpacked(library, Path(place)), kind)
         arch, network = _segmenter(kind, segmenter)
-        navigator_arch, encoder = _navigator(guide, navigator)
+        navigator_arch, encoder = _navigator(guide, navigator, navigator_model)
         about = f"{segmenter_name} of {segmenter.name}"
         bundle = Bundle(Path(place, out.name), about, arch, navigator_arch, tuple(CITYSCAPES_COLORS))
         bundle.save(network, encoder, torch.float32)
@@ -93,14 +93,17 @@ def _segmenter(kind: SegmenterKind, file: Path) -> tuple[Architecture, nn.Module
     return arch, network
 
 
-def _navigator(kind: NavigatorKind, source: str) -> tuple[Any, nn.Module]:
-    arch, ours = kind.from_published(_openai() if source == "openai" else read_state(Path(source)), source)
+def _navigator(kind: NavigatorKind, source: str, model: str) -> tuple[Any, nn.Module]:
+    published = (_openai(), source, OPENAI) if source == "openai" else (read_state(Path(source)), source, model)
+    arch, ours = kind.from_published(*published)
     encoder = kind.network(arch)
     load_strictly(encoder, ours, source)
     return arch, encoder
 
 
 def _openai() -> dict[str, Tensor]:
+    import open_clip
+
     try:
         model = open_clip.create_model(OPENAI, pretrained="openai")
     except Exception as error:  # of the network, the hub or open_clip

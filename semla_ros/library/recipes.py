@@ -27,5 +27,6 @@ def get_bundle(recipe: Recipe, out: Path, fetched: Callable[[str], Path]) -> Bun
     if not (out / DESCRIPTION).is_file():
         check_is_new(out)
         segmenter, library, navigator = map(fetched, (recipe.segmenter, recipe.library, recipe.navigator))
-        import_models(segmenter, library, str(navigator), out, recipe.segmenter_kind, recipe.navigator_kind)
+        kinds = recipe.segmenter_kind, recipe.navigator_kind, recipe.navigator_model
+        import_models(segmenter, library, str(navigator), out, *kinds)
     return Bundle.open(out)

@@ -9,17 +9,15 @@ from pathlib import Path
 
 import pytest
 from file_server import Server, serving
-from official import write_official_files
+from official import CLIP_CONFIG, published_encoder, write_official_files
 from tiny import ARCH, drive, random_adapter, random_network
 
 from semla_ros.cli import main
 from semla_ros.config import Config, changed
 from semla_ros.library.catalogue import CATALOGUE
 from semla_ros.library.downloads import sha256
-from semla_ros.modeling.navigators.clip import ClipNavigatorArch
 from semla_ros.pipeline.build import build_pipeline
 
-NAVIGATOR = ClipNavigatorArch(8, {"image_size": 16, "patch_size": 8, "width": 64, "layers": 1, "head_width": 64})
 GET = ("models", "get", "official")
 
 
@@ -28,7 +26,7 @@ def published(tmp_path: Path) -> Path:
     """Tiny models in the published formats, under the published file names."""
     folder, network = tmp_path / "published", random_network()
     adapters = [random_adapter(name, network, seed=seed) for seed, name in enumerate(("fog", "night"))]
-    write_official_files(folder, network, NAVIGATOR.build(), adapters)
+    write_official_files(folder, network, published_encoder(), adapters)
     shutil.make_archive(str(folder / "loradb"), "zip", folder, "loradb")
     (folder / "model_final.pth").rename(folder / "model_large.pth")
     (folder / "clip.safetensors").rename(folder / "open_clip_model.safetensors")
@@ -45,8 +43,13 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def server(published: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     """Serves the tiny models in place of the published ones."""
     monkeypatch.setattr("semla_ros.modeling.catseg.published.VIT_B16", ARCH)
+    monkeypatch.setattr("semla_ros.modeling.clip.published._of_model", {"ViT-L-14-quickgelu": CLIP_CONFIG}.get)
     with serving() as server:
-        server.files = {file.name: file.read_bytes() for file in published.iterdir() if file.is_file()}
+        server.files = {
+            file.name: file.read_bytes()
+            for file in published.iterdir()
+            if file.suffix in (".pth", ".safetensors", ".zip")
+        }
         address = server.url.rpartition("/")[0]
         local = [
             replace(each, url=f"{address}/{each.file}", sha256=sha256(published / each.file))

@@ -7,6 +7,8 @@ from typing import ClassVar
 
 from semla_ros.errors import BundleError
 from semla_ros.modeling.base import Architecture
+from semla_ros.modeling.clip.network import TextSizes
+from semla_ros.modeling.clip.vision import VisionSizes
 
 CLIP_MEAN = (122.7709383, 116.7460125, 104.09373615)
 CLIP_STD = (68.5005327, 66.6321579, 70.3231630)
@@ -87,6 +89,19 @@ class CatSegArch(Architecture):
     def grid(self) -> int:
         """Side of the token grid."""
         return self.image_size // self.patch_size
+
+    @property
+    def vision(self) -> VisionSizes:
+        """Sizes of CLIP's image encoder."""
+        return VisionSizes(
+            self.image_size, self.patch_size, self.position_grid, self.embed_dim, self.vision_width,
+            self.vision_layers, self.vision_heads,
+        )  # fmt: skip
+
+    @property
+    def text(self) -> TextSizes:
+        """Sizes of CLIP's text encoder."""
+        return TextSizes(self.text_width, self.text_layers, self.text_heads, self.context_length, self.vocab_size)
 
 
 VIT_B16 = CatSegArch(
