@@ -168,7 +168,7 @@ def test_the_domain_state_is_a_diagnostic_that_warns_when_out_of_distribution(tm
     run(images(tmp_path / "in", 0, 255), tmp_path / "out.mcap")
     statuses = [message.status[0] for _, message in read(tmp_path / "out.mcap")[STATE]]
     assert [status.level for status in statuses] == [0, 1]
-    assert statuses[0].name == "semla: domain"
+    assert statuses[0].name == "/semla: domain"
     values = {pair.key: pair.value for pair in statuses[0].values}
     assert [adapter["name"] for adapter in json.loads(values["active_adapters"])] == ["night", "dusk"]
 
