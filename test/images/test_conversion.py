@@ -222,6 +222,12 @@ def test_a_png_of_sixteen_bits_is_scaled_to_eight(form: str) -> None:
     assert np.abs(rgb.astype(int) - GREY_AS_RGB).max() <= 1
 
 
+def test_a_floating_point_file_is_refused_with_its_pixel_type() -> None:
+    data = encoded(np.linspace(0, 255, 48, dtype=np.float32).reshape(6, 8), ".tiff")
+    with pytest.raises(ImageError, match="unsupported pixel type: got float32"):
+        decode_file(data)
+
+
 def test_compressed_depth_is_refused() -> None:
     with pytest.raises(ImageError, match=r"depth image has no colours .*compressedDepth png"):
         decode_compressed(compressed(encoded(RGB), "16UC1; compressedDepth png"))
