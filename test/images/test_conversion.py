@@ -222,10 +222,10 @@ def test_a_png_of_sixteen_bits_is_scaled_to_eight(form: str) -> None:
     assert np.abs(rgb.astype(int) - GREY_AS_RGB).max() <= 1
 
 
-def test_a_floating_point_file_is_refused_with_its_pixel_type() -> None:
-    data = encoded(np.linspace(0, 255, 48, dtype=np.float32).reshape(6, 8), ".tiff")
+def test_a_file_of_floating_point_values_is_refused_with_its_type(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cv2, "imdecode", lambda *_: np.zeros((6, 8, 3), np.float32))  # some versions read such TIFFs
     with pytest.raises(ImageError, match="unsupported pixel type: got float32"):
-        decode_file(data)
+        decode_file(encoded(RGB))
 
 
 def test_compressed_depth_is_refused() -> None:
