@@ -417,7 +417,10 @@ def test_a_sound_file_holds_no_images(tmp_path: Path) -> None:
         open_recording(tmp_path / "sound.wav")
 
 
-@pytest.mark.parametrize("definition", ["this is no message definition", "unknown_msgs/Thing thing"])
+SERVICE_EVENT = "int64 a\nint64 b\n---\nint64 sum\n"  # as rosbag2 stores example_interfaces/srv/AddTwoInts_Event
+
+
+@pytest.mark.parametrize("definition", ["no message definition", "unknown_msgs/Thing thing", SERVICE_EVENT])
 def test_an_unrelated_topic_whose_type_cannot_be_parsed_does_not_hide_the_images(
     tmp_path: Path, definition: str
 ) -> None:
