@@ -11,10 +11,10 @@ from semla_ros.cli.options import natural, task
 
 def add(tasks: Any) -> None:
     """Adds the subcommand."""
-    demo = task(tasks, "demo", _demo, "the live node on a sample drive through four domains, with a report")
+    demo = task(tasks, "demo", _demo, "run the live node on a rendered drive through four domains and write a report")
     demo.add_argument("-o", "--out", type=Path, default=Path("out/demo"), help="folder of the results (%(default)s)")
     demo.add_argument(
-        "--seed", type=natural, default=3, help="other seeds, other drives; 0 to 2 served for tuning (%(default)s)"
+        "--seed", type=natural, default=3, help="seed of the drive; seeds 0 to 2 were used for tuning (%(default)s)"
     )
 
 

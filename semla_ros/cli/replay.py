@@ -29,18 +29,17 @@ def add(tasks: Any) -> None:
 
 
 def _replay(args: argparse.Namespace) -> None:
-    from tqdm import tqdm
-
     from semla_ros.errors import RecordingError
     from semla_ros.evaluation.metrics import ConfusionMatrix
     from semla_ros.pipeline.build import build_pipeline
+    from semla_ros.progress import ProgressBar
     from semla_ros.recordings import open_recording
     from semla_ros.recordings.replay import replay
 
     recording = open_recording(args.input, args.topic, args.fps)
     pipeline = build_pipeline(config(args))
     confusion = ConfusionMatrix(len(pipeline.classes))
-    with tqdm(total=recording.frame_count, desc="replay", unit="frame") as bar:
+    with ProgressBar(total=recording.frame_count, desc="replay", unit="frame") as bar:
         summary = replay(
             recording, pipeline, args.out, with_overlay=args.overlay, overwrite=args.overwrite,
             on_progress=lambda done, total: bar.update(done - bar.n),

@@ -1,1 +1,1 @@
-"""The demo: a robot's drive through changing weather, live, scored and reported."""
+"""The demo: a rendered drive through changing weather, segmented by the live node, scored and reported."""

@@ -1,4 +1,4 @@
-"""Did each change of the weather bring its swap, and nothing else one?"""
+"""Assignment of the node's swaps to the changes of the drive's domain."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class Change:
     """One change of the drive's domain.
 
     Attributes:
-        before: The domain that ends.
-        after: The domain that comes.
-        begin_ns: When the weather begins to pass.
-        deadline_ns: A swap after this is none of its own.
-        swaps: The swaps in between.
+        before: Domain before the change.
+        after: Domain after the change.
+        begin_ns: Stamp at which the transition begins.
+        deadline_ns: Stamp from which a swap no longer counts as a reaction to this change.
+        swaps: Swaps from ``begin_ns`` to ``deadline_ns``.
     """
 
     before: str
@@ -31,13 +31,13 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """All swaps, told apart.
+class SwapReport:
+    """All swaps of a run, by their cause.
 
     Attributes:
-        first: The first mixture; None where there was none.
-        changes: The drive's changes, with their swaps.
-        stray: Swaps inside a steady stretch.
+        first: Swap to the first mixture; None if there was none.
+        changes: Changes of the drive's domain, each with its swaps.
+        stray: Swaps without a change of domain.
     """
 
     first: Swap | None
@@ -46,27 +46,27 @@ class Verdict:
 
 
 def settle_ns(config: Config) -> int:
-    """How long after a change the tracker may take by its own settings.
+    """Time that the tracker needs for a swap after a change, by its settings, in nanoseconds.
 
-    The moving average needs about two time constants, the next embedding up to a period, the debounce clock its time.
+    It is the sum of two time constants of the moving average, one period of the navigator and the debounce time.
     """
     tracker = config.tracker
     return round(1e9 * (2 * tracker.ema_time_s + config.navigator.period_s + tracker.debounce_s))
 
 
-def judge(swaps: Sequence[Swap], stretches: Sequence[Stretch], settle: int) -> Verdict:
-    """Tells swaps apart.
+def assign(swaps: Sequence[Swap], stretches: Sequence[Stretch], settle: int) -> SwapReport:
+    """Assigns each swap to the change of domain that caused it.
 
     Args:
-        swaps: In order of time; the first is the first mixture.
-        stretches: Of the drive, in order.
-        settle: Nanoseconds after a change in which a swap is still its own.
+        swaps: Swaps in order of time. The first one leads to the first mixture.
+        stretches: Stretches of the drive in order of time.
+        settle: Time after a change in which a swap counts as a reaction to it, nanoseconds, see `settle_ns`.
     """
     first, later = (swaps[0], swaps[1:]) if swaps else (None, ())
     steady = [stretch for stretch in stretches if stretch.steady]
     changes = tuple(_change(*pair, later, settle) for pair in pairwise(steady))
     owned = {swap for change in changes for swap in change.swaps}
-    return Verdict(first, changes, tuple(swap for swap in later if swap not in owned))
+    return SwapReport(first, changes, tuple(swap for swap in later if swap not in owned))
 
 
 def _change(before: Stretch, after: Stretch, swaps: Sequence[Swap], settle: int) -> Change:

@@ -1,31 +1,37 @@
-"""What should be so after a run: every image accounted for, and every swap."""
+"""Checks of a run: every image and every swap is accounted for."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from semla_ros.demo.changes import Verdict
+from semla_ros.demo.changes import SwapReport
 from semla_ros.demo.recorded import Recorded
 
 
 @dataclass(frozen=True)
 class Check:
-    """Something that should be so: what, whether it is, and the figures."""
+    """Result of one check.
+
+    Attributes:
+        what: The expectation, as a sentence.
+        passed: Whether it was met.
+        figures: The numbers that were compared.
+    """
 
     what: str
     passed: bool
     figures: str
 
 
-def checks(sent: int, recorded: Recorded, verdict: Verdict) -> tuple[Check, ...]:
+def checks(sent: int, recorded: Recorded, report: SwapReport) -> tuple[Check, ...]:
     """All checks of a run.
 
     Args:
-        sent: Number of images the camera sent.
-        recorded: What was recorded of the node.
-        verdict: Its swaps, told apart.
+        sent: Number of images that the camera published.
+        recorded: The recorded output of the node.
+        report: The node's swaps by their cause.
     """
-    return (*_images(sent, recorded), *_swaps(recorded, verdict))
+    return (*_images(sent, recorded), *_swaps(recorded, report))
 
 
 def _images(sent: int, recorded: Recorded) -> tuple[Check, ...]:
@@ -39,18 +45,18 @@ def _images(sent: int, recorded: Recorded) -> tuple[Check, ...]:
             f"{segmented} segmented + {dropped} dropped + {failed} failed of {received}",
         ),
         Check(
-            "Every mask and its confidence is on record",
+            "Every mask and its confidence image was recorded",
             masks == confidences == segmented,
             f"{masks} masks, {confidences} confidence images",
         ),
     )
 
 
-def _swaps(recorded: Recorded, verdict: Verdict) -> tuple[Check, ...]:
+def _swaps(recorded: Recorded, report: SwapReport) -> tuple[Check, ...]:
     counted, found = recorded.states[-1].swaps if recorded.states else 0, len(recorded.swaps)
-    changes, answered = len(verdict.changes), sum(bool(change.swaps) for change in verdict.changes)
+    changes, answered = len(report.changes), sum(bool(change.swaps) for change in report.changes)
     return (
-        Check("Every swap the node counted is on record", counted == found, f"{found} of {counted}"),
-        Check("Every change of the weather brought a swap", answered == changes, f"{answered} of {changes}"),
-        Check("No swap inside a steady stretch", not verdict.stray, f"{len(verdict.stray)} found"),
+        Check("Every swap that the node counted was recorded", counted == found, f"{found} of {counted}"),
+        Check("Every change of the domain was followed by a swap", answered == changes, f"{answered} of {changes}"),
+        Check("No swap without a change of the domain", not report.stray, f"{len(report.stray)} found"),
     )

@@ -1,4 +1,4 @@
-"""The sample drive of the demo: rendered once, then reused; and what is true in it."""
+"""The drive of the demo: rendered once and then reused, with its true domains."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ KEY = "drive.sha256"
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """A part of the drive in which the weather stays, or passes from one domain to the next.
+    """A part of the drive with one domain, or a transition between two domains.
 
     Attributes:
-        domain: Of the weather; of the weather that comes where it passes.
-        steady: False where it passes.
+        domain: The domain; in a transition the next one.
+        steady: False in a transition.
         begin_ns: Stamp of the first image.
-        end_ns: Stamp of the next stretch's first image.
+        end_ns: Stamp of the first image of the next stretch.
     """
 
     domain: str
@@ -38,20 +38,20 @@ class Stretch:
 
     @property
     def name(self) -> str:
-        """In words, for example "fog_day" or "to fog_day"."""
+        """Name for people, for example "fog_day" or, in a transition, "to fog_day"."""
         return self.domain if self.steady else f"to {self.domain}"
 
     @property
     def middle_ns(self) -> int:
-        """The stamp half-way."""
+        """Stamp of the middle."""
         return (self.begin_ns + self.end_ns) // 2
 
 
 def rendered(folder: Path, drive: Drive) -> Path:
-    """The drive as a bag below ``folder``; rendered unless the very same drive is there already.
+    """Returns the drive as a bag in ``folder``. It is rendered unless the same drive is there already.
 
     Raises:
-        RecordingError: Something else is in its place.
+        RecordingError: There are other files in the place of the bag.
     """
     bag, key = folder / "drive", fingerprint(drive)
     if (bag / KEY).is_file() and (bag / KEY).read_text() == key:
@@ -63,7 +63,7 @@ def rendered(folder: Path, drive: Drive) -> Path:
 
 
 def fingerprint(drive: Drive) -> str:
-    """Differs where the drive differs, or the code that renders it."""
+    """Hash of the settings of a drive and of the code that renders it."""
     settings = (drive.itinerary.legs, drive.seed, drive.camera, drive.rate_hz, drive.start_ns)
     digest = hashlib.sha256(repr(settings).encode())
     for file in sorted(Path(streetworld.__path__[0]).glob("*.py")):
@@ -72,20 +72,20 @@ def fingerprint(drive: Drive) -> str:
 
 
 def make_room(bag: Path) -> None:
-    """Removes a bag of an earlier run, finished or not.
+    """Removes the bag of an earlier run, complete or not.
 
     Raises:
-        RecordingError: What is there holds other files than a bag does.
+        RecordingError: The folder has files that do not belong to a bag.
     """
     if not bag.exists():
         return
     if not bag.is_dir() or any(file.name not in ("metadata.yaml", KEY, f"{bag.name}.mcap") for file in bag.iterdir()):
-        raise RecordingError("something else is in the place of a bag", where=bag, hint="Choose another folder.")
+        raise RecordingError("the folder holds other files than a bag", where=bag, hint="Choose another folder.")
     shutil.rmtree(bag)
 
 
 def stretches(bag: Path) -> tuple[Stretch, ...]:
-    """The stretches of a drive, in order."""
+    """Reads the stretches of a drive from its bag, in order of time."""
     moments = list(_moments(bag))
     period_ns = moments[1][0] - moments[0][0] if len(moments) > 1 else 0
     runs = [list(run) for _, run in groupby(moments, key=lambda moment: (moment[2], moment[2] and moment[1]))]
@@ -94,9 +94,9 @@ def stretches(bag: Path) -> tuple[Stretch, ...]:
 
 
 def _moments(bag: Path) -> Iterator[tuple[int, str, bool]]:
-    """Yields (stamp_ns, domain, steady) of each image; in passing weather the domain is the nearer one."""
+    """Yields (stamp_ns, domain, steady) of each image. In a transition the domain is the nearer one."""
     with AnyReader([bag]) as reader:
         connections = [each for each in reader.connections if each.topic == DOMAIN]
         for connection, stamp_ns, data in reader.messages(connections):
-            told = json.loads(reader.deserialize(data, connection.msgtype).data)  # type: ignore[attr-defined]
-            yield stamp_ns, told["domain"], told["steady"]
+            label = json.loads(reader.deserialize(data, connection.msgtype).data)  # type: ignore[attr-defined]
+            yield stamp_ns, label["domain"], label["steady"]

@@ -1,4 +1,4 @@
-"""One image of each steady stretch, to look at."""
+"""Example images for the report: one from each steady stretch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semla_ros.demo.drive import Stretch
-from semla_ros.demo.scores import Pair, Shot
+from semla_ros.demo.scores import LabelledImage, Pair
 from semla_ros.images.classes import ClassInfo
 from semla_ros.images.conversion import colorize
 
@@ -18,11 +18,11 @@ RgbImage = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Example:
-    """A image and its labels in the classes' colours, each (H, W, 3) uint8 RGB.
+    """An image and its labels in the colours of their classes, each (H, W, 3) uint8 RGB.
 
     Attributes:
-        domain: The true one.
-        camera: The image.
+        domain: True domain.
+        camera: Camera image.
         ground_truth: True labels.
         frozen: Labels of the base model.
         adapted: Labels of the live node.
@@ -38,11 +38,14 @@ class Example:
 
 
 class Examples:
-    """Takes the first image from the middle of each steady stretch on that the node segmented.
+    """Selects, for each steady stretch, the first image after its middle that the node segmented.
 
     Args:
-        stretches: Of the drive.
-        classes: Of the labels.
+        stretches: Stretches of the drive.
+        classes: Classes of the labels.
+
+    Attributes:
+        taken: The selected images.
     """
 
     def __init__(self, stretches: Sequence[Stretch], classes: Sequence[ClassInfo]) -> None:
@@ -50,13 +53,13 @@ class Examples:
         self._open = [stretch for stretch in stretches if stretch.steady]
         self._classes = classes
 
-    def add(self, shot: Shot, pair: Pair) -> None:
-        """Takes the image if it is the one; they come in order."""
-        stamp = shot.frame.stamp_ns
+    def add(self, item: LabelledImage, pair: Pair) -> None:
+        """Selects the image if it is the example of its stretch. Images must be given in order of time."""
+        stamp = item.frame.stamp_ns
         self._open = [stretch for stretch in self._open if stamp < stretch.end_ns]
-        if shot.adapted is None or not self._open or stamp < self._open[0].middle_ns:
+        if item.adapted is None or not self._open or stamp < self._open[0].middle_ns:
             return
         ground_truth, frozen, adapted = (
-            colorize(each, self._classes) for each in (shot.ground_truth, shot.frozen, shot.adapted)
+            colorize(each, self._classes) for each in (item.ground_truth, item.frozen, item.adapted)
         )
-        self.taken.append(Example(self._open.pop(0).domain, shot.frame.rgb, ground_truth, frozen, adapted, pair))
+        self.taken.append(Example(self._open.pop(0).domain, item.frame.rgb, ground_truth, frozen, adapted, pair))

@@ -1,4 +1,4 @@
-"""The drive as a video: the camera, the adapting node and the frozen model side by side."""
+"""The drive as a video: camera, adapting node and frozen model side by side."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from semla_ros.demo.look import DARK, domain_color
-from semla_ros.demo.scores import Pair, Shot
+from semla_ros.demo.scores import LabelledImage, Pair
 from semla_ros.images.classes import ClassInfo
 from semla_ros.images.conversion import overlay
 
@@ -26,12 +26,12 @@ CODEC = {"crf": "28", "preset": "medium"}
 
 
 class Film:
-    """An H.264 video under way; a context manager.
+    """Writes an H.264 video. Use it as a context manager.
 
     Args:
-        path: The .mp4 to write.
-        classes: Of the labels.
-        rate_hz: Images a second.
+        path: File to write, .mp4.
+        classes: Classes of the labels.
+        rate_hz: Images per second.
     """
 
     def __init__(self, path: Path, classes: Sequence[ClassInfo], rate_hz: float) -> None:
@@ -48,20 +48,20 @@ class Film:
             self._container.mux(self._stream.encode())
         self._container.close()
 
-    def add(self, shot: Shot, pair: Pair, domain: str, weights: Mapping[str, float]) -> None:
-        """Adds a image.
+    def add(self, item: LabelledImage, pair: Pair, domain: str, weights: Mapping[str, float]) -> None:
+        """Adds an image.
 
         Args:
-            shot: Image and labels. Where the node dropped it, the mask before stays.
-            pair: Its mIoU.
-            domain: The true one, or between which the weather passes.
-            weights: Adapters active in the node.
+            item: Image and labels. If the node dropped the image, the previous mask is shown.
+            pair: mIoU of this image.
+            domain: Name of the stretch.
+            weights: Weights of the node's active adapters by name.
         """
-        rgb = shot.frame.rgb
-        if shot.adapted is not None:
-            self._held = overlay(rgb, shot.adapted, self._classes, OPACITY)
+        rgb = item.frame.rgb
+        if item.adapted is not None:
+            self._held = overlay(rgb, item.adapted, self._classes, OPACITY)
         adapted = rgb if self._held is None else self._held
-        panels = [rgb, adapted, overlay(rgb, shot.frozen, self._classes, OPACITY)]
+        panels = [rgb, adapted, overlay(rgb, item.frozen, self._classes, OPACITY)]
         heads = [domain.replace("_", " "), f"adapted · {_percent(pair.adapted)}", f"frozen · {_percent(pair.frozen)}"]
         self._encode(compose(panels, heads, weights))
 
@@ -74,7 +74,16 @@ class Film:
 
 
 def compose(panels: Sequence[RgbImage], heads: Sequence[str], weights: Mapping[str, float]) -> RgbImage:
-    """Images of one size side by side, a caption over each, the active adapters below; both sides even."""
+    """Composes one image of the video.
+
+    Args:
+        panels: Images of one size, (H, W, 3) uint8 RGB, shown side by side.
+        heads: Caption of each panel.
+        weights: Weights of the active adapters by name, shown as a bar below the panels.
+
+    Returns:
+        Image, (h, w, 3) uint8 RGB, with even sides as H.264 requires.
+    """
     height, width = panels[0].shape[:2]
     size = (_even(width * len(panels)), _even(HEAD + height + FOOT))
     canvas = Image.new("RGB", size, DARK.paper)
@@ -88,7 +97,7 @@ def compose(panels: Sequence[RgbImage], heads: Sequence[str], weights: Mapping[s
 
 
 def _bar(draw: ImageDraw.ImageDraw, weights: Mapping[str, float], font: Any, size: tuple[int, int]) -> None:
-    """The weights as a bar along the bottom, each adapter's name in its part where there is room."""
+    """Draws the weights as a bar along the bottom. A part has the name of its adapter if there is room."""
     width, height = size
     left, top = float(MARGIN), height - FOOT + 5
     for name, weight in weights.items():
@@ -103,7 +112,7 @@ def _bar(draw: ImageDraw.ImageDraw, weights: Mapping[str, float], font: Any, siz
 
 
 def _percent(miou: float) -> str:
-    return f"mIoU {miou:.0f} %" if math.isfinite(miou) else "dropped, the mask before"
+    return f"mIoU {miou:.0f} %" if math.isfinite(miou) else "dropped, previous mask"
 
 
 def _even(pixels: int) -> int:

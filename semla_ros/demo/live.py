@@ -1,4 +1,4 @@
-"""The live part of the demo: camera, node and recorder, each a process, over DDS."""
+"""The live part of the demo: camera, node and recorder as processes that communicate over DDS."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 from semla_ros.demo.processes import Process, network, wait
 from semla_ros.demo.topics import IMAGE, NAMESPACE
 
-READY_S, SETTLE_S, DRIVE_S = 60.0, 10.0, 3600.0
+READY_S, SETTLE_S, DRIVE_S = 300.0, 60.0, 3600.0  # generous: other programs may use the same cores
 
 
 def perform(
@@ -25,21 +25,22 @@ def perform(
     on_progress: Callable[[int], None] = lambda masks: None,
     ready_s: float = READY_S,
 ) -> int:
-    """Plays a drive to the live node and records what it publishes.
+    """Plays a drive to the live node and records its output.
 
     Args:
-        drive: The bag to play.
-        recording: The bag to write.
-        logs: Folder of the processes' logs.
-        settings: Parameters of the node.
-        on_progress: Called with the number of masks recorded so far, zero when the node is ready.
-        ready_s: How long the node may take to load its models.
+        drive: Bag to play.
+        recording: Bag to write.
+        logs: Folder for the logs of the processes.
+        settings: Parameters of the node by name.
+        on_progress: Called with the number of masks recorded so far; with 0 when the node is ready.
+        ready_s: Longest time that the node may need to load its models, seconds.
 
     Returns:
         Number of images sent.
 
     Raises:
-        DemoError: The node, the camera or the recorder failed; with the end of its log. None of them stays behind.
+        DemoError: The node, the camera or the recorder failed. The message contains the end of its log. All processes
+            are ended.
     """
     logs.mkdir(parents=True, exist_ok=True)
     environment = network()
@@ -68,7 +69,7 @@ def perform(
 
 
 def _accounted(says: Mapping[str, Any], masks: int, sent: int) -> bool:
-    """Whether every image has become a mask on record, or was counted by the node as dropped or failed."""
+    """Whether each image led to a recorded mask or was counted by the node as dropped or failed."""
     frames = says["frames"]
     done = frames["segmented"] + frames["dropped"] + frames["failed"]
     return bool(sent == frames["received"] == done and masks == frames["segmented"])

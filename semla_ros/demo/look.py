@@ -1,4 +1,4 @@
-"""Colours of the demo's images."""
+"""Colours of the demo's figures."""
 
 from __future__ import annotations
 
@@ -25,7 +25,15 @@ DOMAINS = {
 
 @dataclass(frozen=True)
 class Theme:
-    """Colours of a figure: paper, ink, fainter ink, and of the two models."""
+    """Colours of a figure as #rrggbb.
+
+    Attributes:
+        paper: Background.
+        ink: Text and lines.
+        faint: Less important text and lines.
+        adapted: Curves of the adapting node.
+        frozen: Curves of the frozen model.
+    """
 
     paper: str
     ink: str
@@ -39,7 +47,7 @@ DARK = Theme(paper="#15191e", ink="#e6e9ec", faint="#7d8590", adapted="#3cc9bf",
 
 
 def domain_color(name: str) -> str:
-    """The colour of a domain and of its adapter, as #rrggbb; one of its own for names never seen before."""
+    """The colour of a domain and of its adapter, as #rrggbb. Unknown names get a colour from their hash."""
     if name in DOMAINS:
         return DOMAINS[name]
     hue = zlib.crc32(name.encode()) / 2**32

@@ -1,4 +1,4 @@
-"""The camera of the demo: sends a recorded drive at the pace it was recorded in."""
+"""The camera of the demo: publishes a recorded drive at its original speed."""
 
 from __future__ import annotations
 
@@ -15,13 +15,16 @@ from rosbags.highlevel import AnyReader
 from semla_ros.demo.topics import CAMERA_INFO, IMAGE
 from semla_ros.node.environment import name_prefix
 
-MATCH_S, ACKNOWLEDGE_S = 30.0, 10.0
+MATCH_S, ACKNOWLEDGE_S = 120.0, 60.0
 
 
 def main(bag: Path) -> int:
-    """Publishes a bag's images and camera_info, with the bag's own stamps, once somebody listens to both.
+    """Publishes the images and camera_info of a bag with their stamps, as soon as both topics have a subscriber.
 
-    Prints ``{"sent": images}`` as it goes. Returns 1 where nobody listens.
+    Prints ``{"sent": <number of images>}`` after each image.
+
+    Returns:
+        Exit code: 0, or 1 if the topics had no subscribers within `MATCH_S` seconds.
     """
     name_prefix()
     import rclpy
@@ -37,10 +40,10 @@ def main(bag: Path) -> int:
         IMAGE: node.create_publisher(Image, IMAGE, qos),
     }
     if not _heard(publishers):
-        print(f"nobody listens to {IMAGE} and {CAMERA_INFO}", file=sys.stderr)
+        print(f"no subscribers of {IMAGE} and {CAMERA_INFO}", file=sys.stderr)
         return 1
     for sent, messages in enumerate(_paced(bag), start=1):
-        for topic, publisher in publishers.items():  # camera_info first: its arrival is when the image was sent
+        for topic, publisher in publishers.items():  # camera_info first: its arrival marks the sending of the image
             publisher.publish(messages[topic])
         print(json.dumps({"sent": sent}), flush=True)
     publishers[IMAGE].wait_for_all_acked(Duration(seconds=ACKNOWLEDGE_S))
@@ -58,7 +61,7 @@ def _heard(publishers: dict[str, Any]) -> bool:
 
 
 def _paced(bag: Path) -> Iterator[dict[str, bytes]]:
-    """Yields the serialized messages of each stamp, topic by topic, when their time has come."""
+    """Yields the serialized messages of each stamp by topic, at the time given by the stamps."""
     with AnyReader([bag]) as reader:
         wanted = [each for each in reader.connections if each.topic in (IMAGE, CAMERA_INFO)]
         first_ns, begin = reader.start_time, time.monotonic()

@@ -1,4 +1,4 @@
-"""The processes of the demo, and the DDS network they share."""
+"""Child processes of the demo, and the DDS network that they share."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ STOP_S = 15.0
 
 
 class DemoError(SemlaError):
-    """A process of the demo could not start, or ended before its time."""
+    """A process of the demo could not start, or ended too early."""
 
 
 class Process:
-    """A Python module as a process of its own. It ends with the ``with`` block at the latest.
+    """A Python module that runs as a child process until the end of the ``with`` block at the latest.
 
     Args:
-        name: What it is called in messages; its log becomes ``<name>.log``.
-        command: Module and arguments.
+        name: Name of the process in messages and of its log, ``<name>.log``.
+        command: Module and its arguments.
         logs: Folder of the logs.
-        environment: Its environment, see `network`.
+        environment: Environment variables, see `network`.
     """
 
     def __init__(self, name: str, command: Sequence[str], logs: Path, environment: dict[str, str]) -> None:
@@ -51,14 +51,14 @@ class Process:
 
     @property
     def says(self) -> dict[str, Any]:
-        """What it printed last: one JSON object a line. Empty before the first."""
+        """The last line that it printed, a JSON object. Empty before the first line."""
         complete = self._said.read_text().rpartition("\n")[0]
         newest: dict[str, Any] = json.loads(complete.rpartition("\n")[2] or "{}")
         return newest
 
     @property
     def ended(self) -> bool:
-        """Whether it is over.
+        """Whether it has ended.
 
         Raises:
             DemoError: It ended with an error.
@@ -69,12 +69,14 @@ class Process:
         return code is not None
 
     def failure(self, what: str) -> DemoError:
-        """The error for something that went wrong with it, with the end of its log."""
+        """An error for this process, with the end of its log."""
         tail = "\n".join(self.log.read_text(errors="replace").splitlines()[-15:])
-        return DemoError(f"the {self.name} {what}", where=self.log, hint=f"It said last:\n{tail}" if tail else None)
+        return DemoError(
+            f"the {self.name} {what}", where=self.log, hint=f"The end of its log:\n{tail}" if tail else None
+        )
 
     def stop(self) -> None:
-        """Asks it to end; ends it where it does not."""
+        """Stops it by a signal, and kills it if it does not end within `STOP_S` seconds."""
         if self._popen.poll() is None:
             self._popen.send_signal(signal.SIGINT)
         try:
@@ -85,10 +87,18 @@ class Process:
 
 
 def wait(condition: Callable[[], bool], timeout_s: float, *needed: Process) -> bool:
-    """Waits for a condition; returns whether it came about in time.
+    """Waits for a condition.
+
+    Args:
+        condition: Checked every 50 ms.
+        timeout_s: Longest time to wait, seconds.
+        *needed: Processes without which the condition cannot become true.
+
+    Returns:
+        Whether the condition became true in time.
 
     Raises:
-        DemoError: One of the processes that it needs has ended.
+        DemoError: One of the needed processes has ended.
     """
     end = time.monotonic() + timeout_s
     while not condition():
@@ -102,7 +112,11 @@ def wait(condition: Callable[[], bool], timeout_s: float, *needed: Process) -> b
 
 
 def network() -> dict[str, str]:
-    """The environment of processes that talk to each other, on this machine and in a ROS domain of their own."""
+    """Environment variables for processes that communicate on this machine only, in an unused ROS domain.
+
+    Raises:
+        DemoError: The Fast DDS profile is missing, or all ROS domains are in use.
+    """
     profile = next((str(path) for path in shared(PROFILE) if path.is_file()), None)
     if profile is None:
         raise DemoError("no Fast DDS profile", where=PROFILE)
@@ -118,10 +132,10 @@ def network() -> dict[str, str]:
 
 
 def free_domain() -> int:
-    """A ROS domain that nobody on this machine uses.
+    """A ROS domain (1 to 100) that is not in use on this machine.
 
     Raises:
-        DemoError: There is none.
+        DemoError: All are in use.
     """
     for domain in random.sample(range(1, 101), 100):
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:

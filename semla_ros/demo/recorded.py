@@ -1,4 +1,4 @@
-"""What the recorder wrote, read back."""
+"""The output of the node, read from the recorder's bag."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from semla_ros.recordings.replay import Swap
 
 @dataclass(frozen=True, slots=True)
 class StateSample:
-    """The node's domain state at a image.
+    """The node's domain state at one image.
 
     Attributes:
-        stamp_ns: Of that image.
-        weights: Active adapters, nearest first, and their weights.
-        distance: From the moving average of embeddings to the one the mixture was made for.
-        upper_threshold: Distance that starts the debounce clock.
+        stamp_ns: Stamp of the image, nanoseconds.
+        weights: Weights of the active adapters by name, nearest adapter first.
+        distance: Distance of the moving average of embeddings from the embedding that the mixture was made for.
+        upper_threshold: Distance that starts the debounce timer.
         lower_threshold: Distance that stops it.
-        support: Eq. 15.
-        swaps: Counted since the start.
+        support: Support score (paper, Eq. 15).
+        swaps: Number of swaps since the start.
     """
 
     stamp_ns: int
@@ -41,15 +41,15 @@ class StateSample:
 
 @dataclass
 class Recorded:
-    """What was recorded.
+    """The recorded output of the node. All times and stamps are nanoseconds.
 
     Attributes:
-        masks: Stamp to class ids, (H, W).
+        masks: Class ids, (H, W), by stamp.
         confidences: Number of confidence images.
-        sent_ns: Stamp to when the image was sent.
-        arrived_ns: Stamp to when its mask arrived.
-        states: One a change, in order.
-        figures: The node's last diagnostics.
+        sent_ns: Time at which the image was sent, by stamp.
+        arrived_ns: Time at which its mask arrived, by stamp.
+        states: Domain states in order of time, one per change.
+        figures: Key-value pairs of the node's last diagnostics.
     """
 
     masks: dict[int, Labels] = field(default_factory=dict)
@@ -82,14 +82,14 @@ class Recorded:
             self._take_state(message)
 
     def _take_state(self, message: Any) -> None:
-        """States are repeated once a second, and told once before the first image."""
+        """Adds a new state. States are repeated every second, and published once before the first image."""
         stamp = stamp_ns(message)
         if stamp and (not self.states or stamp > self.states[-1].stamp_ns):
             self.states.append(_state(stamp, _values(message)))
 
     @property
     def swaps(self) -> tuple[Swap, ...]:
-        """Every change of the mixture, the first mixture included."""
+        """All changes of the mixture, including the first mixture."""
         counts = [0, *(state.swaps for state in self.states)]
         return tuple(
             Swap(state.stamp_ns, tuple(state.weights), tuple(state.weights.values()))
@@ -99,22 +99,22 @@ class Recorded:
 
     @property
     def latencies_ms(self) -> list[float]:
-        """From sending a image to the arrival of its mask, as the recorder saw both."""
+        """Times from the sending of an image to the arrival of its mask, both seen by the recorder."""
         return [1e-6 * (at - self.sent_ns[stamp]) for stamp, at in self.arrived_ns.items() if stamp in self.sent_ns]
 
     @property
     def fps(self) -> float:
-        """Masks a second, from the first to the last; 0 with fewer than two."""
+        """Masks per second between the first and the last mask; 0 with fewer than two."""
         times = sorted(self.arrived_ns.values())
         return 1e9 * (len(times) - 1) / (times[-1] - times[0]) if len(times) > 1 else 0.0
 
     def frames(self, what: str) -> int:
-        """The node's own count of frames ``received``, ``segmented``, ``dropped`` or ``failed``."""
+        """The node's count of frames that were ``received``, ``segmented``, ``dropped`` or ``failed``."""
         return int(self.figures.get(f"frames_{what}", 0))
 
 
 def stamp_ns(message: Any) -> int:
-    """Nanoseconds of a message's header."""
+    """Stamp of a message's header, nanoseconds."""
     stamp = message.header.stamp
     return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
 

@@ -1,4 +1,4 @@
-"""The recorder of the demo: everything the node publishes, as it arrives, into an MCAP bag."""
+"""The recorder of the demo: writes the output of the node to an MCAP bag."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ DEPTH = 1000
 
 
 class Recorder:
-    """Subscribes to `RECORDED` and writes what comes in, serialized as it is, under its time of arrival.
+    """Subscribes to the topics of `RECORDED` and writes the serialized messages with their time of arrival.
 
     Args:
-        node: Subscribes; an rclpy node.
+        node: An rclpy node.
         writer: The open bag.
 
     Attributes:
-        heard: Number of messages of each topic.
-        frames: The node's own count of its frames, from its newest diagnostics.
+        heard: Number of received messages by topic.
+        frames: The segmentation node's counts of frames, from its last diagnostics.
     """
 
     def __init__(self, node: Any, writer: Writer) -> None:
@@ -51,7 +51,7 @@ class Recorder:
             self.frames = {name.removeprefix("frames_"): int(count) for name, count in counts.items()}
 
     def _report(self) -> None:
-        """Prints how far it is. ``ready`` when the node has its models and we are subscribed to all it says."""
+        """Prints the progress. ``ready`` means that the node has loaded its models and all topics are subscribed."""
         all_there = all(self._node.count_publishers(topic) for topic in FROM_NODE)
         ready = all_there and self.heard[STATE] > 0 and self.heard[DIAGNOSTICS] > 0
         print(json.dumps({"ready": ready, "masks": self.heard[MASK], "frames": self.frames}), flush=True)

@@ -1,4 +1,4 @@
-"""The demo's report: one HTML file that needs nothing else."""
+"""The demo's report: one HTML file with all images and the video inside."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import base64
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -16,11 +15,12 @@ from numpy.typing import NDArray
 from semla_ros.demo.examples import Example
 from semla_ros.demo.look import DARK, LIGHT, domain_color
 from semla_ros.demo.summary import Summary
+from semla_ros.errors import ImageError
 from semla_ros.images.classes import ClassInfo
 
 TEMPLATE = Path(__file__).with_name("report.html.jinja")
 ABSENT = "–"
-SHOWN = 0.01  # smaller weights are not worth their words
+SHOWN = 0.01  # smaller weights are not listed
 
 
 def write_report(
@@ -34,12 +34,15 @@ def write_report(
     """Writes the report.
 
     Args:
-        path: The .html to write.
-        summary: The figures.
-        examples: Images to look at.
-        classes: For the legend.
-        timelines: The timeline as a PNG, on light and on dark paper.
-        video: The film, an .mp4.
+        path: File to write, .html.
+        summary: Results of the run.
+        examples: Example images.
+        classes: Classes of the legend.
+        timelines: The timeline as PNG files, for light and dark background.
+        video: The video, an MP4 file.
+
+    Raises:
+        ImageError: An example image cannot be encoded.
     """
     environment = Environment(
         loader=FileSystemLoader(TEMPLATE.parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
@@ -55,17 +58,17 @@ def write_report(
 
 
 def number(value: float | None, digits: int = 1) -> str:
-    """A number; a dash where there is none."""
+    """A number with a fixed number of digits; a dash for None, NaN and infinity."""
     return f"{value:.{digits}f}" if value is not None and math.isfinite(value) else ABSENT
 
 
 def signed(value: float) -> str:
-    """A difference, with its sign."""
+    """A difference with its sign."""
     return f"{value:+.1f}".replace("-", "−") if math.isfinite(value) else ABSENT
 
 
 def words(name: str) -> str:
-    """A name as people write it."""
+    """A name with spaces instead of underscores."""
     return name.replace("_", " ")
 
 
@@ -78,20 +81,22 @@ def mixture(weights: dict[str, float]) -> str:
 
 
 def photo(rgb: NDArray[np.uint8]) -> str:
-    """A image of the camera as a data URI, JPEG."""
+    """A camera image, (H, W, 3) uint8 RGB, as a data URI (JPEG)."""
     return data_uri(_encoded(".jpg", rgb), "image/jpeg")
 
 
 def drawing(rgb: NDArray[np.uint8]) -> str:
-    """A image of few colours as a data URI, PNG."""
+    """An image of few colours, (H, W, 3) uint8 RGB, as a data URI (PNG)."""
     return data_uri(_encoded(".png", rgb), "image/png")
 
 
 def data_uri(data: bytes, kind: str) -> str:
-    """Bytes as a URI that holds them."""
+    """A URI that contains the bytes of a file."""
     return f"data:{kind};base64,{base64.b64encode(data).decode()}"
 
 
 def _encoded(suffix: str, rgb: NDArray[np.uint8]) -> bytes:
-    encoded: Any = cv2.imencode(suffix, cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))[1]
+    success, encoded = cv2.imencode(suffix, cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
+    if not success:
+        raise ImageError(f"image cannot be encoded as {suffix}", got=rgb.shape)
     return bytes(encoded)

@@ -1,4 +1,4 @@
-"""The whole demo: camera in, adapting segmentation out, and a report of how it went."""
+"""The whole demo: a live drive, scores against a frozen model, and a report."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from semla_ros.config import Config, changed
-from semla_ros.demo.changes import judge, settle_ns
+from semla_ros.demo.changes import assign, settle_ns
 from semla_ros.demo.drive import Stretch, make_room, rendered, stretches
 from semla_ros.demo.examples import Examples
 from semla_ros.demo.film import Film
@@ -19,7 +19,7 @@ from semla_ros.demo.live import perform
 from semla_ros.demo.look import DARK, LIGHT
 from semla_ros.demo.recorded import Recorded, StateSample
 from semla_ros.demo.report import write_report
-from semla_ros.demo.scores import Scores, shots
+from semla_ros.demo.scores import Scores, labelled_images
 from semla_ros.demo.summary import Summary, accounts, table
 from semla_ros.demo.timeline import Timeline, draw
 from semla_ros.demo.topics import IMAGE
@@ -36,24 +36,28 @@ RESULTS = ("report.html", "summary.json", "timeline.png", "overlay.mp4")
 def run_demo(
     out: Path, *, legs: Sequence[Leg] = DEMO_LEGS, seed: int = 0, settings: Mapping[str, Any] | None = None
 ) -> Summary:
-    """Drives through changing weather with the live node, and reports.
+    """Plays a drive through changing weather to the live node and writes a report.
 
-    Leaves in ``out``: drive/ and recording/ (bags), overlay.mp4, timeline.png, report.html, summary.json, logs/.
+    The results in ``out`` are drive/ and recording/ (bags), overlay.mp4, timeline.png, report.html, summary.json and
+    logs/.
 
     Args:
         out: Folder of the results. A drive rendered by an earlier run is used again.
-        legs: Of the drive.
-        seed: Of the drive.
-        settings: Of the node and of the frozen model, dotted path to value, for example ``{"fusion.k": 3}``.
+        legs: Domains and durations of the drive.
+        seed: Seed of the drive.
+        settings: Settings of the node and of the frozen model by dotted path, for example ``{"fusion.k": 3}``.
+
+    Returns:
+        The results.
 
     Raises:
-        DemoError: The node did not become ready, or one of the processes ended before its time.
+        DemoError: The node did not become ready, or one of the processes ended too early.
         ConfigError: A setting is wrong.
-        BundleError: There are no models.
+        BundleError: The model bundle is missing or damaged.
     """
     out.mkdir(parents=True, exist_ok=True)
     for result in RESULTS:
-        (out / result).unlink(missing_ok=True)  # of an earlier run: nobody shall take them for this one's
+        (out / result).unlink(missing_ok=True)  # results of an earlier run must not be mistaken for those of this one
     config = changed(Config(), settings or {})
     frozen = _frozen(config)
     drive = Drive(legs, seed)
@@ -70,12 +74,12 @@ def run_demo(
 
 
 def _frozen(config: Config) -> SemlaPipeline:
-    """The base model as it is: no adapter, no swap."""
+    """A pipeline with the base model, which never adapts."""
     return build_pipeline(changed(config, {"fusion.adapt": False}))
 
 
 def _live(progress: Progress, bag: Path, recording: Path, logs: Path, settings: Mapping[str, Any], total: int) -> int:
-    task = progress.add_task("the node loads its models", total=None)
+    task = progress.add_task("node loads its models", total=None)
 
     def show(masks: int) -> None:
         progress.update(task, description="live drive", total=total, completed=masks)
@@ -86,21 +90,21 @@ def _live(progress: Progress, bag: Path, recording: Path, logs: Path, settings: 
 def _evaluate(
     progress: Progress, out: Path, bag: Path, recorded: Recorded, sent: int, frozen: SemlaPipeline, config: Config
 ) -> Summary:
-    """Scores the recorded masks beside the frozen model's, and writes every result on the way."""
+    """Scores the recorded masks and those of the frozen model, and writes all results."""
     parts = stretches(bag)
     scores, examples = Scores(len(frozen.classes), parts), Examples(parts, frozen.classes)
     drive = open_recording(bag, IMAGE)
     rate_hz = 1e9 * (drive.frame_count or 1) / (parts[-1].end_ns - parts[0].begin_ns)
     task = progress.add_task("frozen model, scores, video", total=drive.frame_count)
     with Film(out / "overlay.mp4", frozen.classes, rate_hz) as film:
-        for shot in shots(drive, recorded.masks, frozen):
-            pair = scores.add(shot)
-            stamp = shot.frame.stamp_ns
-            film.add(shot, pair, _stretch_at(parts, stamp).name, _weights_at(recorded.states, stamp))
-            examples.add(shot, pair)
+        for item in labelled_images(drive, recorded.masks, frozen):
+            pair = scores.add(item)
+            stamp = item.frame.stamp_ns
+            film.add(item, pair, _stretch_at(parts, stamp).name, _weights_at(recorded.states, stamp))
+            examples.add(item, pair)
             progress.advance(task)
-    verdict = judge(recorded.swaps, parts, settle_ns(config))
-    summary = Summary.of(sent, recorded, verdict, scores, frozen.bundle.about)
+    swaps = assign(recorded.swaps, parts, settle_ns(config))
+    summary = Summary.of(sent, recorded, swaps, scores, frozen.bundle.about)
     timeline = Timeline(parts, recorded.states, scores.frames, [swap.stamp_ns for swap in recorded.swaps])
     light = draw(timeline, LIGHT)
     (out / "timeline.png").write_bytes(light)

@@ -1,4 +1,4 @@
-"""How right the labels are: a image, a stretch, the whole drive; adapted and frozen."""
+"""mIoU of the adapting node and of the frozen model: per image, per stretch and for the whole drive."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Shot:
-    """One image of the drive with its labels, each (H, W).
+class LabelledImage:
+    """One image of the drive with its labels, each (H, W) class ids.
 
     Attributes:
-        frame: The image.
-        ground_truth: True class ids.
-        adapted: What the live node published; None where it dropped the image.
-        frozen: What the base model says.
+        frame: Camera image.
+        ground_truth: True labels.
+        adapted: Labels that the live node published; None if it dropped the image.
+        frozen: Labels of the base model.
     """
 
     frame: Frame
@@ -35,33 +35,44 @@ class Shot:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Mean intersection over union in percent; ``adapted`` is NaN for a dropped image."""
+    """mIoU (mean intersection over union) in percent.
+
+    Attributes:
+        adapted: mIoU of the live node; NaN for an image that it dropped.
+        frozen: mIoU of the base model.
+    """
 
     adapted: float
     frozen: float
 
     @property
     def gain(self) -> float:
-        """Points that adapting brings."""
+        """Difference of both, in percentage points."""
         return self.adapted - self.frozen
 
 
-def shots(drive: Recording, masks: Mapping[int, Labels], frozen: SemlaPipeline) -> Iterator[Shot]:
-    """Goes through the drive: the recorded masks beside what ``frozen`` says of the same images."""
+def labelled_images(drive: Recording, masks: Mapping[int, Labels], frozen: SemlaPipeline) -> Iterator[LabelledImage]:
+    """Yields the images of a drive that have ground truth, with the labels of both models.
+
+    Args:
+        drive: The drive.
+        masks: Recorded masks of the live node by stamp, nanoseconds.
+        frozen: Pipeline that does not adapt. It segments each image here.
+    """
     for frame, ground_truth in with_ground_truth(drive.frames(), drive.ground_truth()):
         if ground_truth is not None:
-            yield Shot(frame, ground_truth, masks.get(frame.stamp_ns), frozen.process(frame).labels)
+            yield LabelledImage(frame, ground_truth, masks.get(frame.stamp_ns), frozen.process(frame).labels)
 
 
 class Scores:
-    """Collects scores. Images that the node dropped count in neither total.
+    """Collects scores. An image that the node dropped counts in no total, for both models.
 
     Args:
         classes: Number of classes.
-        stretches: Of the drive.
+        stretches: Stretches of the drive.
 
     Attributes:
-        frames: Stamp to the image's own scores.
+        frames: Score of each image by its stamp, nanoseconds.
     """
 
     def __init__(self, classes: int, stretches: Sequence[Stretch]) -> None:
@@ -70,32 +81,32 @@ class Scores:
         self._total = self._matrices()
         self._stretches = {stretch: self._matrices() for stretch in stretches}
 
-    def add(self, shot: Shot) -> Pair:
-        """Scores a image, in all totals it belongs to; returns its own scores."""
+    def add(self, item: LabelledImage) -> Pair:
+        """Scores an image, adds it to the totals and returns its own score."""
         own = self._matrices()
-        stamp = shot.frame.stamp_ns
+        stamp = item.frame.stamp_ns
         mine = [totals for stretch, totals in self._stretches.items() if stretch.begin_ns <= stamp < stretch.end_ns]
-        for adapted, frozen in (own, *([self._total, *mine] if shot.adapted is not None else ())):
-            frozen.add(shot.ground_truth, shot.frozen)
-            if shot.adapted is not None:
-                adapted.add(shot.ground_truth, shot.adapted)
-        self.frames[stamp] = _pair(own)
+        for adapted, frozen in (own, *([self._total, *mine] if item.adapted is not None else ())):
+            frozen.add(item.ground_truth, item.frozen)
+            if item.adapted is not None:
+                adapted.add(item.ground_truth, item.adapted)
+        self.frames[stamp] = _scores(own)
         return self.frames[stamp]
 
     @property
     def total(self) -> Pair:
-        """Of all images that the node segmented."""
-        return _pair(self._total)
+        """Score over all images that the node segmented."""
+        return _scores(self._total)
 
     @property
     def per_stretch(self) -> dict[Stretch, Pair]:
-        """Of each stretch's images that the node segmented."""
-        return {stretch: _pair(matrices) for stretch, matrices in self._stretches.items()}
+        """Score of each stretch, over its images that the node segmented."""
+        return {stretch: _scores(matrices) for stretch, matrices in self._stretches.items()}
 
     def _matrices(self) -> tuple[ConfusionMatrix, ConfusionMatrix]:
         return ConfusionMatrix(self._classes), ConfusionMatrix(self._classes)
 
 
-def _pair(matrices: tuple[ConfusionMatrix, ConfusionMatrix]) -> Pair:
+def _scores(matrices: tuple[ConfusionMatrix, ConfusionMatrix]) -> Pair:
     adapted, frozen = matrices
     return Pair(adapted.miou, frozen.miou)

@@ -1,4 +1,4 @@
-"""The figures of a demo run: for programs as JSON, for people as a table."""
+"""The results of a demo run, as JSON and as a table."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from semla_ros.demo.changes import Verdict
+from semla_ros.demo.changes import SwapReport
 from semla_ros.demo.checks import Check, checks
 from semla_ros.demo.drive import Stretch
 from semla_ros.demo.recorded import Recorded
@@ -25,28 +25,29 @@ STAGES = ("decode", "embed", "retrieve", "fuse", "text", "segment", "publish", "
 
 @dataclass(frozen=True)
 class Summary:
-    """What a run came to. Times in seconds count from the drive's first image; mIoU is in percent.
+    """Results of a run. Times in seconds count from the first image of the drive; mIoU is in percent.
 
     Attributes:
-        frames_sent: Images the camera published.
-        frames_received: Images that reached the node, by its own count; likewise the next three.
-        frames_segmented: Those it published masks for.
-        frames_dropped: Those that gave way to a newer one.
-        frames_failed: Those it could not segment.
-        masks_recorded: Masks that reached the recorder.
-        swaps: Changes of the mixture: stamp (s) and stamp_ns, time_s, mixture, kind (first, change or stray), and
-            after_change_s, the time since the change it belongs to began.
+        frames_sent: Number of images that the camera published.
+        frames_received: Number of images that reached the node, by its own count; so are the next three.
+        frames_segmented: Number of images that it published masks for.
+        frames_dropped: Number of images that it replaced by a newer one before they were segmented.
+        frames_failed: Number of images that it could not segment.
+        masks_recorded: Number of masks that reached the recorder.
+        swaps: Swaps of the mixture: stamp (s), stamp_ns, time_s, mixture, kind (first, change or stray) and
+            after_change_s, the time since the beginning of the change that caused it.
         changes: Changes of the drive's domain: before, after, begin_s, number of swaps.
-        per_stretch: Name, steady, begin_s, end_s, miou_adapted, miou_frozen, gain.
-        latency_ms_median: From sending a image to the arrival of its mask; likewise the 95th percentile.
-        stages_ms: Stage of the node to its median, over the last hundred images.
-        fps: Masks a second.
-        miou_adapted: Of the live node's masks against the ground truth, over the images it segmented.
-        miou_frozen: Of the base model without adapters, over the same images.
-        checks: What should be so.
-        about: What the model bundle says of itself.
-        versions: Of the software.
-        machine: What it ran on.
+        per_stretch: Stretches of the drive: name, steady, begin_s, end_s, miou_adapted, miou_frozen, gain.
+        latency_ms_median: Median time from the publication of an image to the arrival of its mask.
+        latency_ms_p95: 95th percentile of the same time.
+        stages_ms: Median time of each stage of the node, over its last 100 images.
+        fps: Masks per second.
+        miou_adapted: mIoU of the live node's masks, over the images that it segmented.
+        miou_frozen: mIoU of the base model without adapters, over the same images.
+        checks: Results of all checks.
+        about: Description of the model bundle.
+        versions: Versions of the software.
+        machine: Description of the machine.
     """
 
     frames_sent: int
@@ -71,12 +72,20 @@ class Summary:
 
     @property
     def miou_gain(self) -> float:
-        """Points that adapting brings."""
+        """Gain by adaptation, in percentage points."""
         return self.miou_adapted - self.miou_frozen
 
     @classmethod
-    def of(cls, sent: int, recorded: Recorded, verdict: Verdict, scores: Scores, about: str) -> Summary:
-        """Sums a run up."""
+    def of(cls, sent: int, recorded: Recorded, swaps: SwapReport, scores: Scores, about: str) -> Summary:
+        """Summarises a run.
+
+        Args:
+            sent: Number of images that the camera published.
+            recorded: The recorded output of the node.
+            swaps: The node's swaps by their cause.
+            scores: Scores of all images.
+            about: Description of the model bundle.
+        """
         start = min(scores.frames)
         median, p95 = np.percentile(recorded.latencies_ms or [math.nan], (50, 95))
         return cls(
@@ -86,8 +95,8 @@ class Summary:
             frames_dropped=recorded.frames("dropped"),
             frames_failed=recorded.frames("failed"),
             masks_recorded=len(recorded.masks),
-            swaps=tuple(_swaps(verdict, start)),
-            changes=tuple(_changes(verdict, start)),
+            swaps=tuple(_swaps(swaps, start)),
+            changes=tuple(_changes(swaps, start)),
             per_stretch=tuple(_stretch(stretch, scores, start) for stretch in scores.per_stretch),
             latency_ms_median=float(median),
             latency_ms_p95=float(p95),
@@ -95,19 +104,19 @@ class Summary:
             fps=recorded.fps,
             miou_adapted=scores.total.adapted,
             miou_frozen=scores.total.frozen,
-            checks=checks(sent, recorded, verdict),
+            checks=checks(sent, recorded, swaps),
             about=about,
             versions=versions(),
             machine=machine(),
         )
 
     def write(self, path: Path) -> None:
-        """Writes JSON; what is not a number becomes null."""
+        """Writes the summary as JSON. NaN and infinity become null."""
         path.write_text(json.dumps(_finite(asdict(self)), indent=2) + "\n")
 
 
 def table(summary: Summary) -> Table:
-    """The figures that matter, for the terminal."""
+    """mIoU per steady stretch and for the whole drive, for the terminal."""
     out = Table(title="semla_ros demo")
     for column, style in (("mIoU, %", ""), ("frozen", "dim"), ("adapted", "bold"), ("gain", "green")):
         out.add_column(column, style=style, justify="left" if column == "mIoU, %" else "right")
@@ -121,20 +130,20 @@ def table(summary: Summary) -> Table:
 
 
 def accounts(summary: Summary) -> str:
-    """What became of the images, and which checks failed, for the terminal."""
-    said = [
+    """Counts, speed and failed checks, for the terminal."""
+    lines = [
         f"{summary.frames_sent} images sent: {summary.frames_segmented} segmented, {summary.frames_dropped} dropped, "
         f"{summary.frames_failed} failed",
-        f"{summary.fps:.1f} a second, latency {summary.latency_ms_median:.0f} ms, {len(summary.swaps)} swaps",
-        *(f"[red]Not so: {check.what} ({check.figures})[/red]" for check in summary.checks if not check.passed),
+        f"{summary.fps:.1f} masks per second, latency {summary.latency_ms_median:.0f} ms, {len(summary.swaps)} swaps",
+        *(f"[red]Check failed: {check.what} ({check.figures})[/red]" for check in summary.checks if not check.passed),
     ]
-    return "\n".join(said)
+    return "\n".join(lines)
 
 
-def _swaps(verdict: Verdict, start: int) -> list[dict[str, Any]]:
-    first = [_swap(verdict.first, "first", start)] if verdict.first else []
-    own = [_swap(swap, "change", start, change.begin_ns) for change in verdict.changes for swap in change.swaps]
-    stray = [_swap(swap, "stray", start) for swap in verdict.stray]
+def _swaps(swaps: SwapReport, start: int) -> list[dict[str, Any]]:
+    first = [_swap(swaps.first, "first", start)] if swaps.first else []
+    own = [_swap(swap, "change", start, change.begin_ns) for change in swaps.changes for swap in change.swaps]
+    stray = [_swap(swap, "stray", start) for swap in swaps.stray]
     return sorted(first + own + stray, key=lambda swap: int(swap["stamp_ns"]))
 
 
@@ -149,10 +158,10 @@ def _swap(swap: Swap, kind: str, start: int, change_ns: int | None = None) -> di
     }
 
 
-def _changes(verdict: Verdict, start: int) -> list[dict[str, Any]]:
+def _changes(swaps: SwapReport, start: int) -> list[dict[str, Any]]:
     return [
         {"before": c.before, "after": c.after, "begin_s": 1e-9 * (c.begin_ns - start), "swaps": len(c.swaps)}
-        for c in verdict.changes
+        for c in swaps.changes
     ]
 
 

@@ -1,4 +1,4 @@
-"""The drive over time: what the weather was, what the node made of it, and what that was worth."""
+"""A figure of the drive over time: true domains, mIoU, distance, adapter weights and support score."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ HEIGHTS = {"domain": 0.25, "miou": 1.5, "distance": 1.3, "weights": 1.2, "suppor
 DPI = 130
 SMOOTH_S = 1.0
 SHADE, STEPS = 0.16, 16
-SHOWN = 0.01  # smaller weights are too thin to see
+SHOWN = 0.01  # smaller weights would be invisible
 LINE = {"linewidth": 1.4, "markersize": 4}
 
 
 @dataclass(frozen=True)
 class Timeline:
-    """What is drawn; stamps in nanoseconds.
+    """The data of the figure. Stamps are nanoseconds.
 
     Attributes:
-        stretches: Of the drive.
-        states: What the node said of the domain.
-        scores: Stamp to each image's mIoU.
+        stretches: Stretches of the drive.
+        states: Domain states of the node.
+        scores: mIoU of each image by its stamp.
         swaps_ns: Stamps of the swaps.
     """
 
@@ -43,22 +43,22 @@ class Timeline:
     swaps_ns: Sequence[int]
 
     def seconds(self, stamps_ns: Sequence[int]) -> Series:
-        """Stamps as seconds from the beginning of the drive."""
+        """Converts stamps to seconds since the first image."""
         return np.array([1e-9 * (stamp - self.stretches[0].begin_ns) for stamp in stamps_ns], np.float64)
 
     @property
     def state_times(self) -> Series:
-        """Seconds of the states."""
+        """Times of the states, seconds."""
         return self.seconds([state.stamp_ns for state in self.states])
 
     @property
     def end_s(self) -> float:
-        """Length of the drive."""
+        """Duration of the drive, seconds."""
         return 1e-9 * (self.stretches[-1].end_ns - self.stretches[0].begin_ns)
 
 
 def draw(timeline: Timeline, theme: Theme = LIGHT) -> bytes:
-    """The figure as a PNG."""
+    """Draws the figure and returns it as a PNG file."""
     figure = Figure(figsize=(12.0, 8.4), dpi=DPI, facecolor=theme.paper, layout="constrained")
     axes = dict(
         zip(HEIGHTS, figure.subplots(len(HEIGHTS), sharex=True, height_ratios=[*HEIGHTS.values()]), strict=True)
@@ -71,7 +71,7 @@ def draw(timeline: Timeline, theme: Theme = LIGHT) -> bytes:
     for name, panel in (("miou", _miou), ("distance", _distance), ("weights", _weights), ("support", _support)):
         panel(axes[name], timeline, theme)
         _mark_swaps(axes[name], timeline, theme)
-    axes["support"].set_xlabel("seconds of the drive", color=theme.ink)
+    axes["support"].set_xlabel("time, s", color=theme.ink)
     out = io.BytesIO()
     figure.savefig(out, format="png")
     return out.getvalue()
@@ -86,15 +86,15 @@ def _clean(axis: Any, theme: Theme) -> None:
 
 
 def _weather(axis: Any, timeline: Timeline) -> None:
-    """Shades the stretches in their domains' colours; where the weather passes, one colour runs into the next."""
+    """Shades the stretches in the colours of their domains. In a transition one colour fades into the next."""
     before = timeline.stretches[0]
     for stretch in timeline.stretches:
         begin, end = timeline.seconds([stretch.begin_ns, stretch.end_ns])
         edges = np.linspace(begin, end, 2 if stretch.steady else STEPS + 1)
         for i, (left, right) in enumerate(pairwise(edges)):
-            come = 1.0 if stretch.steady else (i + 0.5) / STEPS
-            axis.axvspan(left, right, color=domain_color(before.domain), alpha=SHADE * (1 - come), linewidth=0)
-            axis.axvspan(left, right, color=domain_color(stretch.domain), alpha=SHADE * come, linewidth=0)
+            share = 1.0 if stretch.steady else (i + 0.5) / STEPS  # of the next domain
+            axis.axvspan(left, right, color=domain_color(before.domain), alpha=SHADE * (1 - share), linewidth=0)
+            axis.axvspan(left, right, color=domain_color(stretch.domain), alpha=SHADE * share, linewidth=0)
         before = stretch
 
 
@@ -113,11 +113,11 @@ def _miou(axis: Any, timeline: Timeline, theme: Theme) -> None:
         values = np.array([getattr(pair, name) for pair in timeline.scores.values()])
         axis.plot(time, values, color=color, alpha=0.3, linewidth=0.8)
         axis.plot(time, _smooth(time, values), color=color, linewidth=2.0, label=name)
-    _finish(axis, "mIoU of each image, %", theme)
+    _finish(axis, "mIoU per image, %", theme)
 
 
 def _smooth(time: Series, values: Series) -> Series:
-    """The mean over a second around each image, dropped images left out."""
+    """Mean over one second around each image, without dropped images."""
     near = (np.abs(time[:, None] - time) <= SMOOTH_S / 2) & np.isfinite(values)
     count = near.sum(1)
     mean: Series = near @ np.nan_to_num(values) / np.where(count > 0, count, np.nan)
@@ -129,12 +129,12 @@ def _distance(axis: Any, timeline: Timeline, theme: Theme) -> None:
     axis.plot(time, [state.distance for state in states], ".-", color=theme.ink, label="distance", **LINE)
     for name, style in (("upper_threshold", "--"), ("lower_threshold", ":")):
         values = [getattr(state, name) for state in states]
-        axis.plot(time, values, style, color=theme.frozen, linewidth=1.3, label=f"threshold: {name}")
-    _finish(axis, "Distance of what the camera shows to the active mixture", theme)
+        axis.plot(time, values, style, color=theme.frozen, linewidth=1.3, label=name.replace("_", " "))
+    _finish(axis, "Distance of the moving average from the embedding of the active mixture", theme)
 
 
 def _weights(axis: Any, timeline: Timeline, theme: Theme) -> None:
-    """A weight holds until the next state."""
+    """Draws the weights as stacked areas. A weight is constant until the next state."""
     names = list(
         dict.fromkeys(n for state in timeline.states for n, weight in state.weights.items() if weight >= SHOWN)
     )

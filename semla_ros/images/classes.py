@@ -1,4 +1,4 @@
-"""The classes a segmenter tells apart: index, name, colour."""
+"""The classes of a segmenter: index, name and colour."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ class ClassInfo:
     """One class.
 
     Attributes:
-        id: Index in label images.
-        name: What the text encoder is asked for; synonyms follow after commas.
-        color: RGB, each 0 to 255.
+        id: Value of the class in label images.
+        name: Text for the text encoder; synonyms are separated by commas.
+        color: Red, green and blue, 0 to 255.
     """
 
     id: int
@@ -50,7 +50,11 @@ class ClassInfo:
 def class_table(
     names: Sequence[str], colors: Mapping[str, tuple[int, int, int]] = CITYSCAPES_COLORS
 ) -> tuple[ClassInfo, ...]:
-    """Numbers the classes in order; of synonyms the first has the colour; names without one get distinct hues.
+    """Numbers the classes in their order and gives each a colour.
+
+    Args:
+        names: Class names, for example "car, automobile".
+        colors: Colours by class name; the first synonym of a class is looked up. Other classes get distinct hues.
 
     Raises:
         ConfigError: A class is named twice.

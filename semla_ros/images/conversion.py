@@ -28,6 +28,7 @@ from semla_ros.images.encodings import (
 )
 
 START_OF_JPEG, END_OF_JPEG = b"\xff\xd8", b"\xff\xd9"
+BAND = 128  # rows
 CAMERA_FILE = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
 
 
@@ -93,18 +94,19 @@ def decode_file(data: bytes, flags: int = cv2.IMREAD_COLOR, depth: BitDepth | No
         Image, (H, W, 3) uint8, RGB.
 
     Raises:
-        ImageError: The data is empty, truncated or not an image, or the image is too large.
+        ImageError: The data is empty, truncated or not an image, the image is too large, or its values are not unsigned
+            integers of 8 or 16 bits.
     """
     if not data:
         raise ImageError("empty image", got="0 bytes")
     check_size(*_announced_size(data))
     bgr = _decompressed(data, flags | cv2.IMREAD_ANYDEPTH)
-    if bgr is not None and bgr.dtype == np.uint16:
-        bgr = (depth or full_range()).to_uint8(bgr)
-    elif bgr is not None and bgr.dtype != np.uint8:
-        bgr = _decompressed(data, flags)  # OpenCV scales floating point images itself
     if bgr is None:
         raise ImageError("truncated or damaged image", got=f"{len(data)} bytes")
+    if bgr.dtype == np.uint16:
+        bgr = (depth or full_range()).to_uint8(bgr)
+    if bgr.dtype != np.uint8:
+        raise ImageError("unsupported pixel type", got=bgr.dtype, expected="8 or 16 bits per channel, unsigned")
     return cast("NDArray[np.uint8]", cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB))
 
 
@@ -121,7 +123,11 @@ def colorize(labels: Labels, classes: Sequence[ClassInfo]) -> NDArray[np.uint8]:
     palette = np.zeros((np.iinfo(labels.dtype).max + 1, 3), np.uint8)
     for info in classes:
         palette[info.id] = info.color
-    return np.take(palette, labels, axis=0)
+    painted = np.empty((*labels.shape, 3), np.uint8)
+    for top in range(0, len(labels), BAND):  # in bands of rows: NumPy converts the indices to 8 bytes each
+        rows = slice(top, top + BAND)
+        np.take(palette, labels[rows], axis=0, out=painted[rows], mode="clip")
+    return painted
 
 
 def overlay(
@@ -154,8 +160,9 @@ def _announced_size(data: bytes) -> tuple[int, int]:
         with Image.open(io.BytesIO(data)) as image:
             return image.size
     except Image.DecompressionBombError as error:
-        got = f"more than {2 * (Image.MAX_IMAGE_PIXELS or 0)} pixels in {len(data)} bytes"
-        raise ImageError("image too large", got=got, expected=f"sides of at most {MAX_SIDE} pixels") from error
+        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+        expected = f"at most {limit} pixels, with sides of at most {MAX_SIDE} pixels"
+        raise ImageError("image too large", got=f"more in a file of {len(data)} bytes", expected=expected) from error
     except Exception as error:  # each of Pillow's readers raises errors of its own
         raise ImageError("no image", got=f"{len(data)} bytes", expected="a whole JPEG, PNG or similar file") from error
 

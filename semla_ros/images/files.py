@@ -52,9 +52,11 @@ def write_image(path: Path, pixels: NDArray[np.uint8]) -> None:
         pixels: RGB (H, W, 3) or single-channel (H, W), uint8.
 
     Raises:
-        ImageError: The disk is full or the place cannot be written to.
+        ImageError: The image cannot be encoded, the disk is full, or the place cannot be written to.
     """
-    encoded = cv2.imencode(".png", pixels[..., ::-1] if pixels.ndim == 3 else pixels)[1]
+    success, encoded = cv2.imencode(".png", pixels[..., ::-1] if pixels.ndim == 3 else pixels)
+    if not success:
+        raise ImageError("image cannot be encoded as PNG", where=path, got=pixels.shape)
     partial = path.with_name(path.name + ".partial")
     with writing(path):
         try:

@@ -1,4 +1,4 @@
-"""What goes into the pipeline: one camera image with its time and place."""
+"""The input of the pipeline: a camera image with its stamp and frame_id."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Frame:
 
     Attributes:
         rgb: Image, (H, W, 3) uint8, RGB.
-        stamp_ns: Acquisition time, nanoseconds since the epoch of whoever stamped it.
+        stamp_ns: Acquisition time by the clock of the camera driver, nanoseconds.
         frame_id: Name of the camera's coordinate frame.
     """
 

@@ -33,7 +33,7 @@ class Publishers:
 
     def __init__(self, node: LifecycleNode) -> None:
         self._node = node
-        self._reporter = node.get_fully_qualified_name().lstrip("/")
+        self._reporter = node.get_fully_qualified_name()
         known = [topic for topic in outputs.TOPICS if messages.message_type(topic.kind)]
         self._publishers = {topic: self._advertise(topic) for topic in known}
         self.topics: list[str] = [publisher.topic_name for publisher in self._publishers.values()]

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from semla_ros.pipeline.result import SegmentationResult
 
 STORE = get_typestore(Stores.ROS2_HUMBLE)
-NAMESPACE, REPORTER = "/semla", "semla"
+NAMESPACE = "/semla"  # of the topics; the full name of the live node in the root namespace is the same
 COMPRESSED = "sensor_msgs/msg/CompressedImage"
 UNLIMITED = QosTime(9223372036, 854775807)  # the largest 64-bit number of nanoseconds, which means "no limit"
 
@@ -57,7 +57,7 @@ class ResultBag:
         if first:
             self._put(ClassList(header, self._classes, self._min_confidence))
         self._put(SegmentedImage.of(result, header, self._classes, OutputConfig()))
-        self._put(DomainReport.of(result.domain, header, REPORTER))
+        self._put(DomainReport.of(result.domain, header, NAMESPACE))
 
     def _put(self, source: object) -> None:
         """Writes all messages that are made from a source."""

@@ -81,7 +81,7 @@ class DomainReport:
 
     Attributes:
         header: std_msgs/Header of the camera image that the state belongs to.
-        name: Name of the status, for example "semla: domain".
+        name: Name of the status, for example "/semla: domain".
         level: 0 (OK) or 1 (WARN).
         message: The state in one line.
         values: The state as pairs of strings, see `semla_ros.topics.domain.key_values`.
@@ -100,7 +100,7 @@ class DomainReport:
         Args:
             state: State of the pipeline.
             header: std_msgs/Header of the camera image that the state belongs to.
-            reporter: Name of the reporting node with its namespace, so that two robots can be told apart.
+            reporter: Fully qualified name of the node, for example "/robot_1/semla".
         """
         return cls(header, f"{reporter}: domain", *level_and_message(state), key_values(state))
 

@@ -5,20 +5,22 @@ import math
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pytest
 
 from semla_ros.config import Config
-from semla_ros.demo.changes import judge, settle_ns
+from semla_ros.demo.changes import assign, settle_ns
 from semla_ros.demo.checks import checks
 from semla_ros.demo.drive import Stretch
 from semla_ros.demo.examples import Examples
 from semla_ros.demo.film import Film, compose
 from semla_ros.demo.recorded import Recorded, StateSample
-from semla_ros.demo.report import mixture, signed, write_report
-from semla_ros.demo.scores import Pair, Scores, Shot
+from semla_ros.demo.report import mixture, photo, signed, write_report
+from semla_ros.demo.scores import LabelledImage, Pair, Scores
 from semla_ros.demo.summary import Summary
 from semla_ros.demo.timeline import Timeline, draw
+from semla_ros.errors import ImageError
 from semla_ros.images.classes import class_table
 from semla_ros.images.frame import Frame
 from semla_ros.recordings.replay import Swap
@@ -44,13 +46,13 @@ STRETCHES = (
 RIGHT = (swap(0, "clear_day"), swap(13))
 
 
-def shot(seconds: float, adapted: int | None = 1, frozen: int = 0, ground_truth: int = 1) -> Shot:
+def item(seconds: float, adapted: int | None = 1, frozen: int = 0, ground_truth: int = 1) -> LabelledImage:
     labels = [
         None if label is None else np.full((24, 40), label, np.uint8) for label in (ground_truth, adapted, frozen)
     ]
     assert labels[0] is not None
     assert labels[2] is not None
-    return Shot(Frame(np.full((24, 40, 3), 90, np.uint8), at(seconds)), labels[0], labels[1], labels[2])
+    return LabelledImage(Frame(np.full((24, 40, 3), 90, np.uint8), at(seconds)), labels[0], labels[1], labels[2])
 
 
 def recorded(count: int = 3) -> Recorded:
@@ -75,42 +77,42 @@ def recorded(count: int = 3) -> Recorded:
 def scored() -> Scores:
     scores = Scores(len(CLASSES), STRETCHES)
     for seconds in (1, 11, 13, 20):
-        scores.add(shot(seconds))
+        scores.add(item(seconds))
     return scores
 
 
-def test_a_swap_soon_after_a_change_is_its_own() -> None:
-    verdict = judge(RIGHT, STRETCHES, settle_ns(Config()))
-    assert verdict.first == RIGHT[0]
-    assert [change.swaps for change in verdict.changes] == [(RIGHT[1],)]
-    assert verdict.stray == ()
+def test_a_swap_soon_after_a_change_is_assigned_to_it() -> None:
+    swaps = assign(RIGHT, STRETCHES, settle_ns(Config()))
+    assert swaps.first == RIGHT[0]
+    assert [change.swaps for change in swaps.changes] == [(RIGHT[1],)]
+    assert swaps.stray == ()
 
 
 @pytest.mark.parametrize("seconds", [5, 9.9, 16.5, 25])
 def test_a_swap_inside_a_steady_stretch_is_stray(seconds: float) -> None:
     stray = swap(seconds)
-    assert judge((swap(0), stray), STRETCHES, settle_ns(Config())).stray == (stray,)
+    assert assign((swap(0), stray), STRETCHES, settle_ns(Config())).stray == (stray,)
 
 
 def test_a_change_without_a_swap_fails_its_check() -> None:
-    verdict = judge((swap(0),), STRETCHES, settle_ns(Config()))
-    failed = [check.what for check in checks(3, recorded(), verdict) if not check.passed]
-    assert failed == ["Every change of the weather brought a swap"]
+    swaps = assign((swap(0),), STRETCHES, settle_ns(Config()))
+    failed = [check.what for check in checks(3, recorded(), swaps) if not check.passed]
+    assert failed == ["Every change of the domain was followed by a swap"]
 
 
-def test_a_image_that_never_arrived_fails_its_check() -> None:
-    verdict = judge(RIGHT[:1], STRETCHES[:1], settle_ns(Config()))
-    failed = [check.what for check in checks(4, recorded(), verdict) if not check.passed]
+def test_an_image_that_never_arrived_fails_its_check() -> None:
+    swaps = assign(RIGHT[:1], STRETCHES[:1], settle_ns(Config()))
+    failed = [check.what for check in checks(4, recorded(), swaps) if not check.passed]
     assert failed == ["Every image sent reached the node"]
 
 
-def test_scores_are_told_apart_by_stretch_and_dropped_images_count_in_no_total() -> None:
+def test_scores_are_kept_per_stretch_and_dropped_images_count_in_no_total() -> None:
     scores = scored()
     before = scores.total
-    pair = scores.add(shot(2, adapted=None))
+    pair = scores.add(item(2, adapted=None))
     assert math.isnan(pair.adapted)
     assert scores.total == before == Pair(100.0, 0.0)
-    scores.add(shot(14, adapted=0))
+    scores.add(item(14, adapted=0))
     assert scores.per_stretch[STRETCHES[0]].gain == 100
     assert scores.per_stretch[STRETCHES[2]].adapted == pytest.approx(100 * 2 / 3)
 
@@ -118,35 +120,35 @@ def test_scores_are_told_apart_by_stretch_and_dropped_images_count_in_no_total()
 def test_an_example_is_taken_from_the_middle_of_each_steady_stretch() -> None:
     examples = Examples(STRETCHES, CLASSES)
     for seconds in (1, 5, 6, 11, 13, 22, 23):
-        examples.add(shot(seconds), Pair(1, 1))
+        examples.add(item(seconds), Pair(1, 1))
     assert [example.domain for example in examples.taken] == ["clear_day", "fog_day"]
 
 
 @pytest.mark.parametrize("weights", [{}, {"fog_day": 1.0}, {"fog_day": 0.99999, "dusk": 0.00001}, {"a": 0.5, "b": 0.5}])
-def test_any_mixture_can_be_drawn_under_the_images(weights: dict[str, float]) -> None:
+def test_any_mixture_can_be_drawn_below_the_panels(weights: dict[str, float]) -> None:
     panel = np.full((25, 41, 3), 200, np.uint8)
     image = compose([panel, panel, panel], ["clear day", "adapted", "frozen"], weights)
     assert image.shape[0] % 2 == image.shape[1] % 2 == 0
     assert image.shape[1] >= 3 * 41
 
 
-def test_the_film_is_h264_that_browsers_play_and_has_every_image(tmp_path: Path) -> None:
+def test_the_video_is_h264_for_browsers_and_has_every_image(tmp_path: Path) -> None:
     with Film(tmp_path / "overlay.mp4", CLASSES, 10.0) as film:
         for seconds in range(7):
-            film.add(shot(seconds, None if seconds == 3 else 1), Pair(50.0, 40.0), "fog_day", {"fog_day": 1.0})
+            film.add(item(seconds, None if seconds == 3 else 1), Pair(50.0, 40.0), "fog_day", {"fog_day": 1.0})
     with av.open(str(tmp_path / "overlay.mp4")) as container:
         stream = container.streams.video[0]
         assert (stream.codec_context.name, stream.codec_context.pix_fmt) == ("h264", "yuv420p")
         assert sum(1 for _ in container.decode(stream)) == 7
 
 
-def test_the_report_needs_nothing_else_and_says_what_was_measured(tmp_path: Path) -> None:
+def test_the_report_is_one_file_with_all_results(tmp_path: Path) -> None:
     scores = scored()
-    verdict = judge(RIGHT, STRETCHES, settle_ns(Config()))
-    summary = Summary.of(3, recorded(), verdict, scores, "A stand-in trained on rendered streets.")
+    swaps = assign(RIGHT, STRETCHES, settle_ns(Config()))
+    summary = Summary.of(3, recorded(), swaps, scores, "A stand-in trained on rendered streets.")
     timeline = draw(Timeline(STRETCHES, recorded().states, scores.frames, [s.stamp_ns for s in RIGHT]))
     examples = Examples(STRETCHES, CLASSES)
-    examples.add(shot(6), Pair(1, 1))
+    examples.add(item(6), Pair(1, 1))
     write_report(tmp_path / "report.html", summary, examples.taken, CLASSES, (timeline, timeline), b"film")
     page = (tmp_path / "report.html").read_text()
     assert timeline.startswith(b"\x89PNG")
@@ -159,43 +161,49 @@ def test_the_report_needs_nothing_else_and_says_what_was_measured(tmp_path: Path
 
 def report(path: Path, sent: int) -> str:
     scores = scored()
-    summary = Summary.of(sent, recorded(), judge(RIGHT[:1], STRETCHES[:1], 0), scores, "about")
+    summary = Summary.of(sent, recorded(), assign(RIGHT[:1], STRETCHES[:1], 0), scores, "about")
     write_report(path, summary, [], CLASSES, (b"", b""), b"")
     return path.read_text()
 
 
-def test_a_failed_check_stands_at_the_top_of_the_report(tmp_path: Path) -> None:
+def test_a_failed_check_is_shown_at_the_top_of_the_report(tmp_path: Path) -> None:
     good, bad = (report(tmp_path / f"{sent}.html", sent) for sent in (3, 4))
     assert "All 6 checks passed" in good
-    assert "Not so" not in good
-    assert "Not so: Every image sent reached the node (4 sent, 3 received)" in bad
+    assert "Check failed" not in good
+    assert "Check failed: Every image sent reached the node (4 sent, 3 received)" in bad
     assert "checks passed" not in bad
-    assert bad.index("Not so") < bad.index("<video")
+    assert bad.index("Check failed") < bad.index("<video")
 
 
-def test_names_from_outside_cannot_break_the_report(tmp_path: Path) -> None:
+def test_names_are_escaped_in_the_report(tmp_path: Path) -> None:
     scores = scored()
-    summary = Summary.of(3, recorded(), judge((swap(0, "<script>"),), STRETCHES[:1], 0), scores, "<b>about</b>")
+    summary = Summary.of(3, recorded(), assign((swap(0, "<script>"),), STRETCHES[:1], 0), scores, "<b>about</b>")
     write_report(tmp_path / "report.html", summary, [], CLASSES, (b"", b""), b"")
     page = (tmp_path / "report.html").read_text()
     assert "<script>" not in page
     assert "&lt;b&gt;about&lt;/b&gt;" in page
 
 
-def test_weights_too_small_to_matter_are_summed_up_in_words() -> None:
+def test_an_example_that_cannot_be_encoded_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cv2, "imencode", lambda suffix, image: (False, None))
+    with pytest.raises(ImageError, match=r"cannot be encoded as \.jpg"):
+        photo(np.zeros((4, 6, 3), np.uint8))
+
+
+def test_small_weights_are_summarised() -> None:
     assert mixture({"fog_day": 0.72, "rain_day": 0.28}) == "fog day 0.72, rain day 0.28"
     assert mixture({"fog_day": 0.996, "dusk": 0.004}) == "fog day 1.00, others below 0.01"
     assert mixture({}) == "no adapter"
 
 
-def test_a_loss_is_written_with_a_minus_sign_and_nothing_as_a_dash() -> None:
+def test_a_loss_has_a_minus_sign_and_a_missing_value_is_a_dash() -> None:
     assert (signed(-1.25), signed(math.nan)) == ("−1.2", "–")
 
 
-def test_the_summary_is_json_without_what_json_cannot_hold(tmp_path: Path) -> None:
-    verdict = judge(RIGHT, STRETCHES, settle_ns(Config()))
+def test_nan_becomes_null_in_the_summary(tmp_path: Path) -> None:
+    swaps = assign(RIGHT, STRETCHES, settle_ns(Config()))
     nothing = Recorded(states=recorded().states, figures=recorded(0).figures)
-    Summary.of(0, nothing, verdict, scored(), "x").write(tmp_path / "summary.json")
+    Summary.of(0, nothing, swaps, scored(), "x").write(tmp_path / "summary.json")
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert summary["latency_ms_median"] is None
     assert [s["kind"] for s in summary["swaps"]] == ["first", "change"]

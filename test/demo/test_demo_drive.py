@@ -13,7 +13,7 @@ def small(legs=LEGS, **settings):
     return Drive(legs, size=(24, 40), **settings)
 
 
-def test_a_drive_is_rendered_once_and_again_only_when_it_is_another(tmp_path, monkeypatch):
+def test_a_drive_is_rendered_again_only_if_its_settings_change(tmp_path, monkeypatch):
     written = []
 
     def write(path, drive):
@@ -26,7 +26,7 @@ def test_a_drive_is_rendered_once_and_again_only_when_it_is_another(tmp_path, mo
     assert written == [0, 1, 0]
 
 
-def test_a_drive_that_was_interrupted_is_rendered_anew(tmp_path):
+def test_an_incomplete_drive_is_rendered_again(tmp_path):
     (tmp_path / "drive").mkdir()
     (tmp_path / "drive" / "drive.mcap").write_bytes(b"half")
     bag = rendered(tmp_path, small())
@@ -39,21 +39,21 @@ def test_every_setting_of_a_drive_is_in_its_fingerprint(other):
     assert fingerprint(small()) != fingerprint(small(**other))
 
 
-def test_the_stretches_are_what_the_bag_says(tmp_path):
-    clear, passing, forest = stretches(rendered(tmp_path, small()))
-    assert [(each.name, each.steady) for each in (clear, passing, forest)] == [
+def test_the_stretches_are_read_from_the_bag(tmp_path):
+    clear, transition, forest = stretches(rendered(tmp_path, small()))
+    assert [(each.name, each.steady) for each in (clear, transition, forest)] == [
         ("clear_day", True),
         ("to forest", False),
         ("forest", True),
     ]
-    ends = [(each.begin_ns - START_NS, each.end_ns - START_NS) for each in (clear, passing, forest)]
+    ends = [(each.begin_ns - START_NS, each.end_ns - START_NS) for each in (clear, transition, forest)]
     assert ends == [(0, 4 * SECOND // 10), (4 * SECOND // 10, 6 * SECOND // 10), (6 * SECOND // 10, 9 * SECOND // 10)]
 
 
-def test_nobodys_files_are_removed_to_make_room_for_a_bag(tmp_path):
-    keep = tmp_path / "recording" / "thesis.tex"
+def test_a_folder_with_other_files_than_a_bag_is_not_removed(tmp_path):
+    keep = tmp_path / "recording" / "notes.txt"
     keep.parent.mkdir()
-    keep.write_text("years of work")
-    with pytest.raises(RecordingError, match="something else"):
+    keep.write_text("keep me")
+    with pytest.raises(RecordingError, match="other files than a bag"):
         make_room(keep.parent)
-    assert keep.read_text() == "years of work"
+    assert keep.read_text() == "keep me"

@@ -15,7 +15,7 @@ from semla_ros.streetworld.drive import Drive, Leg
 pytestmark = [pytest.mark.live, pytest.mark.slow]
 
 
-def test_a_short_drive_goes_through_the_live_node_and_is_fully_accounted(tmp_path: Path) -> None:
+def test_every_image_of_a_short_drive_through_the_live_node_is_accounted_for(tmp_path: Path) -> None:
     legs = (Leg("clear_day", 3, 1), Leg("clear_night", 6))
     summary = run_demo(tmp_path, legs=legs, settings={"model.device": "cpu"})
     assert summary.frames_sent == summary.frames_received == 100
@@ -33,19 +33,19 @@ def demo_processes(module: str = "semla_ros.") -> list[int]:
     return [int(child) for child in children if module in Path(f"/proc/{child}/cmdline").read_text()]
 
 
-def test_a_node_that_cannot_start_is_told_with_its_log(tmp_path: Path) -> None:
+def test_the_error_for_a_node_that_cannot_start_has_its_log(tmp_path: Path) -> None:
     with pytest.raises(DemoError, match="no model bundle"):
         perform(tmp_path / "none", tmp_path / "recording", tmp_path / "logs", {"model.bundle": "no_such_bundle"})
     assert not demo_processes()
 
 
-def test_a_node_that_takes_too_long_is_told_and_nothing_stays_behind(tmp_path: Path) -> None:
+def test_a_node_that_is_not_ready_in_time_is_an_error_and_all_processes_end(tmp_path: Path) -> None:
     with pytest.raises(DemoError, match="the node was not ready within 0 s"):
         perform(tmp_path / "none", tmp_path / "recording", tmp_path / "logs", {"model.device": "cpu"}, ready_s=0.1)
     assert not demo_processes()
 
 
-def test_a_node_that_dies_on_the_way_ends_the_demo(tmp_path: Path) -> None:
+def test_a_node_that_dies_during_the_drive_ends_the_demo(tmp_path: Path) -> None:
     def kill(masks: int) -> None:
         for node in demo_processes("semla_ros.node.main") if masks > 3 else ():
             os.kill(node, signal.SIGKILL)

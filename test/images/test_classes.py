@@ -17,11 +17,11 @@ def test_the_nineteen_cityscapes_classes_have_nineteen_colours() -> None:
     assert len(CITYSCAPES_COLORS) == len(set(CITYSCAPES_COLORS.values())) == 19
 
 
-def test_colours_given_win() -> None:
+def test_given_colours_take_precedence() -> None:
     assert class_table(["sky"], {"sky": (1, 2, 3)})[0].color == (1, 2, 3)
 
 
-def test_a_hundred_unheard_of_classes_get_a_hundred_colours() -> None:
+def test_a_hundred_unknown_classes_get_a_hundred_colours() -> None:
     colors = [c.color for c in class_table([f"thing {i}" for i in range(100)])]
     assert len(set(colors)) == 100
     assert all(0 <= channel <= 255 for color in colors for channel in color)

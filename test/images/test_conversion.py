@@ -5,6 +5,7 @@ import io
 import struct
 import sys
 import textwrap
+import tracemalloc
 import zlib
 from types import SimpleNamespace
 from typing import Any
@@ -62,7 +63,7 @@ def smooth_image() -> np.ndarray:
 
 
 @pytest.fixture(params=["opencv", "cv_bridge"])
-def door(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+def converter(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Runs a test once with OpenCV alone and once with the installed cv_bridge."""
     if request.param == "opencv":
         monkeypatch.setattr(bridge, "sound_encodings", frozenset)
@@ -71,8 +72,8 @@ def door(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str
     return str(request.param)
 
 
-@pytest.mark.usefixtures("door")
-class TestBothDoors:
+@pytest.mark.usefixtures("converter")
+class TestBothConverters:
     @pytest.mark.parametrize("encoding", PIXELS)
     @pytest.mark.parametrize("padding", [0, 5, 24])
     def test_every_encoding_gives_the_same_rgb_image_with_and_without_row_padding(
@@ -105,7 +106,7 @@ class TestBothDoors:
         assert decode(message("mono16", pixels))[0, :, 0].tolist() == [0, 0, 1, 128, 255, 254]
 
     @pytest.mark.parametrize("container", [bytes, list, lambda data: array.array("B", data), memoryview])
-    def test_any_container_of_bytes_will_do(self, container: Any) -> None:
+    def test_any_container_of_bytes_is_accepted(self, container: Any) -> None:
         data = container(RGB[..., ::-1].tobytes())
         np.testing.assert_array_equal(decode(message("bgr8", RGB, data=data)), RGB)
 
@@ -130,7 +131,7 @@ def test_an_rgb8_image_of_read_only_bytes_is_copied_so_that_it_can_be_written() 
     np.testing.assert_array_equal(rgb, RGB)
 
 
-def test_both_endiannesses_of_a_bool_field_are_understood() -> None:
+def test_is_bigendian_may_be_a_bool() -> None:
     pixels = GREY.astype("<u2") * 257
     np.testing.assert_array_equal(decode(message("mono16", pixels, is_bigendian=False)), GREY_AS_RGB)
 
@@ -141,7 +142,7 @@ def refusal(source: SimpleNamespace) -> str:
     return str(caught.value)
 
 
-def test_an_unknown_encoding_is_refused_naming_it_and_the_known_ones() -> None:
+def test_the_error_for_an_unknown_encoding_names_it_and_the_known_ones() -> None:
     text = refusal(message("32FC1", RGB))
     assert "unknown encoding" in text
     assert "'32FC1'" in text
@@ -162,14 +163,14 @@ def test_a_format_of_a_million_characters_is_not_quoted_whole() -> None:
 
 
 @pytest.mark.parametrize(("height", "width"), [(0, 8), (6, 0), (0, 0)])
-def test_an_image_without_pixels_is_refused_naming_its_size(height: int, width: int) -> None:
+def test_the_error_for_an_image_without_pixels_names_its_size(height: int, width: int) -> None:
     text = refusal(message("rgb8", RGB, height=height, width=width))
     assert "empty image" in text
     assert f"{width}x{height}" in text
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
-def test_a_truncated_image_is_refused_naming_both_sizes(encoding: str) -> None:
+def test_the_error_for_a_truncated_image_names_both_sizes(encoding: str) -> None:
     row = WIDTH * ENCODINGS[encoding].pixel_bytes
     source = message(encoding, np.zeros((HEIGHT, row), np.uint8), width=WIDTH)
     source.data = source.data[:-1]
@@ -184,14 +185,14 @@ def test_an_image_of_no_bytes_is_refused_as_truncated() -> None:
 
 
 @pytest.mark.parametrize("step", [0, WIDTH, 3 * WIDTH - 1])
-def test_a_step_shorter_than_a_row_is_refused_naming_both(step: int) -> None:
+def test_the_error_for_a_step_shorter_than_a_row_names_both(step: int) -> None:
     text = refusal(message("rgb8", RGB, step=step))
     assert "step too small" in text
     assert f"got {step}" in text
     assert "expected 24 bytes" in text
 
 
-def test_an_absurd_size_is_refused_before_any_memory_is_taken() -> None:
+def test_a_too_large_size_is_refused_before_memory_is_allocated() -> None:
     text = refusal(message("mono8", GREY, height=2**32 - 1, width=2**32 - 1, step=2**32 - 1))
     assert "image too large" in text
     assert "4294967295x4294967295" in text
@@ -202,13 +203,13 @@ def test_an_odd_width_is_refused_where_columns_share_their_colour() -> None:
 
 
 @pytest.mark.parametrize("suffix", [".png", ".bmp", ".webp"])
-def test_lossless_files_come_back_bit_by_bit(suffix: str) -> None:
+def test_lossless_files_are_decoded_exactly(suffix: str) -> None:
     flags = [cv2.IMWRITE_WEBP_QUALITY, 101] if suffix == ".webp" else []
     data = cv2.imencode(suffix, RGB[..., ::-1].copy(), flags)[1].tobytes()
     np.testing.assert_array_equal(decode_compressed(compressed(data, "whatever")), RGB)
 
 
-def test_a_jpeg_comes_back_close_to_the_original_and_in_rgb_order() -> None:
+def test_a_decoded_jpeg_is_close_to_the_original_and_in_rgb_order() -> None:
     image = smooth_image()
     rgb = decode_compressed(compressed(encoded(image, ".jpg"), "rgb8; jpeg compressed bgr8"))
     assert np.abs(rgb.astype(int) - image).mean() < 3
@@ -221,7 +222,13 @@ def test_a_png_of_sixteen_bits_is_scaled_to_eight(form: str) -> None:
     assert np.abs(rgb.astype(int) - GREY_AS_RGB).max() <= 1
 
 
-def test_compressed_depth_is_refused_in_plain_words() -> None:
+def test_a_file_of_floating_point_values_is_refused_with_its_type(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cv2, "imdecode", lambda *_: np.zeros((6, 8, 3), np.float32))  # some versions read such TIFFs
+    with pytest.raises(ImageError, match="unsupported pixel type: got float32"):
+        decode_file(encoded(RGB))
+
+
+def test_compressed_depth_is_refused() -> None:
     with pytest.raises(ImageError, match=r"depth image has no colours .*compressedDepth png"):
         decode_compressed(compressed(encoded(RGB), "16UC1; compressedDepth png"))
 
@@ -233,14 +240,14 @@ def test_an_empty_compressed_image_is_refused() -> None:
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png"])
 @pytest.mark.parametrize("kept", [0.01, 0.3, 0.6, 0.95])
-def test_a_truncated_file_is_refused_naming_its_size(suffix: str, kept: float) -> None:
+def test_the_error_for_a_truncated_file_names_its_size(suffix: str, kept: float) -> None:
     data = encoded(smooth_image(), suffix)
     part = data[: int(kept * len(data))]
     with pytest.raises(ImageError, match=f"got {len(part)} bytes"):
         decode_compressed(compressed(part))
 
 
-def test_a_truncated_jpeg_is_refused_even_where_opencv_would_fill_it_with_grey(
+def test_a_truncated_jpeg_is_refused_even_if_opencv_fills_it_with_grey(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     data = encoded(smooth_image(), ".jpg")
@@ -291,7 +298,7 @@ def turned_photo() -> bytes:
     return out.getvalue()
 
 
-def test_exif_turns_a_photo_file_but_never_a_camera_message() -> None:
+def test_the_exif_orientation_is_applied_to_files_but_not_to_camera_messages() -> None:
     assert decode_file(turned_photo()).shape == (64, 48, 3)
     assert decode_compressed(compressed(turned_photo())).shape == (48, 64, 3)
 
@@ -300,11 +307,29 @@ CLASSES = class_table(["road", "sky", "car"])
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_labels_take_their_class_colour_and_all_others_are_black(dtype: type) -> None:
+def test_labels_have_the_colours_of_their_classes_and_unknown_ids_are_black(dtype: type) -> None:
     unlabelled = np.iinfo(dtype).max
     image = colorize(np.array([[0, 1, 2], [3, 200, unlabelled]], dtype), CLASSES)
     assert image.dtype == np.uint8
     assert image.tolist() == [[[128, 64, 128], [70, 130, 180], [0, 0, 142]], [[0, 0, 0]] * 3]
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_painting_a_large_label_image_takes_little_more_memory_than_its_result(dtype: type) -> None:
+    labels = np.zeros((2048, 2048), dtype)
+    tracemalloc.start()
+    try:
+        image = colorize(labels, CLASSES)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 1.5 * image.nbytes
+
+
+def test_every_row_of_a_large_label_image_is_painted() -> None:
+    labels = (np.arange(1000)[:, None] % 3 * np.ones((1, 5))).astype(np.uint8)
+    colors = np.array([info.color for info in CLASSES], np.uint8)
+    np.testing.assert_array_equal(colorize(labels, CLASSES), colors[labels])
 
 
 @pytest.mark.parametrize("opacity", [0.0, 0.25, 1.0])
@@ -365,7 +390,7 @@ def test_a_sound_cv_bridge_is_used_for_the_encodings_it_handles(install: Any) ->
     np.testing.assert_array_equal(decode(message("mono8", GREY)), GREY_AS_RGB)
 
 
-def test_rows_that_cv_bridge_cannot_cut_are_left_to_opencv(install: Any) -> None:
+def test_rows_that_cv_bridge_cannot_split_are_converted_by_opencv(install: Any) -> None:
     install(SOUND)
     assert not bridge.handles(message("bgr8", RGB, padding=5))
     np.testing.assert_array_equal(decode(message("bgr8", RGB[..., ::-1], padding=5)), RGB)
@@ -378,7 +403,7 @@ def test_a_cv_bridge_that_crashes_or_does_not_import_is_never_used(install: Any,
     np.testing.assert_array_equal(decode(message("bgr8", RGB[..., ::-1])), RGB)
 
 
-def test_a_cv_bridge_that_mixes_up_channels_is_not_trusted_with_them(install: Any) -> None:
+def test_encodings_whose_channels_cv_bridge_confuses_are_converted_by_opencv(install: Any) -> None:
     install(MIXES_CHANNELS)
     assert bridge.sound_encodings() == {"rgba8"}
     np.testing.assert_array_equal(decode(message("bgra8", np.dstack([RGB[..., ::-1], OPAQUE]))), RGB)

@@ -19,7 +19,7 @@ from videos import half_video
 
 from semla_ros.adaptation.retrieval import Mixture
 from semla_ros.config import Config
-from semla_ros.errors import EmbeddingError, RecordingError, SemlaError
+from semla_ros.errors import EmbeddingError, ImageError, RecordingError, SemlaError
 from semla_ros.images.classes import class_table
 from semla_ros.images.conversion import decode_compressed
 from semla_ros.images.frame import Frame
@@ -131,7 +131,7 @@ def test_the_topics_and_types_are_those_of_the_live_node(tmp_path: Path) -> None
     }
 
 
-def test_labels_and_state_are_offered_to_late_subscribers_and_everything_reliably(tmp_path: Path) -> None:
+def test_all_topics_are_reliable_and_labels_and_state_transient_local(tmp_path: Path) -> None:
     run(images(tmp_path / "in", 50), tmp_path / "out.mcap")
     with AnyReader([tmp_path / "out.mcap"]) as reader:
         profiles = {c.topic: c.ext.offered_qos_profiles[0] for c in reader.connections}  # type: ignore[union-attr]
@@ -140,7 +140,7 @@ def test_labels_and_state_are_offered_to_late_subscribers_and_everything_reliabl
     assert {qos.reliability for qos in profiles.values()} == {QosReliability.RELIABLE}
 
 
-def test_the_mask_the_confidence_and_the_support_hold_what_the_pipeline_said(tmp_path: Path) -> None:
+def test_mask_confidence_and_support_have_the_values_of_the_pipeline(tmp_path: Path) -> None:
     run(images(tmp_path / "in", 0, 192, 64), tmp_path / "out.mcap")
     topics = read(tmp_path / "out.mcap")
     assert [int(pixels(m).max()) for _, m in topics[MASK]] == [0, 1, 0]
@@ -155,7 +155,7 @@ def test_more_than_255_classes_are_written_as_mono16(tmp_path: Path) -> None:
     assert (mask.encoding, mask.step, np.unique(pixels(mask)).tolist()) == ("mono16", 16, [1])
 
 
-def test_the_classes_come_first_and_once_with_names_and_colours(tmp_path: Path) -> None:
+def test_the_classes_are_written_once_and_first_with_names_and_colours(tmp_path: Path) -> None:
     run(images(tmp_path / "in", 0, 1), tmp_path / "out.mcap")
     ((_, labels),) = read(tmp_path / "out.mcap")[LABELS]
     assert json.loads(labels.data) == [
@@ -164,16 +164,16 @@ def test_the_classes_come_first_and_once_with_names_and_colours(tmp_path: Path) 
     ]
 
 
-def test_the_domain_state_is_a_diagnostic_that_warns_out_of_the_library(tmp_path: Path) -> None:
+def test_the_domain_state_is_a_diagnostic_that_warns_when_out_of_distribution(tmp_path: Path) -> None:
     run(images(tmp_path / "in", 0, 255), tmp_path / "out.mcap")
     statuses = [message.status[0] for _, message in read(tmp_path / "out.mcap")[STATE]]
     assert [status.level for status in statuses] == [0, 1]
-    assert statuses[0].name == "semla: domain"
+    assert statuses[0].name == "/semla: domain"
     values = {pair.key: pair.value for pair in statuses[0].values}
     assert [adapter["name"] for adapter in json.loads(values["active_adapters"])] == ["night", "dusk"]
 
 
-def test_the_overlay_is_a_jpeg_of_the_image_in_its_classes_colours_and_only_made_on_demand(tmp_path: Path) -> None:
+def test_the_overlay_is_a_jpeg_of_image_and_class_colours_made_only_on_demand(tmp_path: Path) -> None:
     recording = images(tmp_path / "in", 200)
     run(recording, tmp_path / "plain.mcap")
     run(recording, tmp_path / "painted.mcap", with_overlay=True)
@@ -183,7 +183,15 @@ def test_the_overlay_is_a_jpeg_of_the_image_in_its_classes_colours_and_only_made
     assert np.abs(decode_compressed(message) - expected).max() <= 3
 
 
-def test_the_summary_counts_frames_swaps_and_frames_out_of_the_library(tmp_path: Path) -> None:
+def test_an_overlay_that_cannot_be_encoded_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recording = images(tmp_path / "in", 200)
+    monkeypatch.setattr(cv2, "imencode", lambda suffix, image: (False, None))
+    with pytest.raises(ImageError, match="cannot be encoded as JPEG: got 8x6"):
+        run(recording, tmp_path / "out.mcap", with_overlay=True)
+    assert no_leftovers(tmp_path)
+
+
+def test_the_summary_counts_frames_swaps_and_frames_out_of_distribution(tmp_path: Path) -> None:
     summary = run(images(tmp_path / "in", 20, 30, 150, 255, 10), tmp_path / "out.mcap")
     assert (summary.frames, summary.bad_frames, summary.out_of_distribution_frames) == (5, 0, 1)
     assert summary.swaps == [
@@ -194,7 +202,7 @@ def test_the_summary_counts_frames_swaps_and_frames_out_of_the_library(tmp_path:
     assert summary.fps > 0
 
 
-def test_progress_reaches_the_number_of_images_bad_ones_included(tmp_path: Path) -> None:
+def test_progress_counts_bad_images_too(tmp_path: Path) -> None:
     recording = images(tmp_path / "in", 1, 2, 3, 4)
     (tmp_path / "in" / "1.png").write_bytes(b"")
     steps: list[tuple[int, int | None]] = []
@@ -202,7 +210,7 @@ def test_progress_reaches_the_number_of_images_bad_ones_included(tmp_path: Path)
     assert steps == [(1, 4), (3, 4), (4, 4)]
 
 
-def test_bad_images_and_refused_ones_are_counted_told_and_passed_over(tmp_path: Path) -> None:
+def test_images_that_cannot_be_decoded_or_segmented_are_counted_reported_and_skipped(tmp_path: Path) -> None:
     recording = images(tmp_path / "in", 1, 2, 3, 4)
     (tmp_path / "in" / "0.png").write_bytes(b"no image")
     errors: list[SemlaError] = []
@@ -213,7 +221,7 @@ def test_bad_images_and_refused_ones_are_counted_told_and_passed_over(tmp_path: 
     assert [stamp(m) for _, m in read(tmp_path / "out.mcap")[MASK]] == [SECOND // 10, 3 * SECOND // 10]
 
 
-def test_a_reason_why_adapting_fails_is_told_once_and_costs_no_frame(tmp_path: Path) -> None:
+def test_a_failing_adaptation_is_reported_once_and_loses_no_frame(tmp_path: Path) -> None:
     errors: list[SemlaError] = []
     pipeline = DarknessPipeline(error="adapter night is truncated")
     summary = run(images(tmp_path / "in", 1, 2, 3), tmp_path / "out.mcap", pipeline, on_error=errors.append)
@@ -221,7 +229,7 @@ def test_a_reason_why_adapting_fails_is_told_once_and_costs_no_frame(tmp_path: P
     assert [str(error) for error in errors] == ["stamp 0: cannot adapt: adapter night is truncated"]
 
 
-def test_a_recording_that_ends_early_is_written_as_far_as_it_goes_and_marked_incomplete(tmp_path: Path) -> None:
+def test_the_readable_part_of_a_recording_that_ends_early_is_written_and_marked_incomplete(tmp_path: Path) -> None:
     errors: list[SemlaError] = []
     recording = open_recording(half_video(tmp_path))
     summary = run(recording, tmp_path / "out.mcap", on_error=errors.append)
@@ -234,7 +242,7 @@ def test_a_complete_recording_is_not_marked_incomplete(tmp_path: Path) -> None:
     assert run(images(tmp_path / "in", 1, 2), tmp_path / "out.mcap").incomplete is None
 
 
-def test_a_recording_without_one_good_image_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
+def test_a_recording_without_a_good_image_is_refused_and_leaves_no_files(tmp_path: Path) -> None:
     recording = images(tmp_path / "in", 1)
     (tmp_path / "in" / "0.png").write_bytes(b"no image")
     with pytest.raises(RecordingError, match=r"no image could be segmented .*got 1 bad images"):
@@ -270,7 +278,7 @@ def test_frames_with_a_ground_truth_mask_of_their_stamp_are_scored(tmp_path: Pat
     assert scored == [(100, 0), (300, 2)]
 
 
-def test_stamps_that_jump_back_are_kept_while_the_bag_stays_in_order(tmp_path: Path) -> None:
+def test_stamps_that_jump_back_are_kept_and_the_bag_is_in_order(tmp_path: Path) -> None:
     run(write_drive(tmp_path / "drive", [500, 900, 300, 700], []), tmp_path / "out.mcap")
     masks = read(tmp_path / "out.mcap")[MASK]
     assert [stamp(message) for _, message in masks] == [500, 900, 300, 700]
@@ -292,7 +300,7 @@ def test_a_name_without_suffix_gives_a_bag_folder_with_metadata(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("name", ["out.mcap", "out"])
-def test_an_existing_output_is_refused_and_kept_unless_it_may_be_overwritten(tmp_path: Path, name: str) -> None:
+def test_an_existing_output_is_replaced_only_with_overwrite(tmp_path: Path, name: str) -> None:
     recording = images(tmp_path / "in", 1, 2)
     run(recording, tmp_path / name)
     shorter = images(tmp_path / "shorter", 1)
@@ -304,13 +312,13 @@ def test_an_existing_output_is_refused_and_kept_unless_it_may_be_overwritten(tmp
     assert no_leftovers(tmp_path)
 
 
-def test_a_folder_that_holds_no_bag_is_never_overwritten(tmp_path: Path) -> None:
+def test_a_folder_without_a_bag_is_never_overwritten(tmp_path: Path) -> None:
     recording = images(tmp_path / "in", 1)
     (tmp_path / "home").mkdir()
-    (tmp_path / "home" / "thesis.txt").write_text("precious")
+    (tmp_path / "home" / "notes.txt").write_text("keep me")
     with pytest.raises(RecordingError, match="holds no bag"):
         run(recording, tmp_path / "home", overwrite=True)
-    assert (tmp_path / "home" / "thesis.txt").read_text() == "precious"
+    assert (tmp_path / "home" / "notes.txt").read_text() == "keep me"
 
 
 def test_the_recording_itself_is_never_overwritten(tmp_path: Path) -> None:
@@ -319,7 +327,7 @@ def test_the_recording_itself_is_never_overwritten(tmp_path: Path) -> None:
         run(recording, tmp_path / "drive" / ".." / "drive", overwrite=True)
 
 
-def test_an_output_that_cannot_be_written_is_told_by_name(tmp_path: Path) -> None:
+def test_the_error_for_an_output_that_cannot_be_written_names_it(tmp_path: Path) -> None:
     recording = images(tmp_path / "in", 1)
     (tmp_path / "file").write_text("")
     with pytest.raises(RecordingError, match=r"cannot be written .*out\.mcap"):
@@ -328,7 +336,7 @@ def test_an_output_that_cannot_be_written_is_told_by_name(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("interruption", [KeyboardInterrupt, RuntimeError])
 @pytest.mark.parametrize("name", ["out.mcap", "out"])
-def test_an_interrupted_replay_leaves_nothing_and_keeps_the_bag_that_was_there(
+def test_an_interrupted_replay_leaves_no_files_and_keeps_an_existing_bag(
     tmp_path: Path, name: str, interruption: type[BaseException]
 ) -> None:
     recording = images(tmp_path / "in", 1, 2, 3)

@@ -13,7 +13,7 @@ MIXTURE = Mixture(("night", "dusk"), (0.72, 0.28), (9.5, 11.25), 0.1)
 STATE = DomainState(MIXTURE, distance=3.25, upper_threshold=8.0, lower_threshold=6.5, support=0.1, swaps=4, skipped=2)
 
 
-def test_the_state_is_told_in_full() -> None:
+def test_all_fields_of_the_state_are_reported() -> None:
     values = key_values(STATE)
     assert json.loads(values.pop("active_adapters")) == [
         {"name": "night", "weight": 0.72, "distance": 9.5},
@@ -32,12 +32,12 @@ def test_the_state_is_told_in_full() -> None:
     }
 
 
-def test_flags_and_errors_are_told() -> None:
+def test_flags_and_errors_are_reported() -> None:
     values = key_values(DomainState(out_of_distribution=True, frozen=True, error="adapter gone"))
     assert (values["out_of_distribution"], values["frozen"], values["error"]) == ("true", "true", "adapter gone")
 
 
-def test_numbers_not_known_yet_read_as_nan() -> None:
+def test_unknown_numbers_are_nan() -> None:
     values = key_values(DomainState())
     assert values["active_adapters"] == "[]"
     assert all(math.isnan(float(values[key])) for key in ("support", "ema_distance", "upper_threshold"))
@@ -53,7 +53,7 @@ def test_numbers_not_known_yet_read_as_nan() -> None:
         (DomainState(MIXTURE, error="NaN"), WARN, "cannot adapt: night 0.72, dusk 0.28: NaN"),
     ],
 )
-def test_the_level_warns_where_no_adapter_is_near_or_adapting_fails(
+def test_the_level_is_warn_if_no_adapter_is_near_or_the_adaptation_fails(
     state: DomainState, level: int, message: str
 ) -> None:
     assert level_and_message(state) == (level, message)

@@ -133,7 +133,7 @@ def test_the_domain_state_names_the_namespace_of_its_node(robot: tuple[Any, Any]
     node.trigger_activate()
     publishers.send_domain(DomainState())
     message = next_message("domain/state", DiagnosticArray, publishers.repeat_domain)
-    assert message.status[0].name == "robot_1/semla: domain"
+    assert message.status[0].name == "/robot_1/semla: domain"
 
 
 def test_topic_names_are_relative_and_unique() -> None:

@@ -76,8 +76,8 @@ def test_domain_reports_are_equal_if_all_but_their_headers_is_equal() -> None:
     report = DomainReport.of(DomainState(swaps=1), "header 1", "semla")
     assert report == DomainReport.of(DomainState(swaps=1), "header 2", "semla")
     assert report != DomainReport.of(DomainState(swaps=2), "header 1", "semla")
-    assert report != DomainReport.of(DomainState(swaps=1), "header 1", "robot_1/semla")
+    assert report != DomainReport.of(DomainState(swaps=1), "header 1", "/robot_1/semla")
 
 
 def test_a_domain_report_names_its_reporter() -> None:
-    assert DomainReport.of(DomainState(), None, "robot_1/semla").name == "robot_1/semla: domain"
+    assert DomainReport.of(DomainState(), None, "/robot_1/semla").name == "/robot_1/semla: domain"
