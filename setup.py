@@ -7,13 +7,43 @@ from setuptools import find_packages, setup
 
 NAME = "semla_ros"
 
-ROS_WHEELS = [
+# A plain install runs the pipeline, `semla replay`, and the node where ROS 2 is installed.
+ROBOT = [
+    "torch>=2.4,<3",
+    "numpy>=1.26,<3",
+    "opencv-python-headless>=4.8,<6",  # cv2 without the display libraries a robot lacks
+    "pillow>=10",
+    "pyyaml>=6,<7",
+    "safetensors>=0.4,<1",
+    "tokenizers>=0.20,<1",
+    "rosbags>=0.11.9,<0.12",
+    "av>=14.1",  # videos as input of `semla replay`; imported when one is opened
+    "tqdm>=4.66,<5",
+    "typing_extensions>=4",
+]
+
+# ROS 2 from PyPI, for machines without a ROS installation.
+ROS = [
     "ros-rclpy[fastrtps]>=9.1,<10",
     "ros-sensor-msgs>=5.5,<6",
     "ros-std-msgs>=5.5,<6",
     "ros-std-srvs>=5.5,<6",
     "ros-diagnostic-msgs>=5.5,<6",
 ]
+
+# What the desk needs: training, evaluation, benchmark, demo, import of published models.
+WORKSHOP = [
+    "open_clip_torch>=2.30,<4",
+    "torchvision<1",
+    "peft>=0.12,<1",
+    "matplotlib>=3.7,<4",
+    "jinja2>=3,<4",
+    "rich>=13",
+]
+
+TEST = ["pytest>=8,<10", "hypothesis>=6,<7"]
+
+DEV = [*TEST, "setuptools>=70.1", "packaging", "ruff>=0.9,<0.18", "mypy>=1.14,<3", "types-PyYAML", "types-tqdm"]
 
 
 def installed(folder: str) -> list[tuple[str, list[str]]]:
@@ -26,7 +56,7 @@ setup(
     name=NAME,
     version="0.1.0",
     packages=find_packages(include=[NAME, f"{NAME}.*"]),
-    package_data={NAME: ["py.typed", "*.jinja"]},
+    package_data={NAME: ["py.typed"], f"{NAME}.demo": ["*.jinja"], f"{NAME}.modeling.clip": ["tokenizer.json"]},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (f"share/{NAME}", ["package.xml"]),
@@ -35,35 +65,8 @@ setup(
         *installed("models"),
     ],
     python_requires=">=3.10",
-    install_requires=[
-        "torch>=2.4,<3",
-        "torchvision<1",
-        "open_clip_torch>=2.30,<4",
-        "peft>=0.12,<1",
-        "safetensors>=0.4,<1",
-        "numpy>=1.26,<3",
-        "opencv-python-headless>=4.8,<6",  # cv2 without the display libraries a robot lacks
-        "pillow>=10",
-        "pyyaml>=6,<7",
-        "rosbags>=0.11.9,<0.12",
-        "matplotlib>=3.7,<4",
-        "av>=14.1",
-        "jinja2>=3,<4",
-        "rich>=13",
-        "typing_extensions>=4",
-        "tqdm>=4.66,<5",
-    ],
-    extras_require={
-        "ros": ROS_WHEELS,
-        "dev": [
-            "pytest>=8,<10",
-            "hypothesis>=6,<7",
-            "ruff>=0.9,<0.18",
-            "mypy>=1.14,<3",
-            "types-PyYAML",
-            "types-tqdm",
-        ],
-    },
+    install_requires=ROBOT,
+    extras_require={"ros": ROS, "workshop": WORKSHOP, "test": TEST, "dev": DEV},
     zip_safe=False,
     maintainer="semla_ros developers",
     maintainer_email="semla_ros@users.noreply.github.com",

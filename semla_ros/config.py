@@ -1,7 +1,7 @@
-"""Every setting, once: its default, its range, its unit and what it means.
+"""All settings of the pipeline: default, range, unit and description.
 
-YAML keys, ROS parameter names and field paths are the same words: ``fusion.temperature`` is
-``Config().fusion.temperature``. The node's parameter descriptors are made from the same metadata.
+YAML keys, ROS parameter names and field paths are identical: ``fusion.temperature`` is
+``Config().fusion.temperature``. The node makes its parameter descriptors from the same metadata.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import Field, dataclass, field, fields, is_dataclass, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-import yaml
-
 from semla_ros.errors import ConfigError
+from semla_ros.plain_yaml import read_yaml
 
 T = TypeVar("T")
 
@@ -30,66 +30,85 @@ def setting(
     choices: tuple[str, ...] = (),
     read_only: bool = False,
 ) -> Any:
-    """A dataclass field that knows its meaning (``doc``), closed range, unit and choices."""
+    """Defines a field of a config dataclass.
+
+    Args:
+        default: Default value; its type is the type of the setting.
+        doc: Description for users.
+        low: Smallest allowed number.
+        high: Largest allowed number.
+        unit: Unit of the number, for example "s".
+        choices: Allowed values of a string.
+        read_only: Whether the setting is fixed once the pipeline is built.
+    """
     metadata = {"doc": doc, "low": low, "high": high, "unit": unit, "choices": choices, "read_only": read_only}
     return field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Which networks run, and where."""
+    """The networks and the device that they run on."""
 
-    bundle: str = setting("streetworld", "Model bundle: a folder, or the name of a bundled one", read_only=True)
-    device: str = setting("auto", "auto takes CUDA where there is one", choices=("auto", "cpu", "cuda"), read_only=True)
+    bundle: str = setting("streetworld", "Model bundle: path of a folder, or name of an installed one", read_only=True)
+    device: str = setting(
+        "auto", "Device of the networks; auto uses CUDA if available, else the CPU", choices=("auto", "cpu", "cuda"),
+        read_only=True,
+    )  # fmt: skip
     precision: Literal["float32", "bfloat16", "float16"] = setting(
         "float32",
-        "What the segmenter computes in; half the memory and faster where the device supports it",
+        "Floating-point type of the segmenter; 16 bits need half the memory and are faster on most GPUs",
         choices=("float32", "bfloat16", "float16"),
         read_only=True,
     )
     compile: bool = setting(
-        False, "torch.compile the segmenter; a minute or more at the first frame, needs a C++ compiler", read_only=True
+        False,
+        "Use torch.compile for the segmenter: the first frame takes a minute or more; needs a C++ compiler",
+        read_only=True,
     )
     official_compat: bool = setting(
-        False, "Repeat the faults of SemLA's published code, to reproduce its numbers", read_only=True
+        False, "Reproduce the errors of SemLA's published code, to compare with its published results", read_only=True
     )
     threads: int = setting(
-        0, "CPU threads of the networks; 0 leaves the choice to torch", low=0, high=1024, read_only=True
+        0, "Number of CPU threads for the networks; 0 uses PyTorch's default", low=0, high=1024, read_only=True
     )
 
 
 @dataclass(frozen=True)
 class SegmenterConfig:
-    """What the segmenter looks for."""
+    """What is segmented, and how."""
 
     classes: tuple[str, ...] = setting(
-        (), "Class names; empty takes the bundle's. Synonyms in one name: 'car, automobile'"
+        (), "Class names; an empty list uses the bundle's classes. Separate synonyms by commas: 'car, automobile'"
     )
     prompt_templates: Literal["official", "synonyms", "imagenet"] = setting(
         "official",
-        "Prompts of a class: CAT-Seg's template with the first synonym or all, or ImageNet's eighty templates",
+        "CAT-Seg's template with the first synonym (official) or all synonyms, or CLIP's 80 templates (imagenet)",
         choices=("official", "synonyms", "imagenet"),
     )
     mode: Literal["plain", "sliding"] = setting(
-        "plain", "One pass, or the paper's sliding window", choices=("plain", "sliding")
+        "plain",
+        "One pass over the whole image (plain), or CAT-Seg's sliding window: finer, 5 times slower",
+        choices=("plain", "sliding"),
     )
     min_confidence: float = setting(
-        0.0, "Pixels less sure than this are published as 255, unlabelled", low=0.0, high=1.0
+        0.0, "Pixels with a lower class probability are published as 255 (unlabelled)", low=0.0, high=1.0
     )
     memory_mib: int = setting(
-        1024, "Cap on the activations of windows segmented in one batch", low=1, high=1_000_000, unit="MiB",
-        read_only=True,
+        1024, "Memory limit for the activations of sliding windows that are computed in one batch", low=1,
+        high=1_000_000, unit="MiB", read_only=True,
     )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class NavigatorConfig:
-    """How often the domain is looked at."""
+    """How often an image is embedded."""
 
-    period_s: float = setting(0.5, "Time between two embeddings, by message stamps", low=0.0, high=3600.0, unit="s")
+    period_s: float = setting(
+        0.5, "Time between two embeddings, measured by message stamps", low=0.0, high=3600.0, unit="s"
+    )
     max_share: float = setting(
         0.1,
-        "Live, a navigator that would take more than this share of the time looks more rarely",
+        "Largest share of wall time that the live node's navigator may use; a slower navigator runs less often",
         low=0.001,
         high=1.0,
         read_only=True,
@@ -98,19 +117,29 @@ class NavigatorConfig:
 
 @dataclass(frozen=True)
 class TrackerConfig:
-    """When the domain counts as changed (paper, section E)."""
+    """When a change of domain is detected (paper, section E)."""
 
-    ema_time_s: float = setting(1.0, "Time constant of the embedding's moving average", low=0.0, high=3600.0, unit="s")
+    ema_time_s: float = setting(
+        1.0, "Time constant of the exponential moving average of embeddings", low=0.0, high=3600.0, unit="s"
+    )
     upper_threshold: float = setting(
-        0.0, "Distance to the active mixture that starts the clock; 0 takes the bundle's", low=0.0
+        0.0,
+        "Embedding distance to the active mixture that starts the debounce timer; 0 uses the bundle's value",
+        low=0.0,
     )
-    lower_threshold: float = setting(0.0, "Distance below which the clock stops again; 0 takes the bundle's", low=0.0)
+    lower_threshold: float = setting(
+        0.0, "Embedding distance below which the debounce timer stops; 0 uses the bundle's value", low=0.0
+    )
     debounce_s: float = setting(
-        1.5, "How long the distance must stay beyond the threshold", low=0.0, high=3600.0, unit="s"
+        1.5,
+        "Time that the distance must stay above the threshold before the mixture is swapped",
+        low=0.0,
+        high=3600.0,
+        unit="s",
     )
-    min_interval_s: float = setting(3.0, "Least time between two swaps", low=0.0, high=3600.0, unit="s")
+    min_interval_s: float = setting(3.0, "Minimum time between two swaps", low=0.0, high=3600.0, unit="s")
     min_weight_change: float = setting(
-        0.05, "A swap that moves the weights by less than this in L1 is skipped", low=0.0, high=2.0
+        0.05, "Swaps that change the mixture weights by less than this (L1 distance) are skipped", low=0.0, high=2.0
     )
     stamp_tolerance_s: float = setting(
         1.0,
@@ -124,28 +153,49 @@ class TrackerConfig:
 
 @dataclass(frozen=True)
 class FusionConfig:
-    """Which adapters are mixed, and how sharply (paper, section 3.3)."""
+    """Which adapters are mixed, and with which weights (paper, section 3.3)."""
 
-    adapt: bool = setting(True, "False leaves the base segmenter as it is: no embedding, no swap")
-    k: int = setting(0, "Adapters in a mixture; 0 takes the bundle's", low=0, high=1000)
+    adapt: bool = setting(True, "Adapt to the domain; false runs the base segmenter without embeddings and swaps")
+    k: int = setting(0, "Number of adapters in a mixture; 0 uses the bundle's value", low=0, high=1000)
     temperature: float = setting(
-        0.0, "Softmax temperature over inverse distances; 0 takes the bundle's", low=0.0, high=1e6
+        0.0, "Temperature of the softmax over inverse distances; 0 uses the bundle's value", low=0.0, high=1e6
     )
 
 
 @dataclass(frozen=True)
 class LibraryConfig:
-    """Which adapters there are, and how many of them are kept in memory."""
+    """Which adapters are used, and how many are kept in memory."""
 
-    exclude: tuple[str, ...] = setting((), "Adapters that are never retrieved", read_only=True)
+    exclude: tuple[str, ...] = setting((), "Names of adapters that are never used", read_only=True)
     memory_mib: int = setting(
-        512, "Budget of the adapters kept in memory", low=1, high=1_000_000, unit="MiB", read_only=True
+        512,
+        "Memory limit for loaded adapters; the least recently used are unloaded first",
+        low=1,
+        high=1_000_000,
+        unit="MiB",
+        read_only=True,
     )
 
 
 @dataclass(frozen=True)
+class OutputConfig:
+    """Size and encoding of the published images."""
+
+    output_width: int = setting(
+        0, "Width of the published images, at most the input's; 0 keeps the proportions", low=0, high=65535, unit="px"
+    )
+    output_height: int = setting(
+        0, "Height of the published images, at most the input's; 0 keeps the proportions", low=0, high=65535, unit="px"
+    )
+    confidence_encoding: str = setting(
+        "mono8", "Confidence image: mono8 is round(255 p), 32FC1 is p itself", choices=("mono8", "32FC1")
+    )
+    overlay_opacity: float = setting(0.5, "Opacity of the class colours in the overlay", low=0.0, high=1.0)
+
+
+@dataclass(frozen=True)
 class Config:
-    """All settings of the pipeline, one group a stage."""
+    """All settings of the pipeline, in one group per stage."""
 
     model: ModelConfig = field(default_factory=ModelConfig)
     segmenter: SegmenterConfig = field(default_factory=SegmenterConfig)
@@ -156,7 +206,7 @@ class Config:
 
 
 def walk(config: Any, prefix: str = "") -> Iterator[tuple[str, Field[Any], Any]]:
-    """Yields (dotted path, field, value) of every setting of a config dataclass, nested ones included."""
+    """Yields (dotted path, field, value) per setting of a config dataclass, including nested dataclasses."""
     for spec in fields(config):
         value = getattr(config, spec.name)
         if is_dataclass(value):
@@ -166,42 +216,40 @@ def walk(config: Any, prefix: str = "") -> Iterator[tuple[str, Field[Any], Any]]
 
 
 def changed(config: T, settings: Mapping[str, Any]) -> T:
-    """A copy of a config dataclass with some settings changed.
+    """Returns a copy of a config dataclass with some settings changed.
 
     Args:
         config: A config dataclass such as `Config`.
-        settings: Dotted path to new value, for example ``{"fusion.k": 3}``.
+        settings: New values by dotted path, for example ``{"fusion.k": 3}``.
 
     Raises:
-        ConfigError: A path is unknown, or its value of the wrong type or out of range.
+        ConfigError: A path is unknown, or a value has the wrong type or is out of range.
     """
     known = {path: spec for path, spec, _ in walk(config)}
     for path, value in settings.items():
         if path not in known:
-            raise ConfigError("unknown setting", where=path, expected="one of " + ", ".join(known))
+            expected = " or ".join(get_close_matches(path, known, n=3)) or "one of " + ", ".join(known)
+            raise ConfigError("unknown setting", where=path, expected=expected)
         config = _with(config, path.split("."), check(path, known[path], value))
     return config
 
 
 def load(config: T, path: Path) -> T:
-    """Reads a YAML file of nested settings, plain or as a ROS parameter file, over ``config``.
+    """Applies a YAML file of nested settings, either plain or a ROS parameter file, to ``config``.
 
     Raises:
-        ConfigError: The file is missing, no YAML or no mapping, or a setting in it is wrong.
+        ConfigError: The file is missing, is not plain YAML, is not a mapping, or contains a wrong setting.
     """
     if not path.is_file():
         raise ConfigError("no such settings file", where=path)
-    try:
-        tree = yaml.safe_load(path.read_text()) or {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError("settings file is not YAML", where=path, hint=str(error)) from error
+    tree = read_yaml(path) or {}
     if not isinstance(tree, dict):
         raise ConfigError("settings file is not a mapping", where=path, got=type(tree).__name__)
     return changed(config, {path.rpartition("ros__parameters.")[2]: value for path, value in flatten(tree)})
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yields (dotted path, value) of the leaves of nested mappings."""
+    """Yields (dotted path, value) per leaf of nested mappings."""
     for key, value in tree.items():
         if isinstance(value, Mapping):
             yield from flatten(value, f"{prefix}{key}.")
@@ -210,10 +258,15 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
 
 
 def check(path: str, spec: Field[Any], value: Any) -> Any:
-    """The value as the field's type, if it may be one.
+    """Returns the value, converted to the type of the field.
+
+    Args:
+        path: Dotted path of the setting, for messages.
+        spec: A field made by `setting`.
+        value: A value from YAML, ROS or Python. A list of strings becomes a tuple, a whole number a float if needed.
 
     Raises:
-        ConfigError: Wrong type, not finite, out of range or not among the choices.
+        ConfigError: The value has the wrong type, is not finite, is out of range or not one of the choices.
     """
     kind = type(spec.default)
     if kind is tuple and isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
@@ -225,17 +278,16 @@ def check(path: str, spec: Field[Any], value: Any) -> Any:
     limits = spec.metadata
     if limits["choices"] and value not in limits["choices"]:
         raise ConfigError(
-            "setting not among its choices", where=path, got=repr(value), expected=" | ".join(limits["choices"])
+            "setting is not one of its choices", where=path, got=repr(value), expected=" | ".join(limits["choices"])
         )
     if isinstance(value, int | float) and not (limits["low"] <= value <= limits["high"] and math.isfinite(value)):
-        raise ConfigError(
-            "setting out of range", where=path, got=value, expected=f"{limits['low']} to {limits['high']}"
-        )
+        expected = f"{limits['low']} or more" if limits["high"] == math.inf else f"{limits['low']} to {limits['high']}"
+        raise ConfigError("setting out of range", where=path, got=value, expected=expected)
     return value
 
 
 def _is_scientific(value: Any) -> bool:
-    """Whether it is a number that YAML 1.1 takes for text, like 1e-3."""
+    """Returns whether the value is a number such as 1e-3, which YAML 1.1 (and so ``ros2 param set``) reads as text."""
     return isinstance(value, str) and re.fullmatch(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+", value) is not None
 
 

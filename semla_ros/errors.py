@@ -1,25 +1,27 @@
-"""Errors whose messages say what went wrong, where, what was found, what was expected and what to do."""
+"""Errors whose messages name the problem, its place, the value found, the value expected and a remedy."""
 
 from __future__ import annotations
 
+MAX_LENGTH = 300  # of each part: a value from outside may be a megabyte long
+
 
 class SemlaError(Exception):
-    """Base of every error this package raises on purpose.
+    """Base class of all errors that this package raises on purpose.
 
     Args:
-        what: The thing that is wrong, in a few words.
-        where: The file, topic, parameter or tensor it was found in.
-        got: The offending value.
-        expected: What would have been right.
-        hint: What the reader can do about it.
+        what: The problem, in a few words.
+        where: File, topic, parameter or tensor with the problem.
+        got: Value that was found.
+        expected: Value that would have been right.
+        hint: What the user can do about it.
     """
 
     def __init__(
         self, what: str, *, where: object = None, got: object = None, expected: object = None, hint: str | None = None
     ) -> None:
-        parts = [what if where is None else f"{what} ({where})"]
+        parts = [what if where is None else f"{what} ({_short(where)})"]
         if got is not None:
-            parts.append(f"got {got}")
+            parts.append(f"got {_short(got)}")
         if expected is not None:
             parts.append(f"expected {expected}")
         message = ": ".join([parts[0], ", ".join(parts[1:])] if parts[1:] else parts)
@@ -27,15 +29,19 @@ class SemlaError(Exception):
 
 
 class ConfigError(SemlaError):
-    """A setting is unknown, of the wrong type or out of range."""
+    """A setting is unknown, has the wrong type or is out of range."""
 
 
 class ImageError(SemlaError):
-    """A image cannot be decoded: unknown encoding, empty, truncated, inconsistent size."""
+    """An image cannot be decoded: unknown encoding, no data, truncated data or inconsistent size."""
 
 
 class RecordingError(SemlaError):
-    """A bag, video or image folder cannot be read or holds no images."""
+    """A bag, video or image folder cannot be read or contains no images."""
+
+
+class TrainingError(SemlaError):
+    """A training cannot run: its checkpoint or data set is damaged, or belongs to another training."""
 
 
 class BundleError(SemlaError):
@@ -43,19 +49,19 @@ class BundleError(SemlaError):
 
 
 class AdapterError(SemlaError):
-    """A LoRA adapter is truncated, or does not fit the segmenter it is meant for."""
+    """A LoRA adapter is damaged, or does not fit the segmenter."""
 
 
 class EmbeddingError(SemlaError):
-    """An embedding holds NaN or infinity, or has the wrong dimension."""
+    """An embedding contains NaN or infinity, or has the wrong dimension."""
 
 
 class ArchiveError(SemlaError):
-    """An archive is damaged, or would write outside its folder."""
+    """An archive is damaged, of an unsupported kind, too large, or would write outside its folder."""
 
 
 class FetchError(SemlaError):
-    """A download cannot be reached, breaks off, or is not what it should be."""
+    """A download is unreachable or incomplete, or its content is not the published one."""
 
 
 class FusionError(AdapterError):
@@ -64,3 +70,10 @@ class FusionError(AdapterError):
 
 class SegmentationError(SemlaError):
     """The segmenter failed on an image, for example because memory ran out."""
+
+
+def _short(value: object) -> str:
+    """Text of a value, with its middle left out where it is long."""
+    text = str(value)
+    half = MAX_LENGTH // 2
+    return text if len(text) <= MAX_LENGTH else f"{text[:half]}... ({len(text)} characters) ...{text[-half:]}"

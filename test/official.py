@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from semla_ros.modeling.catseg.network import CatSeg
 from semla_ros.modeling.lora import Adapter
 
 CLIP, AGGREGATOR = "sem_seg_head.predictor.clip_model.", "sem_seg_head.predictor.transformer."
 State = dict[str, Tensor]
+VISION = {"image_size": 16, "patch_size": 8, "width": 16, "layers": 1, "head_width": 8}
+CLIP_CONFIG = {"model_cfg": {"embed_dim": 8, "quick_gelu": True, "vision_cfg": VISION}}
+
+
+def published_encoder() -> nn.Module:
+    """A tiny image encoder as open_clip publishes it, described by `CLIP_CONFIG`."""
+    from open_clip.model import CLIP
+
+    torch.manual_seed(5)
+    text = {"context_length": 8, "vocab_size": 8, "width": 8, "heads": 1, "layers": 1}
+    visual: nn.Module = CLIP(8, dict(VISION), text, quick_gelu=True).visual
+    return visual
 
 
 def theirs(name: str) -> str:
@@ -60,3 +73,14 @@ def write_official_adapter(folder: Path, adapter: Adapter, centroid: np.ndarray)
     }
     (path / "adapter_config.json").write_text(json.dumps(config))
     np.savez(path / f"{adapter.name}_statistics.npz", train_average_embedding=centroid[None].astype(np.float32))
+
+
+def write_official_files(folder: Path, network: CatSeg, navigator: nn.Module, adapters: Sequence[Adapter]) -> None:
+    """Writes the files that a user downloads: model_final.pth, clip.safetensors and the folder loradb."""
+    folder.mkdir(parents=True)
+    torch.save({"model": official_state(network), "iteration": 3}, folder / "model_final.pth")
+    state = {f"visual.{key}": value for key, value in navigator.state_dict().items()} | {"logit_scale": torch.ones(1)}
+    save_file(state, folder / "clip.safetensors")
+    (folder / "open_clip_config.json").write_text(json.dumps(CLIP_CONFIG))
+    for index, adapter in enumerate(adapters):
+        write_official_adapter(folder / "loradb", adapter, np.full(8, 3.0 * index))

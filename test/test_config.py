@@ -18,13 +18,13 @@ def test_paths_are_walked_in_the_order_of_the_dataclasses() -> None:
     assert paths.index("segmenter.mode") < paths.index("navigator.period_s") < paths.index("tracker.upper_threshold")
 
 
-def test_every_setting_says_what_it_means_and_its_default_lies_in_its_range() -> None:
+def test_each_setting_has_a_description_and_a_default_within_its_range() -> None:
     for path, spec, value in walk(Config()):
         assert spec.metadata["doc"], path
         assert changed(Config(), {path: value}) == Config()
 
 
-def test_a_change_leaves_the_old_settings_and_all_other_fields_alone() -> None:
+def test_changing_settings_returns_a_copy_and_keeps_all_other_fields() -> None:
     old = Config()
     new = changed(old, {"fusion.k": 3, "tracker.debounce_s": 2.5})
     assert (new.fusion.k, new.tracker.debounce_s) == (3, 2.5)
@@ -37,14 +37,14 @@ def test_settings_cannot_be_changed_in_place() -> None:
         Config().fusion.k = 3  # type: ignore[misc]
 
 
-def test_a_whole_number_will_do_for_a_real_setting() -> None:
+def test_a_whole_number_is_accepted_for_a_float_setting() -> None:
     value = changed(Config(), {"tracker.debounce_s": 2}).tracker.debounce_s
     assert value == 2.0
     assert type(value) is float
 
 
 @pytest.mark.parametrize(
-    ("path", "value", "said"),
+    ("path", "value", "message"),
     [
         ("fusion.k", 2.5, r"wrong type \(fusion.k\): got 2.5, expected int"),
         ("fusion.k", True, "got True, expected int"),
@@ -59,10 +59,10 @@ def test_a_whole_number_will_do_for_a_real_setting() -> None:
         ("model.bundle", ["a"], "expected str"),
     ],
 )
-def test_a_value_of_another_type_is_refused_naming_the_setting(path: str, value: Any, said: str) -> None:
-    with pytest.raises(ConfigError, match=said) as told:
+def test_a_value_of_the_wrong_type_is_refused_with_the_name_of_the_setting(path: str, value: Any, message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as error:
         changed(Config(), {path: value})
-    assert path in str(told.value)
+    assert path in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -78,33 +78,55 @@ def test_a_value_of_another_type_is_refused_naming_the_setting(path: str, value:
     ],
 )
 def test_a_value_out_of_range_is_refused_with_the_range(path: str, value: float) -> None:
-    with pytest.raises(ConfigError, match=rf"out of range \({path}\): got {value}, expected \S+ to \S+"):
+    with pytest.raises(ConfigError, match=rf"out of range \({path}\): got {value}, expected \S+ (to|or) \S+"):
         changed(Config(), {path: value})
 
 
 @pytest.mark.parametrize(
     ("path", "value"), [("fusion.k", 1000), ("tracker.min_weight_change", 2.0), ("tracker.min_weight_change", 0.0)]
 )
-def test_the_ends_of_a_range_belong_to_it(path: str, value: float) -> None:
+def test_both_ends_of_a_range_are_allowed(path: str, value: float) -> None:
     changed(Config(), {path: value})
 
 
-def test_a_choice_not_offered_is_refused_with_those_that_are() -> None:
+def test_a_limit_on_one_side_is_named_in_words() -> None:
+    with pytest.raises(ConfigError, match=r"got -1.0, expected 0.0 or more"):
+        changed(Config(), {"tracker.upper_threshold": -1})
+
+
+def test_a_value_that_is_not_a_choice_is_refused_with_the_choices() -> None:
     with pytest.raises(ConfigError, match=r"model.device.*got 'tpu', expected auto \| cpu \| cuda"):
         changed(Config(), {"model.device": "tpu"})
 
 
-def test_an_unknown_setting_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match=r"unknown setting \(fusion.kk\).*fusion\.temperature"):
-        changed(Config(), {"fusion.kk": 3})
+@pytest.mark.parametrize(
+    ("path", "nearest"),
+    [
+        ("fusion.kk", "fusion.k"),
+        ("tracker.debounce", "tracker.debounce_s"),
+        ("segmenter.prompt_template", "segmenter.prompt_templates"),
+    ],
+)
+def test_an_unknown_setting_is_refused_with_the_nearest_known_ones(path: str, nearest: str) -> None:
+    with pytest.raises(ConfigError, match=rf"unknown setting \({path}\): expected {nearest}( or |$)"):
+        changed(Config(), {path: 3})
 
 
-def test_a_list_of_one_empty_string_is_the_empty_list_of_ros() -> None:
+def test_an_unknown_setting_that_resembles_none_is_refused_with_all() -> None:
+    with pytest.raises(ConfigError, match=r"unknown setting \(x\): expected one of model\.bundle, .*memory_mib"):
+        changed(Config(), {"x": 3})
+
+
+def test_a_number_in_scientific_notation_may_come_as_text() -> None:
+    assert changed(Config(), {"fusion.temperature": "1e-3"}).fusion.temperature == 0.001
+
+
+def test_a_list_of_one_empty_string_is_read_as_an_empty_list() -> None:
     assert changed(Config(), {"segmenter.classes": [""]}).segmenter.classes == ()
     assert changed(Config(), {"segmenter.classes": ["road", "sky"]}).segmenter.classes == ("road", "sky")
 
 
-def test_a_yaml_file_changes_what_it_names(tmp_path: Path) -> None:
+def test_a_yaml_file_changes_only_the_settings_in_it(tmp_path: Path) -> None:
     file = tmp_path / "semla.yaml"
     file.write_text("fusion: {k: 7, temperature: 0.01}\nsegmenter:\n  classes: [road, 'car, automobile']\n")
     config = load(Config(), file)
@@ -120,25 +142,26 @@ def test_an_empty_yaml_file_changes_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
-        (b"fusion: [k", "not YAML"),
-        (b"\xff\xfe\x00", "not YAML"),
-        (b"!!python/object/apply:os.system ['true']", "not YAML"),
+        (b"fusion: [k", "not plain YAML"),
+        (b"\xff\xfe\x00", "not plain YAML"),
+        (b"!!python/object/apply:os.system ['true']", "not plain YAML"),
         (b"- 1\n", "not a mapping.*got list"),
         (b"fusion: {k: much}\n", "fusion.k.*got 'much'"),
         (b"fuzion: {k: 1}\n", "unknown setting .fuzion.k"),
         (b"fusion: 3\n", "unknown setting .fusion"),
+        (b"fusion: &a {k: 1}\nother: *a\n", "not plain YAML.*aliases"),
     ],
 )
-def test_a_bad_yaml_file_is_refused(tmp_path: Path, content: bytes, said: str) -> None:
+def test_a_bad_yaml_file_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
     file = tmp_path / "bad.yaml"
     file.write_bytes(content)
-    with pytest.raises(ConfigError, match=said):
+    with pytest.raises(ConfigError, match=message):
         load(Config(), file)
 
 
-def test_a_missing_yaml_file_is_refused_naming_it(tmp_path: Path) -> None:
+def test_a_missing_yaml_file_is_refused_with_its_path(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"no such settings file.*gone.yaml"):
         load(Config(), tmp_path / "gone.yaml")
 

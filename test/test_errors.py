@@ -13,22 +13,30 @@ from semla_ros.errors import SemlaError
         ({"where": "model.bundle"}, "no bundle (model.bundle)"),
         ({"got": 3}, "no bundle: got 3"),
         ({"expected": "a folder"}, "no bundle: expected a folder"),
-        ({"hint": "look again"}, "no bundle. look again"),
+        ({"hint": "try again"}, "no bundle. try again"),
         (
-            {"where": "x", "got": 3, "expected": 4, "hint": "look again"},
-            "no bundle (x): got 3, expected 4. look again",
+            {"where": "x", "got": 3, "expected": 4, "hint": "try again"},
+            "no bundle (x): got 3, expected 4. try again",
         ),
     ],
 )
-def test_a_message_says_what_where_got_expected_and_hint(parts: dict[str, object], message: str) -> None:
+def test_a_message_contains_the_given_parts_in_order(parts: dict[str, object], message: str) -> None:
     assert str(SemlaError("no bundle", **parts)) == message
 
 
-def test_a_got_of_zero_is_told_all_the_same() -> None:
+def test_a_value_of_zero_is_part_of_the_message() -> None:
     assert str(SemlaError("empty", where=0, got=0)) == "empty (0): got 0"
 
 
-def test_every_error_of_ours_is_a_semla_error() -> None:
+def test_all_errors_of_the_package_are_semla_errors() -> None:
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type)]
     assert len(kinds) > 1
     assert all(issubclass(kind, SemlaError) for kind in kinds)
+
+
+def test_a_long_value_is_shortened() -> None:
+    message = str(SemlaError("unknown encoding", where="/camera", got=repr("x" * 1_000_000)))
+    assert len(message) < 400
+    assert message.startswith("unknown encoding (/camera): got 'xxx")
+    assert "(1000002 characters)" in message
+    assert message.endswith("x'")

@@ -13,8 +13,9 @@ from paths import PACKAGE
 
 # From the ground up. Folders on one line do not import each other.
 FLOORS = (
-    ("errors",),
-    ("resources", "machine", "config"),
+    ("errors", "progress"),
+    ("plain_yaml", "resources", "machine"),
+    ("config",),
     ("images",),
     ("modeling",),
     ("adaptation",),

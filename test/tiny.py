@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from semla_ros.adaptation.statistics import Statistics
 from semla_ros.images.frame import Frame
@@ -24,9 +25,7 @@ ARCH = CatSegArch(
     aggregator_dim=16, aggregator_layers=1, aggregator_heads=2, window=2, guidance_dim=8, text_guidance_dim=8,
     decoder_dims=(16, 16), decoder_guidance_dims=(8, 8), decoder_projection_dims=(4, 4), padded_classes=8,
 )  # fmt: skip
-NAVIGATOR = ClipNavigatorArch(
-    8, {"image_size": 16, "patch_size": 8, "width": 16, "layers": 1, "head_width": 8}, resize_mode="squash"
-)
+NAVIGATOR = ClipNavigatorArch(8, 16, 8, 16, 1, 2, resize_mode="squash")
 COLORS = {"blue": (20, 30, 200), "green": (20, 180, 40), "red": (220, 30, 30)}
 CLASSES = ("road", "sky", "car")
 SECOND = 1_000_000_000
@@ -35,12 +34,17 @@ SECOND = 1_000_000_000
 def random_network(arch: CatSegArch = ARCH, seed: int = 0) -> CatSeg:
     """A CAT-Seg whose every parameter is random, those that start at zero included."""
     network = CatSeg(arch).eval().requires_grad_(False)
+    randomise(network, seed)
+    return network
+
+
+def randomise(network: nn.Module, seed: int) -> None:
+    """Fills every parameter with random values that keep activations of a moderate size."""
     draw = torch.Generator().manual_seed(seed)
     for name, parameter in network.named_parameters():
         noise = torch.randn(parameter.shape, generator=draw)
         norm = parameter.ndim == 1 and name.endswith("weight")
-        parameter.copy_(1 + 0.1 * noise if norm else noise * max(parameter[0].numel(), 4) ** -0.5)
-    return network
+        parameter.data = 1 + 0.1 * noise if norm else noise * max(parameter[0].numel(), 4) ** -0.5
 
 
 def random_adapter(name: str, network: CatSeg, rank: int = 2, seed: int = 0, strength: float = 0.3) -> Adapter:
@@ -76,9 +80,9 @@ def drive(*legs: tuple[str, float], start: float = 100.0, rate: float = 10.0) ->
 
 def random_navigator() -> ClipNavigator:
     """A navigator of D = 8, the same every time."""
-    with torch.random.fork_rng():
-        torch.manual_seed(3)
-        return ClipNavigator(NAVIGATOR.build(), NAVIGATOR)
+    network = NAVIGATOR.build()
+    randomise(network, 3)
+    return ClipNavigator(network, NAVIGATOR)
 
 
 def write_bundle(path: Path) -> Path:

@@ -1,4 +1,4 @@
-"""Which adapters fit an embedding, and how much each counts (SemLA, section 3.3)."""
+"""Which adapters fit an embedding, and with which weights (SemLA, section 3.3)."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from semla_ros.adaptation.centroid_index import CentroidIndex
 from semla_ros.errors import EmbeddingError
 
 Vector = NDArray[np.float64]
@@ -15,13 +16,13 @@ Vector = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Mixture:
-    """Adapters to fuse, nearest first. No names: the bare base model.
+    """Adapters to fuse, nearest first. Without adapters it stands for the base model.
 
     Attributes:
         names: Adapter names.
-        weights: One a name, positive, summing to 1.
-        distances: Euclidean distance from the embedding to each adapter's centroid.
-        support: Eq. 15, high where the library knows the domain.
+        weights: One weight per name, 0 to 1, summing to 1.
+        distances: Distance from the embedding to each adapter's centroid, 0 or larger.
+        support: Support score (Eq. 15), 0 or larger; large where the library has adapters near the embedding.
     """
 
     names: tuple[str, ...] = ()
@@ -30,56 +31,25 @@ class Mixture:
     support: float = 0.0
 
     def change(self, other: Mixture) -> float:
-        """L1 distance between the weights of two mixtures: 0 for the same, 2 for disjoint ones."""
-        mine, theirs = (dict(zip(m.names, m.weights, strict=True)) for m in (self, other))
-        return sum(abs(mine.get(name, 0.0) - theirs.get(name, 0.0)) for name in mine.keys() | theirs.keys())
-
-
-class CentroidIndex:
-    """Finds the nearest among many centroids, exactly.
-
-    A product in single precision, ‖e‖² − 2 c·e + ‖c‖², leaves few candidates; their distances are then computed as
-    they should be. Ten thousand centroids of dimension 768 take a fifth of a millisecond.
-
-    Args:
-        centroids: (N, D).
-    """
-
-    def __init__(self, centroids: Vector) -> None:
-        self.centroids = centroids
-        self._single = centroids.astype(np.float32)
-        self._squares = np.square(self._single).sum(1)
-
-    def nearest(self, embedding: Vector, k: int) -> tuple[NDArray[np.intp], Vector]:
-        """Rows of the k nearest centroids, nearest first, and their Euclidean distances."""
-        candidates = np.arange(len(self.centroids)) if len(self.centroids) <= k else self._candidates(embedding, k)
-        distances = np.linalg.norm(self.centroids[candidates] - embedding, axis=1)
-        order = np.argsort(distances, kind="stable")[:k]
-        return candidates[order], distances[order]
-
-    def _candidates(self, embedding: Vector, k: int) -> NDArray[np.intp]:
-        """All rows that rounding could not have kept out of the k nearest."""
-        single = embedding.astype(np.float32)
-        offsets = self._squares - 2 * (self._single @ single)
-        rounding = len(single) * 2.0**-23 * float(single @ single + self._squares.max())
-        kth = np.partition(offsets, k - 1)[k - 1]
-        return np.flatnonzero(~(offsets > kth + rounding))
+        """Returns the L1 distance between the weights of two mixtures: 0 if they are equal, 2 if they are disjoint."""
+        ours, theirs = (dict(zip(m.names, m.weights, strict=True)) for m in (self, other))
+        return sum(abs(ours.get(name, 0.0) - theirs.get(name, 0.0)) for name in ours.keys() | theirs.keys())
 
 
 def retrieve(
     embedding: Vector, names: Sequence[str], centroids: Vector | CentroidIndex, k: int, temperature: float
 ) -> Mixture:
-    """Retrieves the k nearest adapters and weights them by closeness.
+    """Retrieves the k nearest adapters and weights them by distance.
 
     Args:
-        embedding: (D,), unnormalised.
+        embedding: Embedding (D,), unnormalised.
         names: N adapter names.
-        centroids: (N, D), unnormalised, or an index of them.
-        k: Adapters to take; all where there are fewer.
-        temperature: Of the softmax over inverse distances.
+        centroids: Index of the N centroids; an array (N, D) is compared by Euclidean distance.
+        k: Number of adapters to retrieve; all adapters if the library has fewer.
+        temperature: Temperature τ of the softmax over inverse distances, above 0.
 
     Raises:
-        EmbeddingError: The embedding is not finite or of another dimension.
+        EmbeddingError: The embedding is not finite or has another dimension than the centroids.
     """
     index = centroids if isinstance(centroids, CentroidIndex) else CentroidIndex(centroids)
     nearest, distances = index.nearest(checked(embedding, index.centroids.shape[1]), k)
@@ -93,7 +63,17 @@ def retrieve(
 
 
 def closeness_weights(distances: Vector, temperature: float) -> Vector:
-    """Softmax over inverse distances: w_i = exp(1 / (τ d_i)) / Σ_k exp(1 / (τ d_k)). A distance of 0 takes all."""
+    """Softmax over inverse distances, w_i = exp(1 / (τ d_i)) / Σ_k exp(1 / (τ d_k)).
+
+    An adapter at distance 0 takes all the weight; several of them share it equally.
+
+    Args:
+        distances: K distances, 0 or larger.
+        temperature: τ, above 0.
+
+    Returns:
+        K weights that sum to 1; none for no distances.
+    """
     with np.errstate(divide="ignore", over="ignore"):
         exponents = 1 / (temperature * distances)
     if np.isinf(exponents).any():
@@ -104,17 +84,17 @@ def closeness_weights(distances: Vector, temperature: float) -> Vector:
 
 
 def support(weights: Vector, distances: Vector) -> float:
-    """Support score, Σ w_i / ‖e − c_i‖ (Eq. 15); infinite on a centroid, 0 without adapters."""
+    """Support score Σ w_i / d_i (Eq. 15): infinite if a weighted centroid is at distance 0, 0 without adapters."""
     with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
         terms = np.where(weights > 0, weights / distances, 0.0)
     return float(terms.sum())
 
 
 def checked(embedding: Vector, dimension: int) -> Vector:
-    """The embedding, float64.
+    """Returns the embedding as float64.
 
     Raises:
-        EmbeddingError: Not finite, or not of shape (dimension,).
+        EmbeddingError: The embedding is not finite, or its shape is not (dimension,).
     """
     if embedding.shape != (dimension,):
         raise EmbeddingError("embedding of the wrong shape", got=embedding.shape, expected=(dimension,))

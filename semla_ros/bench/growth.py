@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from semla_ros.adaptation.retrieval import CentroidIndex, retrieve
+from semla_ros.adaptation.centroid_index import CentroidIndex
+from semla_ros.adaptation.retrieval import retrieve
 from semla_ros.bench.measure import timed
 from semla_ros.bench.subject import Options, Subject, adapter
 

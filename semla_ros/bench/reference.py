@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from semla_ros.modeling.catseg.aggregator import ClassAttention, LinearAttention, SpatialAttention, WindowAttention
 from semla_ros.modeling.catseg.decoder import Up
 from semla_ros.modeling.catseg.network import Aggregator, CatSeg
-from semla_ros.modeling.clip.network import Clip, VisionTransformer
+from semla_ros.modeling.clip.network import Clip
+from semla_ros.modeling.clip.vision import DenseVisionTransformer
 
 
 def reference_text(clip: Clip, tokens: Tensor) -> Tensor:
@@ -46,16 +47,14 @@ def reference_logits(network: CatSeg, pixels: Tensor, text: Tensor) -> Tensor:
     return _decode(aggregator, x, guidance)
 
 
-def _visual(vision: VisionTransformer, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    patches = vision.conv1(pixels).flatten(2).transpose(1, 2)
-    cls = vision.class_embedding.expand(len(patches), 1, -1)
-    x = vision.ln_pre(torch.cat([cls, patches], 1) + vision._positions())
+def _visual(vision: DenseVisionTransformer, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    x = vision.tokens(pixels)
     kept = []
     blocks: list[Any] = list(vision.transformer.resblocks)
     last = blocks.pop()
     for index, block in enumerate(blocks):
         x = block(x)
-        if index in vision.arch.guidance_layers:
+        if index in vision.guidance_layers:
             kept.append(x[:, 1:])
     y = last.ln_1(x)
     _, _, value = (last.attn.out_proj(proj(y)) for proj in (last.attn.q_proj, last.attn.k_proj, last.attn.v_proj))

@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from semla_ros.adaptation.retrieval import CentroidIndex, Mixture, retrieve
+from semla_ros.adaptation.centroid_index import CentroidIndex
+from semla_ros.adaptation.retrieval import Mixture, retrieve
 from semla_ros.evaluation.rendered import HELD_OUT_SEED
 from semla_ros.images.classes import CITYSCAPES_COLORS
 from semla_ros.library.bundle import Bundle, find_bundle
@@ -24,7 +25,7 @@ from semla_ros.modeling.navigators.clip import ClipNavigator, ClipNavigatorArch
 from semla_ros.streetworld.dataset import sample
 from semla_ros.streetworld.domains import DOMAINS
 
-CLIP_L14 = ClipNavigatorArch(768, {"image_size": 224, "patch_size": 14, "width": 1024, "layers": 24, "head_width": 64})
+CLIP_L14 = ClipNavigatorArch(embed_dim=768, image_size=224, patch_size=14, width=1024, layers=24, heads=16)
 IMAGE = 480, 640  # height and width
 TEMPERATURE = 0.05
 

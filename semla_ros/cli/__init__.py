@@ -1,4 +1,4 @@
-"""The command ``semla``: one subcommand a task. Heavy imports wait until a task needs them."""
+"""The command ``semla``, with one subcommand per task. A task imports its heavy modules when it runs."""
 
 from __future__ import annotations
 
@@ -8,16 +8,30 @@ from collections.abc import Sequence
 
 from semla_ros import __version__
 from semla_ros.cli import bench, demo, evaluate, models, replay, train, world
+from semla_ros.cli.extras import remedy
 from semla_ros.errors import SemlaError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs a subcommand. Returns 0, or 1 after a clear message, or 130 when interrupted."""
+    """Runs a subcommand.
+
+    Args:
+        argv: Command line without the name of the program; by default that of the process.
+
+    Returns:
+        Exit code: 0 for success, 1 for an error that was reported on standard error, 130 for an interruption.
+    """
     args = parser().parse_args(argv)
     try:
         args.run(args)
     except SemlaError as error:
         print(f"semla: {error}", file=sys.stderr)
+        return 1
+    except ModuleNotFoundError as error:
+        missing = remedy(error)
+        if missing is None:
+            raise
+        print(f"semla: {missing}", file=sys.stderr)
         return 1
     except OSError as error:
         print(f"semla: {error.strerror or error} ({error.filename})", file=sys.stderr)
@@ -29,8 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    """All subcommands and their options."""
-    top = argparse.ArgumentParser(prog="semla", description="Segmentation that adapts to light and weather.")
+    """Builds the parser of all subcommands and their options."""
+    top = argparse.ArgumentParser(prog="semla", description="Semantic segmentation that adapts to light and weather.")
     top.add_argument("--version", action="version", version=f"semla_ros {__version__}")
     tasks = top.add_subparsers(required=True, metavar="TASK")
     for each in (demo, replay, evaluate, bench, models, train, world):

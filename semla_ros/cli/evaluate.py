@@ -1,4 +1,4 @@
-"""``semla evaluate``."""
+"""``semla evaluate``: leave-one-out evaluation of an adapter library."""
 
 from __future__ import annotations
 
@@ -15,24 +15,36 @@ METHODS = "zero_shot,uniform,semla,oracle"
 
 def add(tasks: Any) -> None:
     """Adds the subcommand."""
-    about = "leave-one-out mIoU: does the library help in domains whose own adapter is taken away?"
+    about = "leave-one-out mIoU of an adapter library on domains whose own adapter is removed"
     evaluate = task(tasks, "evaluate", _evaluate, about)
     evaluate.add_argument(
         "--protocol", choices=("streetworld", "semla"), default="streetworld",
-        help="held-out StreetWorld, or the paper's: your data sets, sliding window (%(default)s)",
+        help="streetworld: rendered images; semla: the protocol of the paper on data sets of your own (%(default)s)",
     )  # fmt: skip
     evaluate.add_argument(
-        "--data", type=Path, metavar="DIR", help="for semla: a folder a domain, each in Cityscapes' layout"
+        "--data",
+        type=Path,
+        metavar="DIR",
+        help="for semla: folder with one subfolder per domain in the layout of Cityscapes",
     )
-    evaluate.add_argument("--split", default="val", help="for semla (%(default)s)")
-    evaluate.add_argument("--mode", choices=("sliding", "plain"), help="sliding for semla, plain for streetworld")
+    evaluate.add_argument("--split", default="val", help="for semla: split to evaluate (%(default)s)")
     evaluate.add_argument(
-        "--short-side", type=positive, default=640, help="for semla: pixels, first of all (%(default)s)"
+        "--mode",
+        choices=("sliding", "plain"),
+        help="sliding window or whole image (semla: sliding, streetworld: plain)",
     )
-    evaluate.add_argument("--long-side", type=positive, default=2560, help="for semla: at most (%(default)s)")
-    evaluate.add_argument("--methods", default=METHODS, help="some of %(default)s")
-    evaluate.add_argument("--images", type=positive, help="a domain (40 of streetworld, all of semla)")
-    evaluate.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
+    evaluate.add_argument(
+        "--short-side", type=positive, default=640, help="for semla: shorter side after resizing, pixels (%(default)s)"
+    )
+    evaluate.add_argument(
+        "--long-side",
+        type=positive,
+        default=2560,
+        help="for semla: upper limit of the longer side, pixels (%(default)s)",
+    )
+    evaluate.add_argument("--methods", default=METHODS, help="comma-separated, some of %(default)s")
+    evaluate.add_argument("--images", type=positive, help="images per domain (streetworld: 40, semla: all)")
+    evaluate.add_argument("--json", type=Path, metavar="FILE", help="write the scores to this file")
     settings(evaluate)
 
 
@@ -43,17 +55,19 @@ def _evaluate(args: argparse.Namespace) -> None:
 
     methods = _methods(args.methods)
     if args.protocol == "semla" and not args.data:
-        raise ConfigError("no data sets", where="--data", expected="a folder with a folder a domain")
+        raise ConfigError("no data sets", where="--data", expected="a folder with one subfolder per domain")
     if args.protocol != "semla" and args.data:
-        raise ConfigError("StreetWorld is rendered", where="--data", got=args.data, hint="add --protocol semla")
+        raise ConfigError("StreetWorld needs no data sets", where="--data", got=args.data, hint="Add --protocol semla.")
     claimed(args.json)
     pipeline = build_pipeline(config(args))
     datasets, inference = _semla(args, pipeline) if args.protocol == "semla" else _streetworld(args, pipeline)
     scores = LeaveOneOut(pipeline, inference, methods).run(datasets)
     print(as_table(scores))
+    for each in datasets:
+        _print_skipped(each)
     if args.json:
-        about = _about(args, pipeline, datasets) if args.protocol == "semla" else {}
-        args.json.write_text(json.dumps({**about, **as_json(scores)}, indent=2) + "\n")
+        metadata = _metadata(args, pipeline, datasets) if args.protocol == "semla" else {}
+        args.json.write_text(json.dumps({**metadata, **as_json(scores)}, indent=2, allow_nan=False) + "\n")
 
 
 def _methods(text: str) -> list[str]:
@@ -65,9 +79,9 @@ def _methods(text: str) -> list[str]:
 
 def _streetworld(args: argparse.Namespace, pipeline: Any) -> Any:
     from semla_ros.evaluation.leave_one_out import Inference
-    from semla_ros.evaluation.rendered import Rendered
+    from semla_ros.evaluation.rendered import RenderedDataset
 
-    datasets = [Rendered(name, args.images or 40) for name in pipeline.library.names]
+    datasets = [RenderedDataset(name, args.images or 40) for name in pipeline.library.names]
     return datasets, Inference(args.mode or "plain")
 
 
@@ -76,13 +90,25 @@ def _semla(args: argparse.Namespace, pipeline: Any) -> Any:
     from semla_ros.evaluation.leave_one_out import Inference
 
     if args.long_side < args.short_side:
-        raise ConfigError("sides cross", where="--long-side", got=args.long_side, expected=f"from {args.short_side}")
+        expected = f"at least the value of --short-side, {args.short_side}"
+        raise ConfigError("long side too short", where="--long-side", got=args.long_side, expected=expected)
     names = [each.name for each in pipeline.classes]
     datasets = [CityscapesFolder(root, args.split, names, args.images or 0) for root in domains(args.data)]
     return datasets, Inference(args.mode or "sliding", args.short_side, args.long_side)
 
 
-def _about(args: argparse.Namespace, pipeline: Any, datasets: Any) -> dict[str, Any]:
+def _print_skipped(dataset: Any) -> None:
+    """Prints which images of a data set were left out of the scores; rendered ones never are."""
+    skipped = getattr(dataset, "skipped", {})
+    if skipped:
+        names = ", ".join(path.name for path in skipped)
+        print(
+            f"{dataset.name}: {len(skipped)} of {len(dataset)} images were skipped, because a file is damaged: {names}"
+        )
+
+
+def _metadata(args: argparse.Namespace, pipeline: Any, datasets: Any) -> dict[str, Any]:
+    """Protocol, settings and the number of evaluated and skipped images, for the JSON file."""
     settings = {
         "split": args.split,
         "mode": args.mode or "sliding",
@@ -90,4 +116,6 @@ def _about(args: argparse.Namespace, pipeline: Any, datasets: Any) -> dict[str, 
         "temperature": pipeline.temperature,
     }
     settings |= {"short_side": args.short_side, "long_side": args.long_side}
-    return {"protocol": "semla", "settings": settings, "images": {each.name: len(each) for each in datasets}}
+    images = {each.name: len(each) - len(each.skipped) for each in datasets}
+    skipped = {each.name: [str(path) for path in each.skipped] for each in datasets if each.skipped}
+    return {"protocol": "semla", "settings": settings, "images": images, "skipped": skipped}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import logging
+import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,74 +15,137 @@ from semla_ros.errors import ConfigError
 
 def add(tasks: Any) -> None:
     """Adds the subcommand."""
-    models = group(tasks, "models", "model bundles")
-    fetched = task(models, "fetch", _fetch, "the published files a bundle is made of: lists them, or brings some")
-    fetched.add_argument("names", nargs="*", metavar="NAME", help="of the list that no name at all prints")
-    imported = task(models, "import", _import, "official CAT-Seg weights and a SemLA library as a bundle")
+    models = group(tasks, "models", "download published models and import them as bundles")
+    get = task(models, "get", _get, "download and import published models as a bundle")
+    get.add_argument("name", metavar="NAME", help="bundle to make: official (SemLA's published models)")
+    get.add_argument("-o", "--out", type=Path, help="folder of the bundle (default: where --bundle NAME finds it)")
+    _accepts_checksums(get)
+    fetch = task(models, "fetch", _fetch, "list the published files, or download some of them")
+    fetch.add_argument("names", nargs="*", metavar="NAME", help="files to download; without a name, all are listed")
+    _accepts_checksums(fetch)
+    imported = task(models, "import", _import, "make a bundle of a segmenter, a library of adapters and a navigator")
     imported.add_argument(
-        "--segmenter", type=Path, required=True, help="CAT-Seg's model_final.pth (ViT-B/16, ViT-L/14@336)"
+        "--segmenter",
+        type=Path,
+        required=True,
+        help="published checkpoint (.pth or .safetensors; CAT-Seg: model_large.pth)",
     )
-    imported.add_argument("--library", type=Path, required=True, help="SemLA's loradb: the folder, or the zip of it")
     imported.add_argument(
-        "--navigator", default="openai", help="'openai' lets open_clip fetch CLIP ViT-L/14, or a file (%(default)s)"
+        "--library", type=Path, required=True, help="one folder per adapter, or a zip file of them (SemLA: loradb.zip)"
     )
-    imported.add_argument("-o", "--out", type=Path, required=True, help="bundle to write")
+    imported.add_argument(
+        "--navigator",
+        default="openai",
+        help="file with its state dict, or openai to download CLIP ViT-L/14 (%(default)s)",
+    )
+    imported.add_argument(
+        "--navigator-model", default="", metavar="NAME",
+        help="open_clip's name of the model in that file, such as ViT-L-14-quickgelu; "
+        "not needed where its open_clip_config.json lies beside it",
+    )  # fmt: skip
+    imported.add_argument("--kind", help="kind of the segmenter, as in bundle.yaml")
+    imported.add_argument("--navigator-kind", help="kind of the navigator, as in bundle.yaml")
+    imported.add_argument("-o", "--out", type=Path, required=True, help="folder of the bundle, which must not exist")
+
+
+def _accepts_checksums(task: argparse.ArgumentParser) -> None:
+    task.add_argument(
+        "--accept-checksum", action="append", default=[], metavar="NAME=SHA256", type=_checksum,
+        help="accept a file whose checksum is not the published one; repeatable",
+    )  # fmt: skip
+
+
+def _checksum(text: str) -> tuple[str, str]:
+    name, _, checksum = text.partition("=")
+    if not re.fullmatch("[0-9a-fA-F]{64}", checksum):
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected NAME=SHA256 with 64 hexadecimal digits")
+    return name, checksum.lower()
+
+
+def _get(args: argparse.Namespace) -> None:
+    from semla_ros.library.catalogue import RECIPES
+    from semla_ros.library.downloads import bundles_folder
+
+    if args.name not in RECIPES:
+        raise ConfigError("unknown bundle", where="models get", got=args.name, expected=" or ".join(RECIPES))
+    recipe, out = RECIPES[args.name], args.out or bundles_folder() / args.name
+    fetched = _fetcher(args.accept_checksum, [recipe.segmenter, recipe.library, recipe.navigator])
+
+    from semla_ros.library.recipes import get_bundle
+
+    logging.basicConfig(format="%(message)s", level=logging.INFO)
+    _print_ready(get_bundle(recipe, out, fetched).path, args.name if args.out is None else None)
 
 
 def _fetch(args: argparse.Namespace) -> None:
-    from semla_ros.library.catalogue import CATALOGUE
-    from semla_ros.library.downloads import cache_folder
-
-    known = {each.name: each for each in CATALOGUE}
-    unknown = [name for name in args.names if name not in known]
-    if unknown:
-        raise ConfigError(
-            "nothing of that name", where="models fetch", got=unknown, expected="one of " + ", ".join(known)
-        )
+    fetched = _fetcher(args.accept_checksum, args.names)
     if not args.names:
         _list()
-    brought = {name: _brought(known[name], cache_folder()) for name in args.names}
-    for name, path in brought.items():
-        print(f"{name}: {path}")
-    if {"catseg-large", "semla-loradb"} <= brought.keys():
-        files = f"--segmenter {brought['catseg-large']} --library {brought['semla-loradb']}"
-        print(f"next: semla models import {files} --navigator {brought.get('clip-vit-l-14', 'openai')} -o official")
+    for name in args.names:
+        print(f"{name}: {fetched(name)}")
+
+
+def _import(args: argparse.Namespace) -> None:
+    from semla_ros.library.importing import import_models
+    from semla_ros.modeling.base import DEFAULT_NAVIGATOR, DEFAULT_SEGMENTER
+
+    logging.basicConfig(format="%(message)s", level=logging.INFO)
+    kinds = args.kind or DEFAULT_SEGMENTER, args.navigator_kind or DEFAULT_NAVIGATOR
+    _print_ready(
+        import_models(args.segmenter, args.library, args.navigator, args.out, *kinds, args.navigator_model).path
+    )
+
+
+def _print_ready(path: Path, name: str | None = None) -> None:
+    print(f"{path}: ready for --bundle {name or path}, or the node's parameter model.bundle")
+
+
+def _fetcher(accepted: Sequence[tuple[str, str]], names: Sequence[str]) -> Callable[[str], Path]:
+    """Returns a function that downloads a file by its name, and shows how far it is.
+
+    Raises:
+        ConfigError: One of ``names`` is unknown, or a checksum is for none of them.
+    """
+    from semla_ros.library.catalogue import CATALOGUE
+    from semla_ros.library.downloads import cache_folder, fetch
+    from semla_ros.progress import ProgressBar
+
+    known, checksums = {each.name: each for each in CATALOGUE}, dict(accepted)
+    if unknown := set(names) - known.keys():
+        raise ConfigError("unknown file", where="models", got=", ".join(sorted(unknown)), expected=", ".join(known))
+    if idle := checksums.keys() - set(names):
+        raise ConfigError(
+            "checksum without a file", where="--accept-checksum", got=", ".join(sorted(idle)), expected=names
+        )
+
+    def fetched(name: str) -> Path:
+        with ProgressBar(desc=name, unit="B", unit_scale=True, unit_divisor=1024) as bar:
+
+            def show(done: int, total: int | None) -> None:
+                bar.total = total
+                bar.update(done - bar.n)
+
+            return fetch(known[name], cache_folder(), show, checksums.get(name))
+
+    return fetched
 
 
 def _list() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from semla_ros.library.catalogue import CATALOGUE
+    from semla_ros.library.catalogue import CATALOGUE, RECIPES
     from semla_ros.library.downloads import CACHE, cache_folder, place_of
 
-    table = Table(title=f"In {cache_folder()} (${CACHE} moves it)", caption="Licences are those of the code")
-    for column in ("name", "what", "about", "licence"):
-        table.add_column(column, no_wrap=column != "what")
+    table = Table(title=f"Downloads in {cache_folder()} (set ${CACHE} to move it)")
+    for column in ("name", "content", "size", "licence"):
+        table.add_column(column, no_wrap=column != "content")
     table.add_column("source", overflow="fold")
     for each in CATALOGUE:
-        there = "[green]there[/green]" if place_of(each, cache_folder()).exists() else each.size
-        table.add_row(each.name, each.about, there, each.licence, each.source)
+        present = place_of(each, cache_folder()).exists()
+        table.add_row(
+            each.name, each.about, "[green]present[/green]" if present else each.size, each.licence, each.source
+        )
     Console().print(table)
-
-
-def _brought(download: Any, cache: Path) -> Path:
-    from tqdm import tqdm
-
-    from semla_ros.library.downloads import fetch
-
-    with tqdm(desc=download.name, unit="B", unit_scale=True, unit_divisor=1024) as bar:
-
-        def show(done: int, total: int | None) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        return fetch(download, cache, show)
-
-
-def _import(args: argparse.Namespace) -> None:
-    from semla_ros.library.importing import import_models
-
-    logging.basicConfig(format="%(message)s", level=logging.INFO)
-    bundle = import_models(args.segmenter, args.library, args.navigator, args.out)
-    print(f"{bundle.path}: ready for --bundle {bundle.path}, or the node's model.bundle")
+    for name, recipe in RECIPES.items():
+        print(f"semla models get {name}: downloads and imports {recipe.about}")

@@ -12,12 +12,18 @@ from semla_ros.cli.options import config, settings, task
 
 def add(tasks: Any) -> None:
     """Adds the subcommand."""
-    replay = task(tasks, "replay", _replay, "segment a bag, video or image folder, every frame, without ROS")
-    replay.add_argument("input", type=Path, help="ROS 2 bag (mcap, db3), ROS 1 bag, video, folder of images, or image")
-    replay.add_argument("-o", "--out", type=Path, required=True, help="bag to write: a name in .mcap, or a folder")
-    replay.add_argument("--topic", help="image topic, where the bag holds several cameras")
-    replay.add_argument("--fps", type=float, help="frame rate of a folder whose file names are no times")
-    replay.add_argument("--overlay", action="store_true", help="write images with the classes' colours, too")
+    replay = task(tasks, "replay", _replay, "segment every image of a bag, a video or an image folder, without ROS")
+    replay.add_argument(
+        "input", type=Path, help="ROS 2 bag (folder, .mcap, .db3), ROS 1 bag, video, image or folder of images"
+    )
+    replay.add_argument(
+        "-o", "--out", type=Path, required=True, help="bag to write: one file if the name ends in .mcap, else a folder"
+    )
+    replay.add_argument("--topic", help="image topic of a bag, needed if the bag has several cameras")
+    replay.add_argument(
+        "--fps", type=float, help="frame rate of image files; by default 10, or the times in the file names"
+    )
+    replay.add_argument("--overlay", action="store_true", help="also write the images with the colours of the classes")
     replay.add_argument("--overwrite", action="store_true", help="replace the output if it exists")
     settings(replay)
 
@@ -25,6 +31,7 @@ def add(tasks: Any) -> None:
 def _replay(args: argparse.Namespace) -> None:
     from tqdm import tqdm
 
+    from semla_ros.errors import RecordingError
     from semla_ros.evaluation.metrics import ConfusionMatrix
     from semla_ros.pipeline.build import build_pipeline
     from semla_ros.recordings import open_recording
@@ -40,10 +47,13 @@ def _replay(args: argparse.Namespace) -> None:
             on_error=lambda error: bar.write(f"semla: {error}", file=sys.stderr),
             score=lambda result, ground_truth: confusion.add(ground_truth, result.labels),
         )  # fmt: skip
-    print(f"{args.out}: {summary.frames} frames at {summary.fps:.1f}/s, {summary.bad_frames} bad ones skipped,")
+    print(f"{args.out}: {summary.frames} frames at {summary.fps:.1f}/s, {summary.bad_frames} bad frames skipped")
     print(f"  {summary.out_of_distribution_frames} frames out of distribution, {len(summary.swaps)} swaps")
     for swap in summary.swaps:
         mixture = ", ".join(f"{name} {weight:.2f}" for name, weight in zip(swap.names, swap.weights, strict=True))
         print(f"  {swap.stamp_ns / 1e9:.3f} s: {mixture}")
     if confusion.counts.any():
         print(f"  mIoU {confusion.miou:.1f}")
+    if summary.incomplete:
+        missing = "an unknown number of" if summary.incomplete.missing is None else summary.incomplete.missing
+        raise RecordingError("recording is incomplete", where=args.input, got=f"{missing} images missing")

@@ -1,4 +1,4 @@
-"""``semla world``."""
+"""``semla world``: renders StreetWorld to data sets and drives."""
 
 from __future__ import annotations
 
@@ -14,20 +14,28 @@ from semla_ros.errors import ConfigError
 def add(tasks: Any) -> None:
     """Adds the subcommand."""
     render = group(tasks, "world", "render StreetWorld")
-    dataset = task(render, "dataset", _dataset, "images, label maps and captions of a domain")
-    dataset.add_argument("domain", help="clear_day, fog_night, ... ('all': every one, a folder each)")
-    dataset.add_argument("-o", "--out", type=Path, required=True, help="folder")
-    dataset.add_argument("-n", "--count", type=positive, default=100, help="images (%(default)s)")
-    dataset.add_argument("--seed", type=natural, default=0, help="other seeds, other streets (%(default)s)")
+    dataset = task(render, "dataset", _dataset, "write images, label maps and captions of a domain")
+    dataset.add_argument("domain", help="clear_day, fog_night, ..., or 'all': every domain in its own subfolder")
+    dataset.add_argument("-o", "--out", type=Path, required=True, help="folder to write")
+    dataset.add_argument("-n", "--count", type=positive, default=100, help="number of images (%(default)s)")
+    dataset.add_argument("--seed", type=natural, default=0, help="seed of the streets (%(default)s)")
     dataset.add_argument(
         "--layout", choices=("plain", "cityscapes"), default="plain",
-        help="of the files; 'semla evaluate --protocol semla' reads Cityscapes' (%(default)s)",
+        help="names of the files; 'semla evaluate --protocol semla' reads cityscapes (%(default)s)",
     )  # fmt: skip
-    drive = task(render, "drive", _drive, "a ROS 2 bag of a drive through changing weather, 10 Hz, with ground truth")
-    drive.add_argument("-o", "--out", type=Path, required=True, help="bag to write")
-    drive.add_argument("--seed", type=natural, default=0, help="other seeds, other drives (%(default)s)")
+    drive = task(
+        render,
+        "drive",
+        _drive,
+        "write a ROS 2 bag of a drive through changing weather, 10 images per second, with ground truth",
+    )
+    drive.add_argument("-o", "--out", type=Path, required=True, help="folder of the bag")
+    drive.add_argument("--seed", type=natural, default=0, help="seed of street and weather (%(default)s)")
     drive.add_argument(
-        "--leg", action="append", metavar="DOMAIN:STEADY_S:TRANSITION_S", help="repeat for each leg (the demo's four)"
+        "--leg",
+        action="append",
+        metavar="DOMAIN:STEADY_S:TRANSITION_S",
+        help="one leg of the drive; repeatable (the four legs of the demo)",
     )
 
 
@@ -49,6 +57,7 @@ def _drive(args: argparse.Namespace) -> None:
 
 
 def _leg(text: str) -> Any:
+    """Parses DOMAIN:STEADY_S or DOMAIN:STEADY_S:TRANSITION_S, seconds."""
     from semla_ros.streetworld.drive import Leg
 
     try:
@@ -58,5 +67,5 @@ def _leg(text: str) -> Any:
             raise ValueError(text)
     except ValueError as error:
         expected = "DOMAIN:STEADY_S or DOMAIN:STEADY_S:TRANSITION_S, such as fog_day:12:3"
-        raise ConfigError("no leg of a drive", where="--leg", got=text, expected=expected) from error
+        raise ConfigError("not a leg of a drive", where="--leg", got=text, expected=expected) from error
     return Leg(domain, steady, transition)

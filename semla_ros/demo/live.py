@@ -11,10 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from semla_ros.demo.player import IMAGE
 from semla_ros.demo.processes import Process, network, wait
+from semla_ros.demo.topics import IMAGE, NAMESPACE
 
-NAMESPACE = "/semla"
 READY_S, SETTLE_S, DRIVE_S = 60.0, 10.0, 3600.0
 
 

@@ -12,9 +12,9 @@ from typing import Any
 
 from rosbags.highlevel import AnyReader
 
+from semla_ros.demo.topics import CAMERA_INFO, IMAGE
 from semla_ros.node.environment import name_prefix
 
-IMAGE, CAMERA_INFO = "/camera/image_raw", "/camera/camera_info"
 MATCH_S, ACKNOWLEDGE_S = 30.0, 10.0
 
 

@@ -11,11 +11,9 @@ from typing import Any
 
 from rosbags.highlevel import AnyReader
 
-from semla_ros.demo.player import CAMERA_INFO
-from semla_ros.demo.recorder import DIAGNOSTICS
+from semla_ros.demo.topics import CAMERA_INFO, CONFIDENCE, DIAGNOSTICS, MASK, STATE
 from semla_ros.images.encodings import Labels, checked, pixels
 from semla_ros.recordings.replay import Swap
-from semla_ros.recordings.writer import CONFIDENCE, MASK, STATE
 
 
 @dataclass(frozen=True, slots=True)

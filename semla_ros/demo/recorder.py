@@ -10,23 +10,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
+from rosbags.rosbag2 import Writer
 
-from semla_ros.demo.player import CAMERA_INFO
+from semla_ros.demo.topics import DIAGNOSTICS, FROM_NODE, MASK, RECORDED, STATE, TRANSIENT_LOCAL
 from semla_ros.node.environment import name_prefix
-from semla_ros.recordings.writer import CONFIDENCE, LABELS, MASK, STATE, STORE, SUPPORT, TRANSIENT_LOCAL, TYPES
+from semla_ros.recordings.writer import STORE, mcap_writer
 
-DIAGNOSTICS = "/diagnostics"
-FROM_NODE = {topic: TYPES[topic] for topic in (MASK, CONFIDENCE, LABELS, SUPPORT, STATE)} | {
-    DIAGNOSTICS: "diagnostic_msgs/msg/DiagnosticArray"
-}
-TOPICS = FROM_NODE | {CAMERA_INFO: "sensor_msgs/msg/CameraInfo"}
 REPORT_S = 0.1
 DEPTH = 1000
 
 
 class Recorder:
-    """Subscribes to `TOPICS` and writes what comes in, serialized as it is, under its time of arrival.
+    """Subscribes to `RECORDED` and writes what comes in, serialized as it is, under its time of arrival.
 
     Args:
         node: Subscribes; an rclpy node.
@@ -38,10 +33,10 @@ class Recorder:
     """
 
     def __init__(self, node: Any, writer: Writer) -> None:
-        self.heard = dict.fromkeys(TOPICS, 0)
+        self.heard = dict.fromkeys(RECORDED, 0)
         self.frames: dict[str, int] = {}
         self._node, self._writer = node, writer
-        for topic, kind in TOPICS.items():
+        for topic, kind in RECORDED.items():
             connection = writer.add_connection(topic, kind, typestore=STORE)
             record = partial(self._record, topic, connection)
             node.create_subscription(_message_type(kind), topic, record, _qos(topic), raw=True)
@@ -51,7 +46,7 @@ class Recorder:
         self._writer.write(connection, info["received_timestamp"], data)
         self.heard[topic] += 1
         if topic == DIAGNOSTICS:
-            values = STORE.deserialize_cdr(data, TOPICS[topic]).status[0].values  # type: ignore[attr-defined]
+            values = STORE.deserialize_cdr(data, RECORDED[topic]).status[0].values  # type: ignore[attr-defined]
             counts = {each.key: each.value for each in values if each.key.startswith("frames_")}
             self.frames = {name.removeprefix("frames_"): int(count) for name, count in counts.items()}
 
@@ -70,9 +65,7 @@ def main(folder: Path) -> int:
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
-    writer = Writer(folder, version=8, storage_plugin=StoragePlugin.MCAP)
-    writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
-    with writer:
+    with mcap_writer(folder) as writer:
         node = rclpy.create_node("recorder")
         Recorder(node, writer)
         try:

@@ -17,12 +17,12 @@ from semla_ros.demo.examples import Examples
 from semla_ros.demo.film import Film
 from semla_ros.demo.live import perform
 from semla_ros.demo.look import DARK, LIGHT
-from semla_ros.demo.player import IMAGE
 from semla_ros.demo.recorded import Recorded, StateSample
 from semla_ros.demo.report import write_report
 from semla_ros.demo.scores import Scores, shots
 from semla_ros.demo.summary import Summary, accounts, table
 from semla_ros.demo.timeline import Timeline, draw
+from semla_ros.demo.topics import IMAGE
 from semla_ros.pipeline.build import build_pipeline
 from semla_ros.recordings import open_recording
 from semla_ros.streetworld.drive import DEMO_LEGS, Drive, Leg

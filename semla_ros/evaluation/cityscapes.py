@@ -1,89 +1,102 @@
-"""Data sets in Cityscapes' folder layout, with its 19 evaluated classes."""
+"""Data sets in the folder layout of Cityscapes, with its 19 evaluated classes."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from semla_ros.errors import RecordingError
+from semla_ros.errors import ImageError, RecordingError
+from semla_ros.evaluation.dataset import LabelledImage
 from semla_ros.images.classes import CITYSCAPES_COLORS, UNLABELLED
+from semla_ros.images.files import read_rgb, read_unchanged
+
+LOG = logging.getLogger(__name__)
 
 IMAGES, LABELS = "leftImg8bit", "gtFine"
 IMAGE_SUFFIXES = "_leftImg8bit.png", "_rgb_anon.png", "_frame_camera.png"  # Cityscapes, ACDC, MUSES
 TRAIN_SUFFIXES = "_gtFine_labelTrainIds.png", "_gt_labelTrainIds.png"
 ID_SUFFIXES = "_gtFine_labelIds.png", "_gt_labelIds.png"
-LABEL_IDS = 7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33  # of the 19, among all 34
-
-
-@dataclass(frozen=True, slots=True)
-class Labelled:
-    """A image with its ground truth.
-
-    Attributes:
-        rgb: (H, W, 3) uint8.
-        labels: Class indices (H, W) uint8, 255 where nothing is counted.
-    """
-
-    rgb: NDArray[np.uint8]
-    labels: NDArray[np.uint8]
+LABEL_ID_COUNT = 34
+LABEL_IDS = 7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33  # of the 19 evaluated classes
 
 
 class CityscapesFolder:
-    """A domain's images: ``leftImg8bit/<split>/**`` and ``gtFine/<split>/**`` below one folder.
+    """Images of one domain in ``leftImg8bit/<split>/**`` and label maps in ``gtFine/<split>/**`` of one folder.
 
     Args:
-        root: The folder; its name is the domain's.
-        split: "val", "train", ...
-        classes: Of the segmenter, found among Cityscapes' by their (first) names. Others are not counted.
-        limit: Number of images, the first ones by name; 0 takes all.
+        root: The folder. Its name is the name of the domain.
+        split: Name of the split, for example "val".
+        classes: Names of the segmenter's classes; of comma-separated names, the first one counts. They are matched
+            with the classes of Cityscapes by name. Other classes of Cityscapes are not evaluated.
+        limit: Number of images, the first ones in the order of their names; 0 takes all.
+
+    Attributes:
+        skipped: Damaged images that iterations left out, with the reason.
 
     Raises:
-        RecordingError: There are no images, one has no label map, or no class is one of Cityscapes'.
+        RecordingError: There are no images, an image has no label map, or no class is one of Cityscapes.
     """
 
     def __init__(self, root: Path, split: str, classes: Sequence[str], limit: int = 0) -> None:
         self.name = root.name
+        self.skipped: dict[Path, str] = {}
         self._to_classes = _to_classes(classes)
         folder = root / IMAGES / split
         found = sorted(path for suffix in IMAGE_SUFFIXES for path in folder.rglob(f"*{suffix}"))
         if not found:
             raise RecordingError(
                 "no images", where=folder, expected=" or ".join(f"*{suffix}" for suffix in IMAGE_SUFFIXES),
-                hint="The layout is Cityscapes': leftImg8bit/<split>/<city>/ and gtFine/<split>/<city>/.",
+                hint="The layout is that of Cityscapes: leftImg8bit/<split>/<city>/ and gtFine/<split>/<city>/.",
             )  # fmt: skip
         self._pairs = [(image, _label_of(image, root, split)) for image in found[: limit or None]]
 
     def __len__(self) -> int:
         return len(self._pairs)
 
-    def __iter__(self) -> Iterator[Labelled]:
-        """Reads pair after pair.
+    def __iter__(self) -> Iterator[LabelledImage]:
+        """Reads the images. A pair with a damaged file is logged once, added to `skipped` and left out.
 
         Raises:
-            RecordingError: A file is damaged, has ids that Cityscapes has not, or a pair is of two sizes.
+            RecordingError: A label map has another size than its image, or ids that Cityscapes does not define.
         """
         for image, label in self._pairs:
-            rgb = _read(image, cv2.IMREAD_COLOR)[..., ::-1]
-            labels = self._to_classes[_train_ids(label)]
+            if image in self.skipped:
+                continue
+            try:
+                rgb, ids = read_rgb(image), read_unchanged(label)
+            except ImageError as error:
+                self.skipped[image] = str(error)
+                LOG.warning("%s: skipped %s: %s", self.name, image.name, error)
+                continue
+            labels = self._to_classes[_train_ids(label, ids)]
             if rgb.shape[:2] != labels.shape:
                 raise RecordingError("label map of another size", where=label, got=labels.shape, expected=rgb.shape[:2])
-            yield Labelled(np.ascontiguousarray(rgb), labels)
+            yield LabelledImage(rgb, labels)
 
 
 def domains(data: Path) -> list[Path]:
-    """The data sets of a folder: itself, or each folder in it.
+    """Finds the data sets in a folder. Subfolders without the layout of Cityscapes are logged and left out.
+
+    Args:
+        data: A data set, or a folder with one data set per subfolder.
+
+    Returns:
+        Folders of the data sets, sorted by name.
 
     Raises:
         RecordingError: There are none.
     """
     if (data / IMAGES).is_dir():
         return [data]
-    found = sorted(path for path in data.iterdir() if (path / IMAGES).is_dir()) if data.is_dir() else []
+    folders = sorted(path for path in data.iterdir() if path.is_dir()) if data.is_dir() else []
+    found = [path for path in folders if (path / IMAGES).is_dir()]
+    for path in folders:
+        if path not in found and not path.name.startswith("."):
+            LOG.warning("skipped folder %s: it has no subfolder %s", path, IMAGES)
     if not found:
         raise RecordingError(
             "no data sets", where=data, expected=f"<domain>/{IMAGES}/<split>/<city>/*{IMAGE_SUFFIXES[0]}"
@@ -92,25 +105,26 @@ def domains(data: Path) -> list[Path]:
 
 
 def train_id_table() -> NDArray[np.uint8]:
-    """Cityscapes' label id (256,) to its train id, 255 for what is not evaluated."""
+    """Table from label id to train id of Cityscapes, (256,) uint8; 255 for ids that are not evaluated."""
     table = np.full(256, UNLABELLED, np.uint8)
     table[list(LABEL_IDS)] = np.arange(len(LABEL_IDS))
     return table
 
 
 def _to_classes(classes: Sequence[str]) -> NDArray[np.uint8]:
-    """Train id (256,) to class index."""
+    """Table from train id to class index, (256,) uint8; 255 for train ids that are not evaluated."""
     names = [name.split(",")[0].strip() for name in classes]
     table = np.full(256, UNLABELLED, np.uint8)
     for train_id, name in enumerate(CITYSCAPES_COLORS):
         if name in names:
             table[train_id] = names.index(name)
     if (table == UNLABELLED).all():
-        raise RecordingError("no class is one of Cityscapes'", got=list(classes), expected=", ".join(CITYSCAPES_COLORS))
+        raise RecordingError("no class is one of Cityscapes", got=list(classes), expected=", ".join(CITYSCAPES_COLORS))
     return table
 
 
 def _label_of(image: Path, root: Path, split: str) -> Path:
+    """Path of the label map that belongs to an image."""
     suffix = next(suffix for suffix in IMAGE_SUFFIXES if image.name.endswith(suffix))
     place = root / LABELS / split / image.parent.relative_to(root / IMAGES / split)
     candidates = [place / (image.name.removesuffix(suffix) + end) for end in (*TRAIN_SUFFIXES, *ID_SUFFIXES)]
@@ -120,22 +134,17 @@ def _label_of(image: Path, root: Path, split: str) -> Path:
     raise RecordingError("image without a label map", where=image, expected=f"{candidates[0]} or _labelIds")
 
 
-def _train_ids(path: Path) -> NDArray[np.uint8]:
-    labels = _read(path, cv2.IMREAD_UNCHANGED)
+def _train_ids(path: Path, labels: NDArray[np.integer]) -> NDArray[np.uint8]:
+    """Checks the ids of a label map and converts them to train ids, (H, W) uint8."""
     if labels.ndim != 2 or labels.dtype != np.uint8:
-        raise RecordingError("not a label map", where=path, got=f"{labels.dtype} {labels.shape}", expected="8 bit grey")
-    by_train_id = path.name.endswith(TRAIN_SUFFIXES)
-    known = len(LABEL_IDS) if by_train_id else 34
-    strange = sorted({int(value) for value in np.unique(labels)} - {*range(known), UNLABELLED})
-    if strange:
         raise RecordingError(
-            "ids that Cityscapes has not", where=path, got=strange, expected=f"0 to {known - 1}, or 255"
+            "not a label map", where=path, got=f"{labels.dtype} {labels.shape}", expected="uint8 (H, W)"
         )
-    return labels if by_train_id else train_id_table()[labels]
-
-
-def _read(path: Path, flag: int) -> NDArray[np.uint8]:
-    image = cv2.imread(str(path), flag)
-    if image is None:
-        raise RecordingError("unreadable image", where=path, hint="It is damaged, or no image at all.")
-    return np.asarray(image)
+    by_train_id = path.name.endswith(TRAIN_SUFFIXES)
+    known = len(LABEL_IDS) if by_train_id else LABEL_ID_COUNT
+    unknown = sorted({int(value) for value in np.unique(labels)} - {*range(known), UNLABELLED})
+    if unknown:
+        raise RecordingError(
+            "ids that Cityscapes does not define", where=path, got=unknown, expected=f"0 to {known - 1}, or 255"
+        )
+    return labels.astype(np.uint8, copy=False) if by_train_id else train_id_table()[labels]

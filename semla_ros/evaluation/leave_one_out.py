@@ -1,11 +1,11 @@
-"""How well a library serves domains it has no adapter for (SemLA, Table 1: leave-one-out)."""
+"""Leave-one-out: how well a library adapts to domains that it has no adapter for (SemLA, Table 1)."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from semla_ros.adaptation.retrieval import Mixture
 from semla_ros.errors import AdapterError
+from semla_ros.evaluation.dataset import Dataset, LabelledImage
 from semla_ros.evaluation.metrics import ConfusionMatrix, harmonic_mean
 from semla_ros.modeling.base import Mode
 from semla_ros.pipeline.pipeline import SemlaPipeline
@@ -22,35 +23,15 @@ LOG = logging.getLogger(__name__)
 METHODS = ("zero_shot", "uniform", "semla", "oracle")
 
 
-class Shot(Protocol):
-    """A image (H, W, 3) uint8 and its ground truth (H, W) uint8."""
-
-    @property
-    def rgb(self) -> NDArray[np.uint8]: ...  # noqa: D102
-
-    @property
-    def labels(self) -> NDArray[np.uint8]: ...  # noqa: D102
-
-
-class Dataset(Protocol):
-    """Labelled images of one domain, the same in every pass."""
-
-    @property
-    def name(self) -> str: ...  # noqa: D102
-
-    def __len__(self) -> int: ...
-
-    def __iter__(self) -> Iterator[Shot]: ...
-
-
 @dataclass(frozen=True)
 class Score:
-    """mIoU in percent.
+    """mIoU of one method, percent.
 
     Attributes:
-        per_domain: One value a domain; the oracle lacks domains that have no adapter.
-        h_mean: Their harmonic mean.
-        per_class: Domain to class to IoU in percent, of the classes that occur in the ground truth.
+        per_domain: Domain to mIoU. Domains without any evaluated pixel are missing, and for the oracle also those
+            without an adapter.
+        h_mean: Harmonic mean over the domains; NaN without any domain.
+        per_class: Domain to class to IoU, percent, for the classes that occur in the ground truth.
     """
 
     per_domain: dict[str, float]
@@ -60,12 +41,12 @@ class Score:
 
 @dataclass(frozen=True)
 class Inference:
-    """How a image is segmented.
+    """How images are segmented.
 
     Attributes:
-        mode: One pass, or the paper's sliding window.
-        short_side: Shorter side the image is resized to first, pixels; 0 leaves it as it is.
-        long_side: But the longer one at most this.
+        mode: "plain" segments the whole image at once, "sliding" uses the paper's sliding window.
+        short_side: Length that the shorter side is resized to before segmentation, pixels; 0 does not resize.
+        long_side: Upper limit of the longer side after resizing, pixels; it takes precedence over ``short_side``.
     """
 
     mode: Mode = "plain"
@@ -73,7 +54,7 @@ class Inference:
     long_side: int = 0
 
     def resized(self, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """The image in the size that the segmenter sees, bilinear with Pillow as in the official evaluation."""
+        """Resizes an image (H, W, 3) uint8 bilinearly with Pillow, as the official evaluation does."""
         if not self.short_side:
             return rgb
         height, width = rgb.shape[:2]
@@ -83,12 +64,16 @@ class Inference:
 
 
 class LeaveOneOut:
-    """Compares ways of mixing adapters, the target domain's own one removed (but for the oracle, which has only it).
+    """Compares methods of fusing adapters on domains whose own adapter is removed from the library.
+
+    The methods of `METHODS`: "zero_shot" uses no adapter, "uniform" all other adapters with equal weights, "semla"
+    the mixture that is retrieved for each image, and "oracle" only the own adapter of the domain.
 
     Args:
-        pipeline: Its networks, library, k and temperature are used; its tracker is not: every image stands alone.
+        pipeline: Supplies networks, library, k and temperature. Its tracker is not used: every image gets a mixture of
+            its own.
         inference: How images are segmented.
-        methods: Some of `METHODS`.
+        methods: Methods to compare, some of `METHODS`.
 
     Raises:
         AdapterError: The library has fewer than two adapters.
@@ -106,37 +91,46 @@ class LeaveOneOut:
         self._fused: Mixture | None = None
 
     def run(self, datasets: Sequence[Dataset]) -> dict[str, Score]:
-        """Scores every method on every domain, one confusion matrix each.
+        """Evaluates every method on every domain, with one confusion matrix for each combination.
 
         Args:
-            datasets: One a domain, of the name of its adapter if it has one.
+            datasets: One data set per domain. The name of a data set is the name of the domain's own adapter.
+
+        Returns:
+            Method to score. Domains without an own adapter, and those without a score, are logged as warnings.
+
+        Raises:
+            AdapterError: An adapter is damaged or does not fit the segmenter.
         """
         tallies: dict[str, dict[str, ConfusionMatrix]] = {method: {} for method in self.methods}
         with tqdm(total=len(self.methods) * sum(map(len, datasets)), desc="evaluate", unit="image") as bar:
             for dataset in datasets:
                 has_own = dataset.name in self.library.names
                 if not has_own:
-                    LOG.warning("%s has no adapter of that name: nothing is left out for it", dataset.name)
+                    LOG.warning("%s: the library has no adapter of this name, so none is left out", dataset.name)
                 for method in self.methods:
                     if method == "oracle" and not has_own:
                         continue
                     bar.set_postfix_str(f"{dataset.name}, {method}")
                     tallies[method][dataset.name] = self._tally(method, dataset, bar)
+                self._explain_missing_score(dataset.name, tallies)
         return {method: self._score(each) for method, each in tallies.items()}
 
     def _tally(self, method: str, dataset: Dataset, bar: tqdm[Any]) -> ConfusionMatrix:
+        """Confusion matrix of one method on one domain."""
         confusion = ConfusionMatrix(len(self.pipeline.classes))
         self.pipeline.encode_classes()
         self._fused = None
-        for shot in dataset:
-            self._fuse(self._mixture(method, dataset.name, shot))
-            size = shot.labels.shape[0], shot.labels.shape[1]
-            predicted, _ = self.pipeline.segment(self.inference.resized(shot.rgb), self.inference.mode, size)
-            confusion.add(shot.labels, predicted)
+        for image in dataset:
+            self._fuse(self._mixture(method, dataset.name, image))
+            size = image.labels.shape[0], image.labels.shape[1]
+            predicted, _ = self.pipeline.segment(self.inference.resized(image.rgb), self.inference.mode, size)
+            confusion.add(image.labels, predicted)
             bar.update()
         return confusion
 
-    def _mixture(self, method: str, domain: str, shot: Shot) -> Mixture:
+    def _mixture(self, method: str, domain: str, image: LabelledImage) -> Mixture:
+        """The mixture that a method uses for one image of a domain."""
         others = tuple(name for name in self.library.names if name != domain)
         if method == "zero_shot":
             return Mixture()
@@ -144,18 +138,28 @@ class LeaveOneOut:
             return Mixture(others, (1 / len(others),) * len(others), (0.0,) * len(others))
         if method == "oracle":
             return Mixture((domain,), (1.0,), (0.0,))
-        return self.pipeline.retrieve(self.pipeline.navigator.embed(shot.rgb), exclude=(domain,))
+        return self.pipeline.retrieve(self.pipeline.navigator.embed(image.rgb), exclude=(domain,))
 
     def _fuse(self, mixture: Mixture) -> None:
+        """Fuses a mixture, unless it is the one that is fused already."""
         if mixture != self._fused:
             self.pipeline.fuse(mixture)
             self._fused = mixture
 
+    def _explain_missing_score(self, domain: str, tallies: dict[str, dict[str, ConfusionMatrix]]) -> None:
+        """Logs why a domain that was evaluated has no score."""
+        evaluated = [each[domain] for each in tallies.values() if domain in each]
+        if evaluated and not evaluated[0].counts.any():
+            classes = ", ".join(each.name for each in self.pipeline.classes)
+            reason = "no pixel of its ground truth has one of the evaluated classes"
+            LOG.warning("%s has no score: %s (%s). It is left out of the mean.", domain, reason, classes)
+
     def _score(self, tallies: dict[str, ConfusionMatrix]) -> Score:
+        tallies = {domain: confusion for domain, confusion in tallies.items() if confusion.counts.any()}
         miou = {domain: confusion.miou for domain, confusion in tallies.items()}
         names = [each.name for each in self.pipeline.classes]
         iou = {
-            domain: {names[i]: float(100 * c.iou[i]) for i in np.flatnonzero(c.counts.sum(1))}
-            for domain, c in tallies.items()
+            domain: {names[i]: float(100 * confusion.iou[i]) for i in np.flatnonzero(confusion.counts.sum(1))}
+            for domain, confusion in tallies.items()
         }
         return Score(miou, harmonic_mean(miou.values()) if miou else float("nan"), iou)

@@ -1,4 +1,4 @@
-"""Mean intersection over union, from a confusion matrix."""
+"""Intersection over union (IoU) and its means, computed from a confusion matrix."""
 
 from __future__ import annotations
 
@@ -9,18 +9,28 @@ from numpy.typing import NDArray
 
 
 class ConfusionMatrix:
-    """Counts of (ground truth, prediction) pairs over any number of images.
+    """Number of pixels of each pair of true class and predicted class, over any number of images.
 
     Args:
-        classes: Number of classes; labels outside 0 to classes - 1 are not counted (255: unlabelled).
+        classes: Number of classes C. Pixels whose ground truth is not in 0 to C - 1 (255: unlabelled) do not count.
+
+    Attributes:
+        counts: Number of pixels, (C, C + 1) int64. Rows are true classes, columns are predicted classes; the last
+            column counts pixels that are predicted as unlabelled.
     """
 
     def __init__(self, classes: int) -> None:
         self.classes = classes
-        self.counts = np.zeros((classes, classes + 1), np.int64)  # the last column: predicted as unlabelled
+        self.counts = np.zeros((classes, classes + 1), np.int64)
 
     def add(self, ground_truth: NDArray[np.integer], predicted: NDArray[np.integer]) -> None:
-        """Adds a image, both (H, W). A pixel predicted as unlabelled counts against its true class."""
+        """Adds an image.
+
+        Args:
+            ground_truth: True class indices, (H, W).
+            predicted: Predicted class indices, (H, W). Indices of C or more are unlabelled: they lower the IoU of the
+                true class and of no other class.
+        """
         valid = (ground_truth >= 0) & (ground_truth < self.classes)
         predicted = np.where(predicted < self.classes, predicted, self.classes)
         pairs = ground_truth[valid].astype(np.int64) * (self.classes + 1) + predicted[valid]
@@ -28,20 +38,20 @@ class ConfusionMatrix:
 
     @property
     def iou(self) -> NDArray[np.float64]:
-        """Intersection over union a class, (classes,); NaN for classes that occur in neither."""
-        hit = self.counts.diagonal()
-        union = self.counts.sum(0)[:-1] + self.counts.sum(1) - hit
-        out: NDArray[np.float64] = np.divide(hit, union, out=np.full(self.classes, np.nan), where=union > 0)
+        """IoU per class, 0 to 1, (C,) float64; NaN for classes that are in neither ground truth nor predictions."""
+        intersection = self.counts.diagonal()
+        union = self.counts.sum(0)[:-1] + self.counts.sum(1) - intersection
+        out: NDArray[np.float64] = np.divide(intersection, union, out=np.full(self.classes, np.nan), where=union > 0)
         return out
 
     @property
     def miou(self) -> float:
-        """Mean over the classes that occur in the ground truth, in percent; NaN before the first image."""
+        """Mean IoU over the classes that occur in the ground truth, percent; NaN if no pixel was counted."""
         occurring = self.counts.sum(1) > 0
         return float(100 * self.iou[occurring].mean()) if occurring.any() else float("nan")
 
 
 def harmonic_mean(values: Iterable[float]) -> float:
-    """Harmonic mean, 0 if any value is 0 (the paper's h-mean over domains)."""
+    """Harmonic mean of one or more values, 0 if any value is 0 (SemLA, Table 1: h-mean over domains)."""
     numbers = list(values)
     return 0.0 if min(numbers) <= 0 else len(numbers) / sum(1 / v for v in numbers)

@@ -1,32 +1,39 @@
-"""StreetWorld as a data set: rendered once, kept in memory."""
+"""StreetWorld as an evaluation data set: rendered once and kept in memory."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from semla_ros.streetworld.dataset import Sample, sample
+from semla_ros.evaluation.dataset import LabelledImage
+from semla_ros.streetworld.dataset import sample
 
-HELD_OUT_SEED = 1_000_001  # the training seeds are small numbers
+HELD_OUT_SEED = 1_000_001  # the seeds of training are small numbers
 
 
-class Rendered:
-    """A domain's images of streets that no model was trained on.
+class RenderedDataset:
+    """Rendered images of one domain, of streets that no model was trained on.
 
     Args:
-        domain: One of `semla_ros.streetworld.domains.DOMAINS`.
-        images: Their number.
-        seed: Of the streets.
+        domain: Name of the domain, one of `semla_ros.streetworld.domains.DOMAINS`.
+        images: Number of images.
+        seed: Seed of the streets.
     """
 
     def __init__(self, domain: str, images: int, seed: int = HELD_OUT_SEED) -> None:
         self.name, self.images, self.seed = domain, images, seed
-        self._samples: list[Sample] = []
+        self._rendered: list[LabelledImage] = []
 
     def __len__(self) -> int:
         return self.images
 
-    def __iter__(self) -> Iterator[Sample]:
+    def __iter__(self) -> Iterator[LabelledImage]:
+        """Renders each image in the first iteration.
+
+        Raises:
+            ConfigError: There is no such domain.
+        """
         for index in range(self.images):
-            if index == len(self._samples):
-                self._samples.append(sample(self.name, index, self.seed))
-            yield self._samples[index]
+            if index == len(self._rendered):
+                rendered = sample(self.name, index, self.seed)
+                self._rendered.append(LabelledImage(rendered.rgb, rendered.labels))
+            yield self._rendered[index]

@@ -1,7 +1,8 @@
-"""cv_bridge, where it is installed and proves to be sound.
+"""Conversion by cv_bridge, for the encodings that the installed cv_bridge converts correctly.
 
-A cv_bridge built for another NumPy or OpenCV does not always raise: it may mix up types, or take the process down.
-So it is tried once, in a process of its own (``python -m semla_ros.images.bridge``), against OpenCV.
+A cv_bridge that was built for another version of NumPy or OpenCV may confuse types or crash the process instead of
+raising an error. It is therefore compared with OpenCV once, in a child process
+(``python -m semla_ros.images.bridge``).
 """
 
 from __future__ import annotations
@@ -16,23 +17,24 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from semla_ros.images.bit_depth import full_range
 from semla_ros.images.encodings import ENCODINGS, Encoding, ImageMessage, pixels, to_rgb
 
 
 def handles(message: ImageMessage) -> bool:
-    """Whether cv_bridge can be trusted with this message."""
+    """Whether cv_bridge converts this message correctly. It is not used for 16 bits: it assumes the full range."""
     aligned = message.step % ENCODINGS[message.encoding].pixel_bytes == 0
     return message.encoding in sound_encodings() and aligned and not message.is_bigendian
 
 
 def convert(message: ImageMessage) -> NDArray[np.uint8]:
-    """The message's image by cv_bridge, (H, W, 3) uint8, RGB."""
+    """Converts a message with cv_bridge to an image, (H, W, 3) uint8, RGB."""
     return cast("NDArray[np.uint8]", _cv_bridge().imgmsg_to_cv2(message, "rgb8"))
 
 
 @functools.cache
 def sound_encodings() -> frozenset[str]:
-    """The encodings that cv_bridge converts as OpenCV does; none where it is missing or crashes."""
+    """The 8-bit encodings that cv_bridge converts like OpenCV; none if it is missing or crashes."""
     if importlib.util.find_spec("cv_bridge") is None:
         return frozenset()
     probe = subprocess.run(
@@ -49,17 +51,17 @@ def _cv_bridge() -> Any:
 
 
 def _agrees(name: str, encoding: Encoding) -> bool:
-    """Whether cv_bridge and OpenCV make the same of one image with padded rows."""
+    """Whether cv_bridge and OpenCV convert an image with padded rows to the same pixels."""
     step = 12 * encoding.pixel_bytes
     data = np.random.default_rng(0).integers(0, 256, 8 * step, dtype=np.uint8)
     message = SimpleNamespace(height=8, width=8, encoding=name, is_bigendian=0, step=step, data=data)
-    ours = to_rgb(pixels(message, encoding), encoding)
+    ours = to_rgb(pixels(message, encoding), encoding, full_range())
     try:
         theirs = convert(message)
         return theirs.shape == ours.shape and bool(np.abs(theirs.astype(int) - ours).max() <= 1)
-    except Exception:  # whatever a broken cv_bridge comes up with: it is not used then
+    except Exception:  # a broken cv_bridge may raise anything; it is not used then
         return False
 
 
 if __name__ == "__main__":
-    print(*(name for name, encoding in ENCODINGS.items() if _agrees(name, encoding)))
+    print(*(name for name, encoding in ENCODINGS.items() if encoding.itemsize == 1 and _agrees(name, encoding)))

@@ -1,4 +1,4 @@
-"""The one door for images: ROS messages to RGB arrays, label images to colours."""
+"""Conversion of camera messages and image files to RGB arrays, and of label images to colours."""
 
 from __future__ import annotations
 
@@ -13,85 +13,107 @@ from PIL import Image
 
 from semla_ros.errors import ImageError
 from semla_ros.images import bridge
+from semla_ros.images.bit_depth import BitDepth, full_range
 from semla_ros.images.classes import ClassInfo
-from semla_ros.images.encodings import ImageMessage, Labels, buffer, check_size, checked, pixels, to_rgb
+from semla_ros.images.encodings import (
+    MAX_SIDE,
+    ImageMessage,
+    Labels,
+    buffer,
+    check_size,
+    checked,
+    pixels,
+    quoted,
+    to_rgb,
+)
 
 START_OF_JPEG, END_OF_JPEG = b"\xff\xd8", b"\xff\xd9"
+CAMERA_FILE = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
 
 
 class CompressedImageMessage(Protocol):
-    """What is needed of a ``sensor_msgs/CompressedImage``; messages of rclpy and of rosbags fit alike."""
+    """The fields of a ``sensor_msgs/CompressedImage`` that are read, for messages of rclpy and of rosbags."""
 
     format: str
     data: Any
 
 
-def decode(message: ImageMessage) -> NDArray[np.uint8]:
-    """The image of a ``sensor_msgs/Image``.
+def decode(message: ImageMessage, depth: BitDepth | None = None) -> NDArray[np.uint8]:
+    """Decodes a ``sensor_msgs/Image``.
 
     Args:
-        message: The message; its encoding is one of ``semla_ros.images.encodings.ENCODINGS``.
+        message: The message. Its encoding is one of ``semla_ros.images.encodings.ENCODINGS``.
+        depth: Number of bits that the camera uses in 16-bit images, updated by this image. By default 16.
 
     Returns:
-        Image, (height, width, 3) uint8, RGB, writable. For rgb8 a view of the message's own bytes where those
-        are writable; 16-bit grey values, 0 to 65535, are scaled to 0 to 255.
+        Image, (height, width, 3) uint8, RGB, writable. For rgb8 it is a view of the message's bytes if these are
+        writable. 16-bit grey values are scaled to 0 to 255, see `BitDepth`.
 
     Raises:
-        ImageError: Unknown encoding, no pixels, absurd or odd size, rows longer than ``step``, or missing bytes.
+        ImageError: The encoding is unknown, the image is empty, too large or of odd width, ``step`` is too small for a
+            row, or bytes are missing.
     """
     encoding = checked(message)
     if encoding.to_rgb is not None and bridge.handles(message):
         return bridge.convert(message)
-    rgb = to_rgb(pixels(message, encoding), encoding)
-    return rgb if rgb.flags.writeable else rgb.copy()  # PyTorch wants it writable
+    rgb = to_rgb(pixels(message, encoding), encoding, depth or full_range())
+    return rgb if rgb.flags.writeable else rgb.copy()  # PyTorch needs a writable array
 
 
-def decode_compressed(message: CompressedImageMessage) -> NDArray[np.uint8]:
-    """The image of a ``sensor_msgs/CompressedImage``: JPEG, PNG or whatever else OpenCV reads.
+def decode_compressed(message: CompressedImageMessage, depth: BitDepth | None = None) -> NDArray[np.uint8]:
+    """Decodes a ``sensor_msgs/CompressedImage``: JPEG, PNG or another format that OpenCV reads.
 
     Args:
-        message: The message; its bytes, not its ``format``, tell how they are compressed.
+        message: The message. The format is recognised from its bytes, not from its field ``format``.
+        depth: As in `decode`.
 
     Returns:
-        Image, (H, W, 3) uint8, RGB, as the sensor saw it: EXIF does not turn it. 16 bits are scaled to 8.
+        Image, (H, W, 3) uint8, RGB, in the orientation of the sensor: the EXIF orientation is ignored. 16-bit values
+        are scaled to 0 to 255, see `BitDepth`.
 
     Raises:
-        ImageError: Empty, truncated, no image, absurd size, or a depth image (compressedDepth).
+        ImageError: The data is empty, truncated or not an image, the image is too large, or it is a depth image
+            (compressedDepth).
     """
     if "compressedDepth" in message.format:
-        hint = "Choose the colour camera's topic."
-        raise ImageError("a depth image is no image", where=f"format '{message.format}'", hint=hint)
-    return decode_file(bytes(buffer(message.data)), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+        hint = "Choose the topic of the colour camera."
+        raise ImageError("a depth image has no colours", where=f"format {quoted(message.format)}", hint=hint)
+    return decode_file(bytes(buffer(message.data)), CAMERA_FILE, depth)
 
 
-def decode_file(data: bytes, flags: int = cv2.IMREAD_COLOR) -> NDArray[np.uint8]:
-    """The image in the bytes of an image file.
+def decode_file(data: bytes, flags: int = cv2.IMREAD_COLOR, depth: BitDepth | None = None) -> NDArray[np.uint8]:
+    """Decodes the bytes of an image file.
 
     Args:
-        data: JPEG, PNG or whatever else OpenCV reads.
-        flags: OpenCV's reading flags. The default turns the image upright where EXIF says how.
+        data: JPEG, PNG or another format that OpenCV reads.
+        flags: OpenCV's reading flags. By default the EXIF orientation is applied.
+        depth: As in `decode`.
 
     Returns:
         Image, (H, W, 3) uint8, RGB.
 
     Raises:
-        ImageError: Empty, truncated, no image, or absurd size.
+        ImageError: The data is empty, truncated or not an image, or the image is too large.
     """
     if not data:
         raise ImageError("empty image", got="0 bytes")
     check_size(*_announced_size(data))
-    bgr = _decompressed(data, flags)
+    bgr = _decompressed(data, flags | cv2.IMREAD_ANYDEPTH)
+    if bgr is not None and bgr.dtype == np.uint16:
+        bgr = (depth or full_range()).to_uint8(bgr)
+    elif bgr is not None and bgr.dtype != np.uint8:
+        bgr = _decompressed(data, flags)  # OpenCV scales floating point images itself
     if bgr is None:
         raise ImageError("truncated or damaged image", got=f"{len(data)} bytes")
     return cast("NDArray[np.uint8]", cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB))
 
 
 def colorize(labels: Labels, classes: Sequence[ClassInfo]) -> NDArray[np.uint8]:
-    """A label image in the colours of its classes.
+    """Paints a label image in the colours of its classes.
 
     Args:
         labels: Class ids, (H, W) uint8 or uint16.
-        classes: The classes; ids that are none of theirs (the unlabelled) come out black.
+        classes: The classes. Ids of no class, such as unlabelled pixels, become black.
 
     Returns:
         Image, (H, W, 3) uint8, RGB.
@@ -105,13 +127,13 @@ def colorize(labels: Labels, classes: Sequence[ClassInfo]) -> NDArray[np.uint8]:
 def overlay(
     rgb: NDArray[np.uint8], labels: Labels, classes: Sequence[ClassInfo], opacity: float = 0.5
 ) -> NDArray[np.uint8]:
-    """The image with its classes' colours laid over it; unlabelled pixels show the bare image.
+    """Blends an image with the colours of its classes. Unlabelled pixels stay as they are.
 
     Args:
         rgb: Image, (H, W, 3) uint8.
-        labels: Class ids, (H, W) uint8 or uint16; the dtype's highest value is unlabelled.
+        labels: Class ids, (H, W) uint8 or uint16; the largest value of the dtype means unlabelled.
         classes: The classes.
-        opacity: Of the colours, 0 to 1.
+        opacity: Opacity of the colours, 0 to 1.
 
     Returns:
         Image, (H, W, 3) uint8, RGB.
@@ -127,19 +149,21 @@ def overlay(
 
 
 def _announced_size(data: bytes) -> tuple[int, int]:
-    """Width and height as the file's header gives them, before anything is decompressed."""
+    """Width and height in the header of an image file. Nothing is decompressed."""
     try:
         with Image.open(io.BytesIO(data)) as image:
             return image.size
     except Image.DecompressionBombError as error:
-        raise ImageError("absurd image size", got=error) from error
-    except Exception as error:  # Pillow raises whatever its many readers stumble over
-        raise ImageError("no image", got=f"{len(data)} bytes", expected="JPEG, PNG or the like, whole") from error
+        got = f"more than {2 * (Image.MAX_IMAGE_PIXELS or 0)} pixels in {len(data)} bytes"
+        raise ImageError("image too large", got=got, expected=f"sides of at most {MAX_SIDE} pixels") from error
+    except Exception as error:  # each of Pillow's readers raises errors of its own
+        raise ImageError("no image", got=f"{len(data)} bytes", expected="a whole JPEG, PNG or similar file") from error
 
 
 def _decompressed(data: bytes, flags: int) -> Any:
-    """OpenCV's BGR image, or None where the data is damaged."""
-    # Some versions of OpenCV fill the missing part of a truncated JPEG with grey; a thumbnail's end lies far ahead.
+    """OpenCV's BGR image, or None if the data is damaged."""
+    # Some versions of OpenCV fill the missing part of a truncated JPEG with grey, so its end marker is looked for. An
+    # end marker in the first half belongs to an embedded thumbnail.
     if data.startswith(START_OF_JPEG) and data.rfind(END_OF_JPEG) < len(data) // 2:
         return None
     try:

@@ -1,4 +1,4 @@
-"""The pixel encodings of ``sensor_msgs/Image``: what is checked, where the pixels lie, how they become RGB."""
+"""The pixel encodings of ``sensor_msgs/Image``: checks, memory layout and conversion to RGB."""
 
 from __future__ import annotations
 
@@ -9,18 +9,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semla_ros.errors import ImageError
+from semla_ros.images.bit_depth import BitDepth
 
 Labels = NDArray[np.uint8] | NDArray[np.uint16]  # class ids, (H, W)
-MAX_SIDE = 16384  # pixels; beyond it a header is damaged, or its image would fill the memory
+MAX_SIDE = 16384  # pixels; with larger sides the header is damaged or the image would fill the memory
+QUOTED = 40  # characters of foreign text in a message
 
 
 class Encoding(NamedTuple):
-    """How one pixel is stored."""
+    """How one pixel is stored.
+
+    Attributes:
+        channels: Values per pixel.
+        to_rgb: OpenCV's conversion code; None if the bytes are RGB already.
+        itemsize: Bytes per value.
+        paired: Whether two columns share their colour.
+    """
 
     channels: int
-    to_rgb: int | None = None  # OpenCV's conversion; None where the bytes are RGB already
+    to_rgb: int | None = None
     itemsize: int = 1
-    paired: bool = False  # two columns share their colour
+    paired: bool = False
 
     @property
     def pixel_bytes(self) -> int:
@@ -36,7 +45,7 @@ _YUYV = Encoding(2, cv2.COLOR_YUV2RGB_YUY2, paired=True)
 ENCODINGS = {
     "rgb8": Encoding(3),
     "bgr8": _BGR,
-    "8UC3": _BGR,  # OpenCV's order, as RViz takes it
+    "8UC3": _BGR,  # OpenCV's order, which RViz assumes too
     "rgba8": Encoding(4, cv2.COLOR_RGBA2RGB),
     "bgra8": Encoding(4, cv2.COLOR_BGRA2RGB),
     "mono8": _MONO,
@@ -55,7 +64,7 @@ ENCODINGS = {
 
 
 class ImageMessage(Protocol):
-    """What is needed of a ``sensor_msgs/Image``; messages of rclpy and of rosbags fit alike."""
+    """The fields of a ``sensor_msgs/Image`` that are read, for messages of rclpy and of rosbags."""
 
     height: int
     width: int
@@ -66,14 +75,15 @@ class ImageMessage(Protocol):
 
 
 def checked(message: ImageMessage) -> Encoding:
-    """The message's encoding, after its size and its bytes have been found to fit it.
+    """Checks size and bytes of a message against its encoding and returns the encoding.
 
     Raises:
-        ImageError: Unknown encoding, no pixels, absurd or odd size, rows longer than ``step``, or missing bytes.
+        ImageError: The encoding is unknown, the image is empty, too large or of odd width, ``step`` is too small for a
+            row, or bytes are missing.
     """
     encoding = ENCODINGS.get(message.encoding)
     if encoding is None:
-        raise ImageError("unknown encoding", got=f"'{message.encoding}'", expected="one of " + ", ".join(ENCODINGS))
+        raise ImageError("unknown encoding", got=quoted(message.encoding), expected="one of " + ", ".join(ENCODINGS))
     width, height, where = message.width, message.height, f"encoding {message.encoding}"
     check_size(width, height)
     if encoding.paired and width % 2:
@@ -88,7 +98,7 @@ def checked(message: ImageMessage) -> Encoding:
 
 
 def check_size(width: int, height: int) -> None:
-    """Refuses images without pixels and those of absurd size.
+    """Checks the size of an image in pixels.
 
     Raises:
         ImageError: A side is below 1 or above ``MAX_SIDE``.
@@ -97,16 +107,16 @@ def check_size(width: int, height: int) -> None:
     if width < 1 or height < 1:
         raise ImageError("empty image", got=size, expected="at least 1x1")
     if max(width, height) > MAX_SIDE:
-        raise ImageError("absurd image size", got=size, expected=f"sides of at most {MAX_SIDE} pixels")
+        raise ImageError("image too large", got=size, expected=f"sides of at most {MAX_SIDE} pixels")
 
 
 def buffer(data: Any) -> memoryview:
-    """The bytes behind ``data`` (array.array, ndarray, bytes), uncopied; a plain list is copied."""
+    """The bytes of ``data`` (array.array, ndarray, bytes) without a copy; a list or tuple is copied."""
     return memoryview(bytes(data) if isinstance(data, list | tuple) else data)
 
 
 def pixels(message: ImageMessage, encoding: Encoding) -> NDArray[Any]:
-    """A view of the message's bytes without the padding of its rows: (H, W, C), or (H, W) for one channel."""
+    """A view of the message's bytes without the padding of rows: (H, W, C), or (H, W) for one channel."""
     shape = (message.height, message.width, encoding.channels)
     dtype = np.dtype(f"{'>' if message.is_bigendian else '<'}u{encoding.itemsize}")
     strides = (message.step, encoding.pixel_bytes, encoding.itemsize)
@@ -114,10 +124,21 @@ def pixels(message: ImageMessage, encoding: Encoding) -> NDArray[Any]:
     return view[..., 0] if encoding.channels == 1 else view
 
 
-def to_rgb(view: NDArray[Any], encoding: Encoding) -> NDArray[np.uint8]:
-    """The view's pixels as (H, W, 3) uint8 RGB; 16-bit grey, 0 to 65535, is scaled to 0 to 255."""
+def to_rgb(view: NDArray[Any], encoding: Encoding, depth: BitDepth) -> NDArray[np.uint8]:
+    """Converts pixels of an encoding, (H, W, C) or (H, W), to RGB, (H, W, 3) uint8.
+
+    Args:
+        view: The pixels.
+        encoding: Their encoding.
+        depth: Scale of 16-bit grey values, updated by this image.
+    """
     if encoding.to_rgb is None:
         return view
     if encoding.itemsize == 2:
-        view = cv2.convertScaleAbs(view.astype(np.uint16), alpha=255.0 / 65535.0)
+        view = depth.to_uint8(view.astype(np.uint16))  # native byte order, packed rows
     return cast("NDArray[np.uint8]", cv2.cvtColor(view, encoding.to_rgb))
+
+
+def quoted(text: str) -> str:
+    """Foreign text for a message: in quotation marks and at most `QUOTED` characters of it."""
+    return f"'{text}'" if len(text) <= QUOTED else f"'{text[:QUOTED]}...' ({len(text)} characters)"

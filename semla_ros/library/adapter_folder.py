@@ -1,52 +1,59 @@
-"""Adapters on disk, in the official loradb layout: PEFT's files and the statistics of the training images."""
+"""Adapters on disk, in the official loradb layout: PEFT's two files and the statistics of the training images."""
 
 from __future__ import annotations
 
 import json
-import math
-import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from semla_ros.adaptation.statistics import Statistics
+from semla_ros.adaptation.statistics_file import load_statistics, save_statistics
 from semla_ros.errors import AdapterError
+from semla_ros.library.adapter_config import AdapterConfig
+from semla_ros.library.adapter_weights import PREFIX, A, AdapterWeights, B
+from semla_ros.library.untrusted_file import check_file
 from semla_ros.modeling.lora import Adapter
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
-PREFIX = "base_model.model."
-UNSUPPORTED = "use_dora", "rank_pattern", "alpha_pattern", "fan_in_fan_out", "exclude_modules", "layers_to_transform"
-Shapes = dict[str, tuple[int, ...]]
+MAX_STATISTICS_BYTES = 2**28
 
 
 class AdapterFolder:
-    """One adapter on disk: its header checked, its tensors still unread.
+    """One adapter on disk. Opening it checks the configuration, the names and shapes of the tensors and the statistics.
 
     Args:
-        path: Folder of ``adapter_config.json``, ``adapter_model.safetensors`` and ``<name>_statistics.npz``.
-        module_name: Published module name to the segmenter's own, see `semla_ros.modeling.base.SegmenterKind`.
+        path: Folder with ``adapter_config.json``, ``adapter_model.safetensors`` and ``<name>_statistics.npz``.
+        module_name: Maps a published module name to the segmenter's own name, see
+            `semla_ros.modeling.base.SegmenterKind`.
+
+    Attributes:
+        name: Name of the folder, which is the name of the adapter.
+        rank: Rank r of its matrices.
+        scale: Factor s of B A.
+        shapes: Module name to the shapes of A (r, in) and B (out, r).
+        statistics: Statistics of the training images.
 
     Raises:
-        AdapterError: A file is missing, truncated or inconsistent.
+        AdapterError: A file is missing, damaged, inconsistent or asks for more than plain LoRA.
     """
 
     def __init__(self, path: Path, module_name: Callable[[str], str] = str) -> None:
-        self.path, self.name, self._module_name = path, path.name, module_name
-        config = self._config()
-        self.rank, self.scale = _rank_and_scale(config, path / CONFIG)
-        self._keys, self.shapes = self._header(config.get("target_modules"))
-        self.statistics = Statistics.load(path / f"{self.name}_statistics.npz")
+        self.path, self.name = path, path.name
+        config = AdapterConfig.read(path / CONFIG)
+        self.rank, self.scale = config.rank, config.scale
+        self._weights = AdapterWeights(path / WEIGHTS, config.adapts, module_name)
+        self.shapes = self._weights.shapes
+        self.statistics = _statistics(path / f"{self.name}_statistics.npz")
 
     def check(self, layers: Mapping[str, nn.Linear]) -> None:
-        """Compares the header with the linear layers of a segmenter.
+        """Compares the tensors' shapes with the linear layers of a segmenter.
 
         Raises:
-            AdapterError: A module is unknown, or a factor of the wrong shape: the adapter is for another base.
+            AdapterError: A module is unknown, or a matrix has the wrong shape: the adapter is for another base model.
         """
         for module, (down, up) in self.shapes.items():
             layer = layers.get(module)
@@ -63,91 +70,41 @@ class AdapterFolder:
                 )  # fmt: skip
 
     def load(self, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> Adapter:
-        """Reads the tensors. The file is mapped for reading and let go: who replaces it later does no harm.
+        """Reads the tensors into memory. The files may be replaced afterwards.
 
         Args:
-            device: Where the tensors shall lie.
-            dtype: What they shall be.
+            device: Device to put the tensors on.
+            dtype: Floating-point type of the tensors.
 
         Raises:
-            AdapterError: The file changed since it was opened, or holds NaN.
+            AdapterError: The file changed since the folder was opened, or its values are not finite in ``dtype``.
         """
-        path = self.path / WEIGHTS
-        try:
-            with safe_open(path, framework="pt") as stored:
-                factors = {
-                    module: tuple(stored.get_tensor(key).to(device, dtype, copy=True) for key in keys)
-                    for module, keys in self._keys.items()
-                }
-        except (SafetensorError, OSError) as error:
-            raise AdapterError("unreadable adapter", where=path, hint=str(error)) from error
-        for module, (down, up) in factors.items():
-            if (tuple(down.shape), tuple(up.shape)) != self.shapes[module]:
-                raise AdapterError("adapter changed on disk", where=path, got=module, hint="reload the library")
-            if not (torch.isfinite(down).all() and torch.isfinite(up).all()):
-                raise AdapterError("adapter holds NaN or infinity", where=path, got=module)
-        return Adapter(self.name, factors, self.scale)
-
-    def _config(self) -> dict[str, Any]:
-        try:
-            config = json.loads((self.path / CONFIG).read_text())
-        except (OSError, ValueError) as error:
-            raise AdapterError("unreadable adapter configuration", where=self.path / CONFIG, hint=str(error)) from error
-        if not isinstance(config, dict) or config.get("peft_type") != "LORA":
-            raise AdapterError("not a LoRA adapter", where=self.path / CONFIG, expected='"peft_type": "LORA"')
-        return config
-
-    def _header(
-        self, targets: object
-    ) -> tuple[dict[str, tuple[str, str]], dict[str, tuple[tuple[int, ...], tuple[int, ...]]]]:
-        """Pairs the tensors by module, without reading them. Those of modules that are no targets do not act."""
-        path = self.path / WEIGHTS
-        try:
-            with safe_open(path, framework="pt") as stored:
-                shapes: Shapes = {key: tuple(stored.get_slice(key).get_shape()) for key in stored.keys()}  # noqa: SIM118
-        except (SafetensorError, OSError) as error:
-            raise AdapterError("unreadable adapter", where=path, hint=f"{error}; copy it again") from error
-        stems = {key.rpartition(".lora_")[0] for key in shapes}
-        pairs = {
-            self._module_name(stem.removeprefix(PREFIX)): (f"{stem}.lora_A.weight", f"{stem}.lora_B.weight")
-            for stem in stems
-            if is_target(stem.removeprefix(PREFIX), targets)
-        }
-        for key in (key for pair in pairs.values() for key in pair):
-            if len(shapes.get(key, ())) != 2:
-                raise AdapterError("adapter lacks a matrix", where=path, got=shapes.get(key, "nothing"), expected=key)
-        if not pairs or len(shapes) != 2 * len(stems):
-            raise AdapterError("adapter is not made of lora_A, lora_B pairs", where=path, got=sorted(shapes)[:3])
-        return pairs, {module: (shapes[a], shapes[b]) for module, (a, b) in pairs.items()}
+        return Adapter(self.name, self._weights.read(device, dtype), self.scale)
 
 
-def is_target(module: str, targets: object) -> bool:
-    """Whether PEFT puts an adapter on a module: ``target_modules`` are full names or ends of names, or one pattern."""
-    if isinstance(targets, str):
-        return targets == "all-linear" or re.fullmatch(targets, module) is not None
-    if isinstance(targets, list):
-        return any(module == target or module.endswith(f".{target}") for target in targets)
-    return targets is None
-
-
-def _rank_and_scale(config: Mapping[str, Any], path: Path) -> tuple[int, float]:
-    rank, alpha = config.get("r"), config.get("lora_alpha")
-    if not (isinstance(rank, int) and rank > 0 and isinstance(alpha, int | float) and math.isfinite(alpha)):
-        raise AdapterError("adapter without rank or alpha", where=path, got=f"r={rank}, lora_alpha={alpha}")
-    unsupported = [key for key in UNSUPPORTED if config.get(key)]
-    if unsupported:
-        raise AdapterError("unsupported kind of LoRA", where=path, got=unsupported, expected="plain LoRA or rsLoRA")
-    return rank, float(alpha / (rank**0.5 if config.get("use_rslora") else rank))
+def _statistics(path: Path) -> Statistics:
+    try:
+        check_file(path, MAX_STATISTICS_BYTES)
+    except OSError as error:
+        raise AdapterError("unreadable statistics", where=path, hint=str(error)) from error
+    return load_statistics(path)
 
 
 def save_adapter(adapter: Adapter, statistics: Statistics, folder: Path, dtype: torch.dtype = torch.float16) -> None:
-    """Writes an adapter as PEFT does, with its statistics beside it, into ``folder / adapter.name``."""
+    """Writes an adapter in PEFT's format, and its statistics, into ``folder / adapter.name``.
+
+    Args:
+        adapter: The adapter, of one rank for all modules.
+        statistics: Statistics of its training images.
+        folder: Folder of the adapter library.
+        dtype: Floating-point type of the tensors on disk.
+    """
     path = folder / adapter.name
     path.mkdir(parents=True, exist_ok=True)
     tensors: dict[str, Tensor] = {}
     for module, (down, up) in adapter.factors.items():
-        tensors[f"{PREFIX}{module}.lora_A.weight"] = down.to(dtype).contiguous()
-        tensors[f"{PREFIX}{module}.lora_B.weight"] = up.to(dtype).contiguous()
+        tensors[f"{PREFIX}{module}{A}"] = down.to(dtype).contiguous()
+        tensors[f"{PREFIX}{module}{B}"] = up.to(dtype).contiguous()
     save_file(tensors, path / WEIGHTS, metadata={"format": "pt"})
     rank = next(iter(adapter.factors.values()))[0].shape[0]
     config = {
@@ -155,4 +112,4 @@ def save_adapter(adapter: Adapter, statistics: Statistics, folder: Path, dtype: 
         "target_modules": sorted(adapter.factors), "use_rslora": False, "use_dora": False, "task_type": None,
     }  # fmt: skip
     (path / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
-    statistics.save(path / f"{adapter.name}_statistics.npz")
+    save_statistics(statistics, path / f"{adapter.name}_statistics.npz")

@@ -1,22 +1,23 @@
-"""The adapter library: which adapters there are, and those in memory, as far as a budget allows."""
+"""The adapter library: all adapters of a bundle, and those in memory, as far as a budget allows."""
 
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from threading import RLock
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from semla_ros.adaptation.retrieval import CentroidIndex, Mixture, retrieve
+from semla_ros.adaptation.centroid_index import CentroidIndex
+from semla_ros.adaptation.metrics import MIN_SAMPLES, find_metric
+from semla_ros.adaptation.retrieval import Mixture, retrieve
+from semla_ros.adaptation.statistics import Statistics
+from semla_ros.adaptation.thresholds import Thresholds
 from semla_ros.errors import AdapterError
+from semla_ros.library.adapter_cache import AdapterCache
 from semla_ros.library.adapter_folder import AdapterFolder
 from semla_ros.modeling.lora import Adapter
 
@@ -26,20 +27,29 @@ LOG = logging.getLogger(__name__)
 class AdapterLibrary:
     """All adapters of a folder.
 
-    Adapters that do not fit are left out and kept as `rejected`: one bad file does not stop a robot.
+    Whatever is wrong with one adapter, it is left out, logged and listed in `rejected`; the others are used.
 
     Args:
-        folder: One folder an adapter.
-        layers: Linear layers of the segmenter they are for.
-        dimension: D of the navigator's embeddings.
-        memory_mib: Budget of the tensors kept in memory; the least recently used go first.
-        exclude: Names that are never opened.
-        device: Where the tensors are kept, ready to be fused.
-        dtype: And in which precision.
-        module_name: Published module name to the segmenter's own, see `semla_ros.modeling.base.SegmenterKind`.
+        folder: Folder with one sub-folder per adapter; without any, the library is empty.
+        layers: Linear layers of the segmenter, by module name.
+        dimension: Dimension D of the navigator's embeddings.
+        memory_mib: Budget of the tensors kept in memory, MiB. The least recently used adapters are dropped first.
+        exclude: Names of adapters that are never opened.
+        device: Device that the tensors are kept on.
+        dtype: Floating-point type that they are kept in.
+        module_name: Maps a published module name to the segmenter's own name, see
+            `semla_ros.modeling.base.SegmenterKind`.
+        metric: Name of the distance metric, see `semla_ros.adaptation.metrics.METRICS`.
+
+    Attributes:
+        names: Names of the N adapters, sorted.
+        statistics: Statistics of their training images, in the same order.
+        index: Index of their centroids.
+        rejected: One error per adapter that was left out.
 
     Raises:
-        AdapterError: No folder, or all adapters in it are unfit (the first one's reason).
+        AdapterError: The folder is missing or unreadable, or no adapter in it is usable (the first one's error).
+        BundleError: There is no metric of that name.
     """
 
     def __init__(
@@ -52,57 +62,77 @@ class AdapterLibrary:
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
         module_name: Callable[[str], str] = str,
+        metric: str = "euclidean",
     ) -> None:
-        if not folder.is_dir():
-            raise AdapterError("no adapter library", where=folder, hint="a bundle keeps it in adapters/")
+        self.metric = find_metric(metric)
         self._folders: dict[str, AdapterFolder] = {}
         self.rejected: list[AdapterError] = []
-        for path in sorted(p for p in folder.iterdir() if p.is_dir() and p.name not in exclude):
-            self._admit(path, layers, module_name, dimension)
+        for path in _subfolders(folder):
+            if path.name not in exclude:
+                self._admit(path, layers, module_name, dimension)
         if self.rejected and not self._folders:
             raise self.rejected[0]
-        self._loaded: OrderedDict[str, Adapter] = OrderedDict()
-        self._budget = memory_mib * 2**20
-        self._place: dict[str, Any] = {"device": torch.device(device), "dtype": dtype}
-        self._lock, self._reader = RLock(), ThreadPoolExecutor(max_workers=1, thread_name_prefix="semla_library")
         self.names = tuple(self._folders)
-        self.statistics = tuple(f.statistics for f in self._folders.values())
-        self.centroids = np.array([s.centroid for s in self.statistics]).reshape(-1, dimension)
-        self._index = CentroidIndex(self.centroids)
+        self.statistics = tuple(each.statistics for each in self._folders.values())
+        self.index = self._indexed(dimension)
+        self._cache = AdapterCache(self._folders, memory_mib * 2**20, torch.device(device), dtype)
 
-    def retrieve(self, embedding: NDArray[np.float64], k: int, temperature: float) -> Mixture:
-        """The mixture for an embedding (D,); see `semla_ros.adaptation.retrieval.retrieve`."""
-        return retrieve(embedding, self.names, self._index, k, temperature)
+    @property
+    def centroids(self) -> NDArray[np.float64]:
+        """Centroids of the adapters, (N, D)."""
+        return self.index.centroids
 
-    def is_in_distribution(self, embedding: NDArray[np.float64]) -> bool:
-        """Whether the training images of some adapter distance_p99 as far as this embedding (D,)."""
-        return any(statistics.is_in_distribution(embedding) for statistics in self.statistics)
+    @property
+    def thresholds(self) -> Thresholds:
+        """Swap thresholds derived from the library, in its metric."""
+        return Thresholds.of(self.index, [each.mean_distance(self.metric) for each in self.statistics])
 
-    def centroids_of(self, names: Sequence[str]) -> NDArray[np.float64]:
-        """Their centroids, (len(names), D)."""
-        return self.centroids[[self.names.index(name) for name in names]]
+    @property
+    def loaded(self) -> tuple[str, ...]:
+        """Names of the adapters in memory, the least recently used first."""
+        return self._cache.names
 
-    def load(self, name: str) -> Adapter:
-        """An adapter's tensors, from memory or disk.
+    def retrieve(
+        self, embedding: NDArray[np.float64], k: int, temperature: float, exclude: Sequence[str] = ()
+    ) -> Mixture:
+        """Retrieves the mixture for an embedding, see `semla_ros.adaptation.retrieval.retrieve`.
+
+        Args:
+            embedding: Embedding (D,), unnormalised.
+            k: Number of adapters to retrieve.
+            temperature: Temperature of the softmax over inverse distances, above 0.
+            exclude: Names of adapters to leave out, as in a leave-one-out evaluation.
 
         Raises:
-            AdapterError: Its file went bad.
+            EmbeddingError: The embedding is not finite or of another dimension.
         """
-        with self._lock:
-            adapter = self._loaded.pop(name, None) or self._folders[name].load(**self._place)
-            self._loaded[name] = adapter
-            while len(self._loaded) > 1 and sum(a.nbytes for a in self._loaded.values()) > self._budget:
-                self._loaded.popitem(last=False)
-            return adapter
+        if not exclude:
+            return retrieve(embedding, self.names, self.index, k, temperature)
+        names = [name for name in self.names if name not in exclude]
+        return retrieve(embedding, names, self.index_of(names), k, temperature)
+
+    def index_of(self, names: Sequence[str]) -> CentroidIndex:
+        """Returns an index of the centroids of some adapters, in the order of their names."""
+        return self.index.subset([self.names.index(name) for name in names])
+
+    def is_in_distribution(self, embedding: NDArray[np.float64]) -> bool:
+        """Returns whether an embedding (D,) is as near to some adapter's training images as 99 % of those images.
+
+        An adapter without a covariance (official libraries) counts as near. An empty library has no adapter near.
+        """
+        return any(statistics.is_in_distribution(embedding) for statistics in self.statistics)
+
+    def load(self, name: str) -> Adapter:
+        """Returns an adapter's tensors, from memory or else from disk.
+
+        Raises:
+            AdapterError: Its file is no longer readable.
+        """
+        return self._cache.load(name)
 
     def prefetch(self, names: Sequence[str]) -> None:
-        """Reads adapters in the background, so that they are at hand when they are fused.
-
-        What goes wrong is not told here: `load` meets it again.
-        """
-        for name in names:
-            if name not in self._loaded:
-                self._reader.submit(self.load, name)
+        """Starts to read adapters in the background, so that `load` finds them in memory."""
+        self._cache.prefetch(names)
 
     def _admit(
         self, path: Path, layers: Mapping[str, nn.Linear], module_name: Callable[[str], str], dimension: int
@@ -110,13 +140,40 @@ class AdapterLibrary:
         try:
             folder = AdapterFolder(path, module_name)
             folder.check(layers)
-            found = len(folder.statistics.centroid)
-            if found != dimension:
-                raise AdapterError(
-                    "centroid of another navigator", where=path, got=f"dimension {found}", expected=dimension
-                )
-        except AdapterError as error:
+            self._check_statistics(folder.statistics, path, dimension)
+        except Exception as error:  # one bad adapter must not stop a robot, whatever it makes a parser raise
+            if not isinstance(error, AdapterError):
+                error = AdapterError("unusable adapter", where=path, got=f"{error!r:.200}")
             LOG.warning("adapter left out: %s", error)
             self.rejected.append(error)
         else:
             self._folders[path.name] = folder
+
+    def _check_statistics(self, statistics: Statistics, path: Path, dimension: int) -> None:
+        found = len(statistics.centroid)
+        if found != dimension:
+            raise AdapterError(
+                "centroid of another navigator", where=path, got=f"dimension {found}", expected=dimension
+            )
+        if not statistics.supports(self.metric):
+            covariance = "no covariance" if statistics.covariance is None else f"{statistics.count} training images"
+            raise AdapterError(
+                f"too little is known for the metric {self.metric.name}", where=path, got=covariance,
+                expected=f"a covariance of at least {MIN_SAMPLES} images",
+            )  # fmt: skip
+
+    def _indexed(self, dimension: int) -> CentroidIndex:
+        centroids = np.array([each.centroid for each in self.statistics]).reshape(-1, dimension)
+        if not self.metric.needs_covariance:
+            return CentroidIndex(centroids, self.metric)
+        covariances = [each.covariance for each in self.statistics if each.covariance is not None]
+        return CentroidIndex(centroids, self.metric, np.array(covariances).reshape(-1, dimension, dimension))
+
+
+def _subfolders(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise AdapterError("no adapter library", where=folder, hint="a bundle keeps it in adapters/")
+    try:
+        return sorted(path for path in folder.iterdir() if path.is_dir())
+    except OSError as error:
+        raise AdapterError("unreadable adapter library", where=folder, hint=str(error)) from error

@@ -1,62 +1,59 @@
-"""A model bundle: a folder with a segmenter, a navigator, classes, defaults and an adapter library."""
+"""A model bundle: a folder with a segmenter, a navigator, classes, default settings and a library of adapters."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 import yaml
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from semla_ros.errors import BundleError
+from semla_ros.adaptation.metrics import METRICS
+from semla_ros.config import changed, setting
+from semla_ros.errors import BundleError, SemlaError
 from semla_ros.images.classes import CITYSCAPES_COLORS, ClassInfo, class_table
+from semla_ros.library.downloads import bundles_folder
+from semla_ros.library.stored_network import stored_network
 from semla_ros.modeling.base import Architecture, Navigator, navigator_kind, segmenter_kind
-from semla_ros.modeling.weights import load_strictly
+from semla_ros.plain_yaml import read_yaml
 from semla_ros.resources import shared
 
-T = TypeVar("T", bound=nn.Module)
-HINT = f"Bundled ones lie in {next(shared('models'))}"
 DESCRIPTION, SEGMENTER, NAVIGATOR, ADAPTERS = (
     "bundle.yaml",
     "segmenter.safetensors",
     "navigator.safetensors",
     "adapters",
 )
+Color = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
 class Defaults:
-    """What a setting of 0 stands for. The thresholds are derived from the library where they are 0 here too.
+    """Values for settings that are 0. A threshold that is 0 here too is derived from the library's statistics."""
 
-    Attributes:
-        k: Adapters in a mixture (supplement, Table 6).
-        temperature: Of the softmax (supplement, Table 6).
-        upper_threshold: Embedding distance that starts the debounce clock.
-        lower_threshold: Embedding distance that stops it.
-    """
-
-    k: int = 5
-    temperature: float = 0.05
-    upper_threshold: float = 0.0
-    lower_threshold: float = 0.0
+    k: int = setting(5, "Number of adapters in a mixture (supplement, Table 6)", low=1, high=1000)
+    temperature: float = setting(0.05, "Temperature of the softmax (supplement, Table 6)", low=1e-6, high=1e6)
+    upper_threshold: float = setting(0.0, "Embedding distance that starts the debounce timer", low=0.0)
+    lower_threshold: float = setting(0.0, "Embedding distance that stops the debounce timer", low=0.0)
+    metric: str = setting("euclidean", "Distance metric between embeddings", choices=tuple(METRICS))
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """What ``bundle.yaml`` says.
+    """The content of ``bundle.yaml``.
 
     Attributes:
-        path: The folder.
-        about: One sentence for people.
-        segmenter: Sizes of the segmenter.
-        navigator: Sizes and preprocessing of the navigator.
-        classes: What it segments by default.
-        colors: Class name to RGB.
+        path: Folder of the bundle.
+        about: Description for users, one sentence.
+        segmenter: Kind and sizes of the segmenter.
+        navigator: Kind, sizes and preprocessing of the navigator.
+        classes: Classes that are segmented by default.
+        colors: RGB (0 to 255) by class name.
         defaults: See `Defaults`.
     """
 
@@ -65,56 +62,64 @@ class Bundle:
     segmenter: Architecture
     navigator: Architecture
     classes: tuple[str, ...]
-    colors: Mapping[str, tuple[int, int, int]] = field(default_factory=lambda: CITYSCAPES_COLORS)
-    defaults: Defaults = Defaults()
+    colors: Mapping[str, Color] = field(default_factory=lambda: CITYSCAPES_COLORS)
+    defaults: Defaults = field(default_factory=Defaults)
 
     @classmethod
     def open(cls, path: Path) -> Bundle:
-        """Reads the description; weights stay on disk.
+        """Reads the description. The weights are not read.
 
         Raises:
-            BundleError: The folder or its description is missing or malformed.
+            BundleError: The folder or its description is missing, or an entry is missing or wrong.
         """
         file = path / DESCRIPTION
         if not file.is_file():
             raise BundleError("no model bundle", where=path, expected=f"a folder with {DESCRIPTION}")
         try:
-            tree = yaml.safe_load(file.read_text())
-            colors = {name: (rgb[0], rgb[1], rgb[2]) for name, rgb in tree["classes"].items()}
-            networks = _segmenter(tree["segmenter"]), _navigator(tree["navigator"])
-            bundle = cls(path, str(tree["about"]), *networks, tuple(colors), colors, _defaults(tree, file))
-        except (yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-            reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
-            raise BundleError("malformed bundle description", where=file, hint=reason) from error
-        if not bundle.classes:
-            raise BundleError("no classes", where=file, expected="at least one under classes")
-        return bundle
+            tree = _mapping(read_yaml(file), DESCRIPTION)
+            colors = _colors(_mapping(tree.get("classes"), "classes"))
+            return cls(
+                path, str(tree.get("about", "")), _architecture(tree, "segmenter", segmenter_kind),
+                _architecture(tree, "navigator", navigator_kind), tuple(colors), colors,
+                changed(Defaults(), _mapping(tree.get("defaults", {}), "defaults")),
+            )  # fmt: skip
+        except SemlaError as error:
+            raise BundleError("malformed bundle description", where=file, hint=str(error)) from error
 
     def class_table(self, names: tuple[str, ...] = ()) -> tuple[ClassInfo, ...]:
-        """The classes, or others, numbered and coloured."""
+        """Returns the default classes, or the given ones, with indices and colours."""
         return class_table(names or self.classes, self.colors)
 
     def load_network(self) -> nn.Module:
-        """The segmenting network, float32.
+        """Loads the segmenter's network, float32.
 
         Raises:
-            BundleError: Its weights are missing, truncated or for other sizes.
+            BundleError: The weights are missing, damaged or of other sizes.
         """
         kind = segmenter_kind(self.segmenter.kind)
-        return _filled(lambda: kind.network(self.segmenter), self.path / SEGMENTER)
+        return stored_network(lambda: kind.network(self.segmenter), self.path / SEGMENTER)
 
     def load_navigator(self) -> Navigator:
-        """The navigator, float32.
+        """Loads the navigator, float32.
 
         Raises:
-            BundleError: Its weights are missing, truncated or for other sizes.
+            BundleError: The weights are missing, damaged or of other sizes, or the preprocessing is unknown.
         """
         kind = navigator_kind(self.navigator.kind)
-        network = _filled(lambda: kind.network(self.navigator), self.path / NAVIGATOR)
-        return kind.navigator(network, self.navigator)
+        network = stored_network(lambda: kind.network(self.navigator), self.path / NAVIGATOR)
+        try:
+            return kind.navigator(network, self.navigator)
+        except (TypeError, ValueError, LookupError, AssertionError) as error:
+            raise BundleError("navigator that cannot be used", where=self.path, hint=repr(error)) from error
 
     def save(self, segmenter: nn.Module, navigator: nn.Module, dtype: torch.dtype = torch.float16) -> None:
-        """Writes description and weights; adapters are written by `semla_ros.library.adapter_folder.save_adapter`."""
+        """Writes description and weights. `semla_ros.library.adapter_folder.save_adapter` writes the adapters.
+
+        Args:
+            segmenter: The segmenter's network.
+            navigator: The navigator's network.
+            dtype: Floating-point type of the stored weights.
+        """
         self.path.mkdir(parents=True, exist_ok=True)
         save_file(_stored(segmenter, dtype), self.path / SEGMENTER)
         save_file(_stored(navigator, dtype), self.path / NAVIGATOR)
@@ -126,52 +131,54 @@ class Bundle:
 
 
 def find_bundle(name: str) -> Path:
-    """A bundle by folder, or by the name of a bundled one.
+    """Finds a bundle by the path of its folder, or by name among the installed and the downloaded ones.
 
     Raises:
-        BundleError: Neither.
+        BundleError: There is none; the message lists the names that exist.
     """
-    for candidate in (Path(name).expanduser(), *shared(f"models/{name}")):
+    for candidate in (Path(os.path.expanduser(name)), *(folder / name for folder in _shelves())):
         if (candidate / DESCRIPTION).is_file():
             return candidate
+    names = sorted({file.parent.name for folder in _shelves() for file in folder.glob(f"*/{DESCRIPTION}")})
     raise BundleError(
-        "no model bundle", where=name, expected=f"a folder with {DESCRIPTION}, or a bundled name", hint=HINT
+        "no model bundle", where=name, expected=f"a folder with {DESCRIPTION}, or one of the names {', '.join(names)}"
     )
 
 
-def _segmenter(tree: Mapping[str, Any]) -> Architecture:
-    return segmenter_kind(tree["kind"]).architecture.from_dict(tree)
+def _shelves() -> Iterator[Path]:
+    """Yields the folders where bundles may lie."""
+    yield from shared("models")
+    yield bundles_folder()
 
 
-def _navigator(tree: Mapping[str, Any]) -> Architecture:
-    return navigator_kind(tree["kind"]).architecture.from_dict(tree)
+def _mapping(value: object, key: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise BundleError(f"wrong entry '{key}'", got=type(value).__name__, expected="a mapping")
+    return value
 
 
-def _defaults(tree: Mapping[str, Any], file: Path) -> Defaults:
-    given = tree.get("defaults", {})
-    unknown = given.keys() - {f.name for f in fields(Defaults)}
-    if unknown:
-        raise BundleError("unknown defaults", where=file, got=sorted(unknown))
-    defaults = Defaults(**given)
-    usable = isinstance(defaults.k, int) and defaults.k > 0 and defaults.temperature > 0
-    if not (usable and defaults.upper_threshold >= 0 and defaults.lower_threshold >= 0):
-        raise BundleError("defaults out of range", where=file, got=given, expected="k and temperature above 0")
-    return defaults
+def _architecture(tree: Mapping[str, Any], key: str, find: Callable[[str], Any]) -> Architecture:
+    sizes = _mapping(tree.get(key), key)
+    arch: Architecture = find(str(sizes.get("kind"))).architecture.from_dict(sizes)
+    return arch
+
+
+def _colors(classes: Mapping[str, Any]) -> dict[str, Color]:
+    """Checks class names and colours."""
+    if not classes:
+        raise BundleError("no classes", expected="at least one under classes")
+    for name, rgb in classes.items():
+        if not isinstance(name, str) or not name.strip():
+            raise BundleError("wrong class name", got=repr(name), expected="text; write words such as 'yes' in quotes")
+        if not (isinstance(rgb, list) and len(rgb) == 3 and all(type(c) is int and 0 <= c <= 255 for c in rgb)):
+            raise BundleError(
+                "wrong colour", where=f"class {name}", got=repr(rgb), expected="[red, green, blue], 0 to 255"
+            )
+    names = [name.strip() for name in classes]
+    class_table(names)  # refuses names that differ in spaces only
+    return {name: (rgb[0], rgb[1], rgb[2]) for name, rgb in zip(names, classes.values(), strict=True)}
 
 
 def _stored(network: nn.Module, dtype: torch.dtype) -> dict[str, Tensor]:
     state = network.state_dict()
     return {key: (t.to(dtype) if t.is_floating_point() else t).contiguous() for key, t in state.items()}
-
-
-def _filled(build: Callable[[], T], path: Path) -> T:
-    try:
-        network = build()
-    except Exception as error:  # torch and open_clip refuse impossible sizes in many ways
-        raise BundleError("sizes that make no network", where=path.parent / DESCRIPTION, hint=repr(error)) from error
-    try:
-        state = load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise BundleError("unreadable weights", where=path, hint=str(error)) from error
-    load_strictly(network, {key: t.float() if t.is_floating_point() else t for key, t in state.items()}, path)
-    return network

@@ -1,4 +1,7 @@
-"""Downloads that resume, are checked, and appear under their names only when they are whole."""
+"""Downloads files: resumes, compares checksums, and gives a file its name when it is complete.
+
+Plain HTTP: a mirror or a local server works too. huggingface_hub would compare sizes, but no SHA-256 checksums.
+"""
 
 from __future__ import annotations
 
@@ -20,46 +23,57 @@ Progress = Callable[[int, "int | None"], object]
 
 
 def cache_folder() -> Path:
-    """Where downloads go: ``$SEMLA_CACHE``, or semla_ros in ``$XDG_CACHE_HOME``, or in ~/.cache."""
+    """Returns the folder of downloads: ``$SEMLA_CACHE``, else semla_ros in ``$XDG_CACHE_HOME`` or ~/.cache."""
     own = os.environ.get(CACHE)
     return (
         Path(own).expanduser() if own else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "semla_ros")
     )
 
 
+def bundles_folder() -> Path:
+    """Returns the folder of bundles that were made of downloads."""
+    return cache_folder() / "bundles"
+
+
 def place_of(download: Download, cache: Path) -> Path:
-    """The file a download becomes."""
+    """Returns the path of a complete download."""
     return cache / download.name / download.file
 
 
-def fetch(download: Download, cache: Path, on_progress: Progress = lambda done, total: None) -> Path:
-    """Brings a file, or finds it there; goes on where a broken download ended.
+def fetch(
+    download: Download, cache: Path, on_progress: Progress = lambda done, total: None, accepted: str | None = None
+) -> Path:
+    """Downloads a file, or checks the one that is there. An interrupted download is resumed.
 
     Args:
-        download: What to bring.
-        cache: The folder that `cache_folder` names, or another.
-        on_progress: Called with bytes done, those of an earlier attempt included, and their number if known.
+        download: The file.
+        cache: Folder of downloads, see `cache_folder`.
+        on_progress: Called with the number of bytes received (earlier attempts included) and the total, if known.
+        accepted: SHA-256 checksum that is right, whatever the catalogue says. It is recorded beside the file.
 
     Returns:
-        The file, beside it its checksum in the format of ``sha256sum``.
+        The file. Beside it lies its checksum, in the format of ``sha256sum``.
 
     Raises:
-        FetchError: The source cannot be reached, refuses, breaks off or gives something else; what was received is
-            kept for the next attempt. Or the checksum is wrong; then nothing is kept.
+        FetchError: The server is unreachable, refuses, breaks off or sends a web page; or the checksum is not the one
+            accepted, recorded or published, in this order. What was received is kept in any case.
     """
     file = place_of(download, cache)
-    if not file.exists():
-        file.parent.mkdir(parents=True, exist_ok=True)
-        part = file.with_name(file.name + ".part")
+    if file.exists():
+        _check(download, file, file, accepted)
+        return file
+    file.parent.mkdir(parents=True, exist_ok=True)
+    part = file.with_name(file.name + ".part")
+    if not (accepted and part.exists() and sha256(part) == accepted):
         _receive(download, file, part, on_progress)
-        _publish(download, part, file)
-    else:
-        _check(download, file)
+    _check(download, file, part, accepted)
+    part.rename(file)
+    _tag_of(part).unlink(missing_ok=True)
     return file
 
 
 def sha256(path: Path) -> str:
-    """A file's SHA-256, hexadecimal."""
+    """Returns the SHA-256 checksum of a file, hexadecimal."""
     digest = hashlib.sha256()
     with path.open("rb") as stream:
         while chunk := stream.read(CHUNK):
@@ -68,7 +82,7 @@ def sha256(path: Path) -> str:
 
 
 def _receive(download: Download, file: Path, part: Path, on_progress: Progress) -> None:
-    tag = part.with_name(part.name + ".etag")
+    tag = _tag_of(part)
     try:
         with _open(download, part, tag) as response:
             _refuse_pages(download, response)
@@ -79,26 +93,25 @@ def _receive(download: Download, file: Path, part: Path, on_progress: Progress) 
             _copy(response, part, begin, total, on_progress)
     except HTTPError as error:
         if error.code == 416 and error.headers.get("Content-Range") == f"bytes */{part.stat().st_size}":
-            return  # it had come to its end before
+            return  # an earlier attempt received all of it
         raise FetchError(
-            "refused", where=download.url, got=f"{error.code} {error.reason}", hint=_by_hand(download, file)
+            "download refused", where=download.url, got=f"{error.code} {error.reason}", hint=_by_hand(download, file)
         ) from error
     except URLError as error:
         raise FetchError(
-            "cannot be reached", where=download.url, got=error.reason, hint=_by_hand(download, file)
+            "server cannot be reached", where=download.url, got=error.reason, hint=_by_hand(download, file)
         ) from error
     except (HTTPException, TimeoutError, ConnectionError) as error:
         raise FetchError(
-            "broke off", where=download.url, got=type(error).__name__, hint="Run it again to resume."
+            "download broke off", where=download.url, got=type(error).__name__, hint="Run the command again to resume."
         ) from error
     if total is not None and part.stat().st_size != total:
         got = f"{part.stat().st_size} of {total} bytes"
-        raise FetchError("broke off", where=download.url, got=got, hint="Run it again to resume.")
-    tag.unlink()
+        raise FetchError("download broke off", where=download.url, got=got, hint="Run the command again to resume.")
 
 
 def _open(download: Download, part: Path, tag: Path) -> HTTPResponse:
-    """Asks for the rest of the file, if what is there belongs to what is published now, and for all of it otherwise."""
+    """Requests the rest of the file if the published one is still the same (its ETag), otherwise the whole file."""
     headers = {"User-Agent": "semla_ros"}
     known = tag.read_text() if tag.exists() else ""
     if part.exists() and part.stat().st_size and known:
@@ -120,42 +133,28 @@ def _copy(response: HTTPResponse, part: Path, begin: int, total: int | None, on_
 def _refuse_pages(download: Download, response: HTTPResponse) -> None:
     kind = response.headers.get_content_type()
     if kind == "text/html":
-        raise FetchError("not a file", where=download.url, got=kind, expected="weights", hint=f"See {download.source}.")
+        raise FetchError("web page instead of a file", where=download.url, got=kind, hint=f"See {download.source}.")
 
 
-def _publish(download: Download, part: Path, file: Path) -> None:
-    """Gives a whole download its name and writes its checksum beside it."""
-    found = sha256(part)
-    if download.sha256 and found != download.sha256:
-        part.unlink()
-        raise FetchError(
-            "wrong checksum", where=download.url, got=found, expected=download.sha256, hint="Nothing was kept."
-        )
-    _record(file, found)
-    part.rename(file)
-
-
-def _check(download: Download, file: Path) -> None:
-    """Compares a file with its checksum; one that was put there by hand gets its checksum now."""
-    if not file.is_file():
-        raise FetchError("not a file", where=file, hint="Remove it and fetch it again.")
-    found, expected = sha256(file), download.sha256 or _recorded(file)
-    if not expected:
-        _record(file, found)
-    elif found != expected:
-        raise FetchError(
-            "wrong checksum", where=file, got=found, expected=expected, hint="Remove it and fetch it again."
-        )
-
-
-def _record(file: Path, checksum: str) -> None:
-    file.with_name(file.name + ".sha256").write_text(f"{checksum}  {file.name}\n")
-
-
-def _recorded(file: Path) -> str | None:
+def _check(download: Download, file: Path, present: Path, accepted: str | None) -> None:
+    """Compares the checksum of a file and records it beside the file's final name."""
+    if not present.is_file():
+        raise FetchError("not a file", where=present, hint="Remove it and download it again.")
     record = file.with_name(file.name + ".sha256")
-    return record.read_text().split()[0] if record.exists() else None
+    recorded = record.read_text().split() if record.exists() else []
+    found, expected = sha256(present), accepted or (recorded[0] if recorded else download.sha256)
+    if expected and found != expected:
+        raise FetchError(
+            "wrong checksum", where=present, got=found, expected=expected,
+            hint=f"Remove it to download it again. Or, if you trust it: --accept-checksum {download.name}={found}",
+        )  # fmt: skip
+    record.write_text(f"{found}  {file.name}\n")
+
+
+def _tag_of(part: Path) -> Path:
+    """Returns the file with the ETag of an incomplete download."""
+    return part.with_name(part.name + ".etag")
 
 
 def _by_hand(download: Download, file: Path) -> str:
-    return f"By hand: on a machine with network open {download.url} (published at {download.source}), save it as {file}"
+    return f"Without a network: get {download.url} (published at {download.source}) elsewhere and save it as {file}"

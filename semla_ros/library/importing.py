@@ -1,21 +1,19 @@
-"""`semla models import`: a published segmenter, SemLA's adapters and a navigator as one bundle."""
+"""Makes a bundle of published files: a segmenter, a library of adapters and a navigator."""
 
 from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import open_clip
 import torch
 from torch import Tensor, nn
 
 from semla_ros.errors import AdapterError, BundleError
 from semla_ros.images.classes import CITYSCAPES_COLORS
-from semla_ros.library.adapter_folder import CONFIG, AdapterFolder
+from semla_ros.library.adapter_folder import CONFIG, WEIGHTS, AdapterFolder
 from semla_ros.library.archives import unpack
 from semla_ros.library.bundle import ADAPTERS, Bundle
 from semla_ros.library.checkpoints import read_state
@@ -23,6 +21,7 @@ from semla_ros.modeling.base import (
     DEFAULT_NAVIGATOR,
     DEFAULT_SEGMENTER,
     Architecture,
+    NavigatorKind,
     SegmenterKind,
     linear_layers,
     navigator_kind,
@@ -31,105 +30,133 @@ from semla_ros.modeling.base import (
 from semla_ros.modeling.weights import load_strictly
 
 LOG = logging.getLogger(__name__)
-OPENAI = "ViT-L-14"  # SemLA's navigator
+OPENAI = "ViT-L-14-quickgelu"  # open_clip's name of SemLA's navigator
 
 
 def import_models(
     segmenter: Path, library: Path, navigator: str, out: Path, segmenter_name: str = DEFAULT_SEGMENTER,
-    navigator_name: str = DEFAULT_NAVIGATOR,
+    navigator_name: str = DEFAULT_NAVIGATOR, navigator_model: str = "",
 ) -> Bundle:  # fmt: skip
-    """Makes a bundle of official files. Weights stay float32; adapters are copied as they are.
+    """Makes a bundle of published files. The networks are stored as float32, the adapters are copied unchanged.
 
     Args:
-        segmenter: CAT-Seg's ``model_final.pth``, or its state dict as safetensors.
-        library: SemLA's ``loradb``: one folder an adapter, or a zip of it.
-        navigator: "openai" lets open_clip fetch ViT-L/14; otherwise a file with a CLIP's state dict.
-        out: The bundle's folder, which must not exist. It appears only when it is complete.
+        segmenter: The segmenter's published checkpoint (.pth or .safetensors).
+        library: Adapters in the layout of SemLA's ``loradb``, one folder per adapter; or a zip file of them.
+        navigator: A file with the state dict of a CLIP; or "openai": open_clip then downloads ViT-L/14.
+        out: Folder of the bundle, which must not exist. It appears when it is complete.
         segmenter_name: Kind of the segmenter, see `semla_ros.modeling.base.SEGMENTERS`.
         navigator_name: Kind of the navigator, see `semla_ros.modeling.base.NAVIGATORS`.
+        navigator_model: Published name of the navigator's model; needed where no configuration lies beside its file.
+
+    Returns:
+        The bundle.
 
     Raises:
-        BundleError: A checkpoint is unreadable, half-written or of another architecture, or ``out`` exists.
-        AdapterError: An adapter is damaged, or made for another segmenter or navigator than the others or these.
-        ArchiveError: The zip is damaged, or would write outside its folder.
+        BundleError: A checkpoint is damaged or of another architecture, a kind is unknown, or ``out`` exists.
+        AdapterError: An adapter is damaged, or does not fit the segmenter, the navigator or the other adapters.
+        ArchiveError: The zip file cannot be unpacked, see `semla_ros.library.archives.unpack`.
     """
-    if out.exists():
-        raise BundleError("the bundle exists already", where=out, hint="Choose another name.")
+    check_is_new(out)
+    kind, guide = segmenter_kind(segmenter_name), navigator_kind(navigator_name)
     out.parent.mkdir(parents=True, exist_ok=True)
-    kind = segmenter_kind(segmenter_name)
     with TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as place:
         folders = _adapters(_unpacked(library, Path(place)), kind)
-        state = read_state(segmenter)
-        arch, network = _segmenter(kind, state, segmenter)
-        LOG.info("%s: all used but %s", segmenter, ", ".join(kind.unused_keys(state)) or "nothing")
-        navigator_arch, encoder = _navigator(navigator, navigator_name)
+        arch, network = _segmenter(kind, segmenter)
+        navigator_arch, encoder = _navigator(guide, navigator, navigator_model)
         about = f"{segmenter_name} of {segmenter.name}"
         bundle = Bundle(Path(place, out.name), about, arch, navigator_arch, tuple(CITYSCAPES_COLORS))
         bundle.save(network, encoder, torch.float32)
         for folder in folders:
             folder.check(linear_layers(network))
             _check_centroid(folder, navigator_arch.embed_dim)
-            shutil.copytree(folder.path, bundle.path / ADAPTERS / folder.name)
+            _copy(folder, bundle.path / ADAPTERS)
         bundle.path.rename(out)
     return Bundle.open(out)
 
 
-def _segmenter(kind: SegmenterKind, state: Mapping[str, Tensor], where: Path) -> tuple[Architecture, nn.Module]:
+def check_is_new(out: Path) -> None:
+    """Refuses a place for a bundle where something exists.
+
+    Raises:
+        BundleError: The path exists.
+    """
+    if out.exists():
+        raise BundleError("the bundle exists already", where=out, hint="Choose another name.")
+
+
+def _segmenter(kind: SegmenterKind, file: Path) -> tuple[Architecture, nn.Module]:
+    state = read_state(file)
     arch, ours = kind.from_published(state)
     network = kind.network(arch)
-    load_strictly(network, ours, where)
+    load_strictly(network, ours, file)
+    LOG.info("%s: tensors that are not needed: %s", file, ", ".join(kind.unused_keys(state)) or "none")
     return arch, network
 
 
-def _navigator(source: str, name: str) -> tuple[Any, nn.Module]:
-    kind = navigator_kind(name)
-    arch, ours = kind.from_published(_openai() if source == "openai" else read_state(Path(source)), source)
+def _navigator(kind: NavigatorKind, source: str, model: str) -> tuple[Any, nn.Module]:
+    published = (_openai(), source, OPENAI) if source == "openai" else (read_state(Path(source)), source, model)
+    arch, ours = kind.from_published(*published)
     encoder = kind.network(arch)
     load_strictly(encoder, ours, source)
     return arch, encoder
 
 
 def _openai() -> dict[str, Tensor]:
+    import open_clip
+
     try:
         model = open_clip.create_model(OPENAI, pretrained="openai")
-    except Exception as error:  # whatever the network or the hub raises
+    except Exception as error:  # of the network, the hub or open_clip
         raise BundleError(
-            "cannot fetch the navigator", where=f"open_clip {OPENAI}, openai", got=type(error).__name__,
-            hint="Offline, give --navigator a file with that model's state dict.",
+            "cannot download the navigator", where=f"open_clip {OPENAI}, openai", got=type(error).__name__,
+            hint="Without a network, give --navigator a file with the state dict of this model.",
         ) from error  # fmt: skip
     state: dict[str, Tensor] = model.state_dict()
     return state
 
 
 def _unpacked(library: Path, place: Path) -> Path:
-    """The library's folder; a zip is unpacked first, whatever single folder its adapters lie in."""
+    """Returns the folder of adapters. A zip file is unpacked; its adapters may lie in one common folder."""
     if library.suffix != ".zip":
         return library
     folder = unpack(library, place / "library")
-    if not folder.is_dir():
-        raise AdapterError("no adapters", where=library, got="an empty zip")
-    inner = list(folder.iterdir())
+    inner = _folders(folder)
+    if not inner:
+        raise AdapterError("no adapters", where=library, got="a zip file without folders")
     return inner[0] if len(inner) == 1 and not (inner[0] / CONFIG).exists() else folder
 
 
 def _adapters(library: Path, kind: SegmenterKind) -> list[AdapterFolder]:
-    paths = sorted(path for path in library.iterdir() if path.is_dir()) if library.is_dir() else []
+    paths = _folders(library) if library.is_dir() else []
     if not paths:
-        raise AdapterError("no adapters", where=library, expected="a folder an adapter, as in SemLA's loradb")
+        raise AdapterError("no adapters", where=library, expected="one folder per adapter, as in SemLA's loradb")
     folders = [AdapterFolder(path, kind.module_name) for path in paths]
     for folder in folders[1:]:
         _check_agreement(folders[0], folder)
     return folders
 
 
+def _folders(place: Path) -> list[Path]:
+    """Returns the folders in a folder, without hidden ones and what macOS adds to zip files."""
+    return sorted(path for path in place.iterdir() if path.is_dir() and not path.name.startswith((".", "__MACOSX")))
+
+
+def _copy(folder: AdapterFolder, adapters: Path) -> None:
+    """Copies the files of an adapter, and nothing else that lies beside them."""
+    target = adapters / folder.name
+    target.mkdir(parents=True)
+    for name in (CONFIG, WEIGHTS, f"{folder.name}_statistics.npz"):
+        shutil.copyfile(folder.path / name, target / name)
+
+
 def _check_agreement(one: AdapterFolder, other: AdapterFolder) -> None:
-    """Ranks may differ; what the adapters are put on may not."""
+    """Compares the layer sizes of two adapters. Their ranks may differ."""
     for module in sorted(one.shapes.keys() & other.shapes.keys()):
         (mine, (rows, _)), (theirs, (other_rows, _)) = one.shapes[module], other.shapes[module]
         if (mine[1], rows) != (theirs[1], other_rows):
             raise AdapterError(
                 f"adapters disagree on {module}", where=f"{one.path} and {other.path}",
-                got=f"a {rows}x{mine[1]} layer and a {other_rows}x{theirs[1]} one",
+                got=f"layers of {rows}x{mine[1]} and {other_rows}x{theirs[1]}",
                 hint="They were trained on different base models.",
             )  # fmt: skip
 

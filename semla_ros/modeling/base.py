@@ -168,13 +168,14 @@ class NavigatorKind:
         architecture: Reads and writes its sizes and preprocessing in bundle.yaml.
         network: Architecture to untrained image encoder.
         navigator: Called with (network, architecture); returns the navigator.
-        from_published: Published state dict and where it came from to (architecture, our state dict).
+        from_published: Called with (published state dict, file or model it came from, published name of the model or
+            ""); returns (architecture, our state dict).
     """
 
     architecture: type[Architecture]
     network: Callable[[Any], nn.Module]
     navigator: Callable[[Any, Any], Navigator]
-    from_published: Callable[[Mapping[str, Tensor], object], tuple[Any, dict[str, Tensor]]]
+    from_published: Callable[[Mapping[str, Tensor], str, str], tuple[Any, dict[str, Tensor]]]
 
 
 def segmenter_kind(name: str) -> SegmenterKind:

@@ -1,4 +1,4 @@
-"""Who cannot hear whom, for the QoS they ask for."""
+"""Publishers and subscribers of one topic whose QoS does not match."""
 
 from __future__ import annotations
 
@@ -10,7 +10,15 @@ from rclpy.qos import QoSCompatibility, qos_check_compatible
 
 
 def conflicts(node: Node, topic: str) -> list[str]:
-    """Pairs of a topic's publisher and subscriber, one of them the node's own, that exchange no messages; and why."""
+    """Pairs of a publisher and a subscriber of a topic that exchange no messages because of their QoS.
+
+    Args:
+        node: Only pairs in which one side belongs to this node are returned.
+        topic: Full name of the topic.
+
+    Returns:
+        One sentence per pair, with the policies that do not match.
+    """
     offers = node.get_publishers_info_by_topic(topic)
     requests = node.get_subscriptions_info_by_topic(topic)
     found = []

@@ -1,4 +1,4 @@
-"""How the node is doing, once a second."""
+"""The node's report on /diagnostics, once per second."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class Diagnostics:
     """Publishes /diagnostics.
 
     Args:
-        node: Who reports.
-        topics: What the node publishes, watched for subscribers that hear nothing.
-        subscription: The camera's subscription.
-        statistics: What became of the frames.
+        node: The node that reports.
+        topics: Full names of the node's topics; subscribers with incompatible QoS are reported.
+        subscription: The subscription to the camera.
+        statistics: Counts, latencies and the last error.
     """
 
     def __init__(
@@ -38,13 +38,14 @@ class Diagnostics:
         self._statistics = statistics
         self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
 
-    def report(self, state: str, silent: str | None) -> None:
-        """Publishes one report.
+    def report(self, state: str, silence: str | None) -> None:
+        """Publishes one report. The status is named after the node's full name, so that robots can run several.
 
         Args:
-            state: The node's lifecycle state.
-            silent: Why no image comes in, where none does.
+            state: Lifecycle state of the node.
+            silence: Why no image arrives; None if images arrive or are not expected.
         """
+        header = Header(stamp=self._node.get_clock().now().to_msg())  # first, so that all figures are newer
         camera = self._subscription.key_values()
         topics = filter(None, (camera["image_topic"], *self._topics))
         incompatible = [conflict for topic in topics for conflict in conflicts(self._node, topic)]
@@ -55,23 +56,23 @@ class Diagnostics:
             "incompatible_qos": "; ".join(incompatible),
             **resources(),
         }
-        level, text = self._summary(state, silent, incompatible)
-        status = messages.status(level, f"{self._node.get_name()}: segmentation", text, values, values["device"])
-        header = Header(stamp=self._node.get_clock().now().to_msg())
+        level, text = self._summary(state, silence, incompatible)
+        name = f"{self._node.get_fully_qualified_name()}: segmentation"
+        status = messages.status(level, name, text, values, values["device"])
         self._publisher.publish(DiagnosticArray(header=header, status=[status]))
 
-    def _summary(self, state: str, silent: str | None, incompatible: list[str]) -> tuple[int, str]:
+    def _summary(self, state: str, silence: str | None, incompatible: list[str]) -> tuple[int, str]:
         if self._statistics.alarming:
             return WARN, self._statistics.last_error
-        if silent:
-            return WARN, silent
+        if silence:
+            return WARN, silence
         if incompatible:
             return WARN, "incompatible QoS: " + "; ".join(incompatible)
-        return OK, f"{self._statistics.fps:.1f} frames a second" if state == "active" else state
+        return OK, f"{self._statistics.fps:.1f} frames per second" if state == "active" else state
 
 
 def resources() -> dict[str, str]:
-    """Device and memory in use."""
+    """Device and memory in use: ``device``, ``memory_mb`` and, on a GPU, ``gpu_memory_mb``."""
     values = {"device": "cpu", "memory_mb": f"{resident_mib() * 2**20 / 1e6:.0f}"}
     torch: Any = sys.modules.get("torch")
     if torch and torch.cuda.is_available() and torch.cuda.memory_allocated():

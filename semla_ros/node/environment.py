@@ -1,4 +1,4 @@
-"""What ROS 2 from wheels needs in the environment before rclpy is imported."""
+"""The environment that rclpy from PyPI wheels needs."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 
 
 def name_prefix() -> None:
-    """Points AMENT_PREFIX_PATH at this Python environment, where ROS 2 lives in it and nothing else is named.
+    """Sets AMENT_PREFIX_PATH to this Python environment if ROS 2 wheels are installed in it.
 
-    A sourced ROS installation sets the variable itself and is left alone.
+    Call it before rclpy is imported. A variable that is set already, as by a sourced ROS installation, is not changed.
     """
     if not os.environ.get("AMENT_PREFIX_PATH") and Path(sys.prefix, "share", "ament_index").is_dir():
         os.environ["AMENT_PREFIX_PATH"] = sys.prefix

@@ -2,64 +2,53 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from semla_ros.errors import SemlaError
 from semla_ros.node.environment import name_prefix
+from semla_ros.node.signals import Stopping, run_until_signal
 
 if TYPE_CHECKING:
     from semla_ros.node.node import Build, SemlaNode
 
 
 def main(args: list[str] | None = None, build: Build | None = None) -> int:
-    """Runs the node until SIGINT or SIGTERM.
+    """Runs the node until SIGINT or SIGTERM, see `run_until_signal`.
 
     Args:
         args: Command line; None takes the process's own.
         build: Makes the pipeline; None loads the bundle that the settings name.
 
     Returns:
-        Exit code: 0 when it was told to stop, 1 when it could not start.
+        Exit code: 0 after a signal, 1 if the node could not start.
     """
-    _on_signal(signal.default_int_handler)
-    try:
-        return _run(args, build)
-    except KeyboardInterrupt:
-        return 0
+    return run_until_signal(lambda stopping: _run(stopping, args, build))
 
 
-def _run(args: list[str] | None, build: Build | None) -> int:
+def _run(stopping: Stopping, args: list[str] | None, build: Build | None) -> int:
     name_prefix()
-    import rclpy
+    import rclpy  # takes seconds, and a signal must be noticed meanwhile
     from rclpy.signals import SignalHandlerOptions
 
     from semla_ros.node.node import SemlaNode, build_bundle
 
-    # rclpy's own handlers would invalidate the context under the worker's hands, and under the loading of models.
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     node: SemlaNode | None = None
     try:
-        node = SemlaNode(build or build_bundle)
+        node = SemlaNode(build or build_bundle, stopping)
         if node.config.autostart and not node.start():
             return 1
-        rclpy.spin(node)  # its timers wake it often enough to notice a signal
+        node.spin()
         return 0
     except SemlaError as error:
         rclpy.logging.get_logger("semla").fatal(str(error))
         return 1
     finally:
-        _on_signal(signal.SIG_IGN)
         if node:
             node.close()
             node.destroy_node()
         rclpy.shutdown()
-
-
-def _on_signal(handler: Any) -> None:
-    for each in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(each, handler)
 
 
 if __name__ == "__main__":

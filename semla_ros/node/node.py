@@ -1,25 +1,29 @@
-"""The ROS 2 node: lifecycle, parameters and services around the pipeline."""
+"""The ROS 2 node: lifecycle, parameters and timers around the pipeline."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
-from std_srvs.srv import SetBool, Trigger
 
 from semla_ros.config import Config
 from semla_ros.node import settings
 from semla_ros.node.diagnostics import Diagnostics
 from semla_ros.node.publishers import Publishers
+from semla_ros.node.ros_logging import RosLogHandler
+from semla_ros.node.services import Services
+from semla_ros.node.signals import Stopping
 from semla_ros.node.statistics import Statistics
 from semla_ros.node.stream import Stream
 from semla_ros.node.subscription import ImageSubscription
-from semla_ros.node.throttled_log import ThrottledLogger, reason
+from semla_ros.node.throttled_log import ThrottledLogger, explained, reason
 from semla_ros.node.transitions import logged
 
 if TYPE_CHECKING:
@@ -28,10 +32,11 @@ if TYPE_CHECKING:
 Build = Callable[[Config], "SemlaPipeline"]
 MATCH_PERIOD_S = 0.2
 REPORT_PERIOD_S = 1.0
+SPIN_PERIOD_S = 0.2
 
 
 def build_bundle(config: Config) -> SemlaPipeline:
-    """The pipeline of the bundle that the settings name; torch is imported no sooner than now."""
+    """The pipeline of the bundle that the settings name. Imports torch, which takes seconds."""
     from semla_ros.pipeline.build import build_pipeline
     from semla_ros.pipeline.embedding import AsynchronousEmbedder
 
@@ -39,32 +44,35 @@ def build_bundle(config: Config) -> SemlaPipeline:
 
 
 class SemlaNode(LifecycleNode):
-    """Segments the frames of a camera, adapting to the domain they show.
+    """Segments the images of a camera and adapts to the domain they show.
 
     Args:
-        build: Makes the pipeline, when the node is configured.
-        options: For rclpy's LifecycleNode.
+        build: Makes the pipeline when the node is configured.
+        stopping: Returns whether the process was told to end.
+        options: Options of rclpy's LifecycleNode.
 
     Raises:
         ConfigError: A parameter is wrong.
     """
 
-    def __init__(self, build: Build = build_bundle, **options: Any) -> None:
+    def __init__(self, build: Build = build_bundle, stopping: Stopping = lambda: False, **options: Any) -> None:
         super().__init__("semla", **options)
+        self._python_log = RosLogHandler(self.get_logger())
+        logging.getLogger("semla_ros").addHandler(self._python_log)
         self.config = settings.declare(self)
         self._build = build
+        self._stopping = stopping
         self._stream: Stream | None = None
         self._active = False
         self._statistics = Statistics()
         self._log = ThrottledLogger(self.get_logger())
-        self._outputs = Publishers(self)
+        with settings.qos_overrides_checked("a published topic"):
+            self._outputs = Publishers(self)
         self._camera = ImageSubscription(self, self._receive)
         self._diagnostics = Diagnostics(self, self._outputs.topics, self._camera, self._statistics)
-        self.add_on_set_parameters_callback(self._accept)
-        self.create_service(SetBool, "~/freeze", self._freeze)
-        self.create_service(Trigger, "~/reset", self._reset)
-        self.create_service(Trigger, "~/reload_library", self._reload_library)
-        wall = Clock()  # a paused simulation is still watched
+        Services(self, lambda: self._stream)
+        self._accept_parameters()
+        wall = Clock()  # the timers run while simulated time is paused
         self.create_timer(MATCH_PERIOD_S, self._match, clock=wall)
         self.create_timer(REPORT_PERIOD_S, self._report, clock=wall)
 
@@ -73,27 +81,48 @@ class SemlaNode(LifecycleNode):
         success = TransitionCallbackReturn.SUCCESS
         return self.trigger_configure() == success and self.trigger_activate() == success
 
+    def spin(self) -> None:
+        """Runs callbacks until the process is told to end.
+
+        An exception of a callback does not end the node: it is logged and reported in the diagnostics.
+        """
+        executor = SingleThreadedExecutor(context=self.context)
+        executor.add_node(self)
+        while self.context.ok() and not self._stopping():
+            try:
+                executor.spin_once(SPIN_PERIOD_S)
+            except Exception as error:
+                self._fail(error)
+        executor.shutdown()
+
     @logged
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Loads the models."""
         build = partial(self._build, self.config)
-        self._stream = Stream(self, build, self._outputs, self._statistics, self._log, self.config)
+        self._stream = Stream(
+            self, build, self._outputs, self._statistics, self._log, self.config, stopping=self._stopping
+        )
         return super().on_configure(state)
 
     @logged
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Says what there is to know, and subscribes."""
+        """Publishes classes and domain state, and subscribes. Where that fails, nothing is published."""
         result = super().on_activate(state)
-        if self._stream:
-            self._stream.announce()
+        try:
+            self._camera.match(self.config)
+            if self._stream:
+                self._stream.announce()
+        except Exception:
+            self._camera.close()
+            super().on_deactivate(state)
+            raise
         self._active = True
-        self._camera.match(self.config)
         self.get_logger().info("active: {image_topic}, {image_reliability}".format(**self._camera.key_values()))
         return result
 
     @logged
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Unsubscribes, lets the frame at work come out, and falls silent."""
+        """Unsubscribes, waits for the frame in progress and stops publishing."""
         self._active = False
         self._camera.close()
         if self._stream:
@@ -112,7 +141,7 @@ class SemlaNode(LifecycleNode):
         return super().on_shutdown(state)
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Back to unconfigured."""
+        """Returns to unconfigured."""
         self.close()
         return super().on_error(state)
 
@@ -124,54 +153,63 @@ class SemlaNode(LifecycleNode):
             self._stream.close()
             self._stream = None
 
-    def _receive(self, message: Any) -> None:
+    def destroy_node(self) -> None:
+        """See rclpy."""
+        logging.getLogger("semla_ros").removeHandler(self._python_log)
+        super().destroy_node()
+
+    def _receive(self, topic: str, message: Any) -> None:
         if self._stream:
-            self._stream.receive(message)
+            self._stream.receive(topic, message)
 
     def _match(self) -> None:
         if self._active:
             self._camera.match(self.config)
 
     def _report(self) -> None:
-        silent = self._camera.waiting_for() if self._camera.silence_s > self.config.silence_s else None
-        if silent:
-            self._log.warning(silent)
+        silence = self._camera.waiting_for() if self._camera.silence_s > self.config.silence_s else None
+        if silence:
+            self._log.warning(silence)
         self._outputs.repeat_domain()
         stage = "active" if self._active else "inactive" if self._stream else "unconfigured"
-        self._diagnostics.report(stage, silent)
+        self._diagnostics.report(stage, silence)
 
-    def _accept(self, parameters: list[Parameter[Any]]) -> SetParametersResult:
+    def _accept_parameters(self) -> None:
+        """Checks parameters before they are set and applies them afterwards.
+
+        ROS 2 Humble has no callback for "afterwards"; there they are applied when they have passed the check.
+        """
+        self.add_on_set_parameters_callback(self._check)
+        if hasattr(self, "add_post_set_parameters_callback"):
+            self.add_post_set_parameters_callback(self._apply)
+        else:
+            self.add_on_set_parameters_callback(self._apply)
+
+    def _check(self, parameters: list[Parameter[Any]]) -> SetParametersResult:
+        """Refuses wrong settings with the reason. Changes nothing, as ROS asks of this callback."""
         try:
             config = settings.applied(self.config, parameters)
-            if self._stream and config != self.config:
-                self._stream.configure(config)
-        except Exception as error:  # a refusal; rclpy would end the node over anything else
+            if config.image_transport != self.config.image_transport:
+                self._camera.check(config)
+            if self._stream:
+                self._stream.check(config)
+        except Exception as error:  # rclpy would end the node
             return SetParametersResult(successful=False, reason=reason(error))
-        self.config = config
         return SetParametersResult(successful=True)
 
-    def _freeze(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
-        if self._stream:
-            self._stream.freeze(request.data)
-        held = "the mixture is held" if request.data else "the mixture follows the domain"
-        return self._answer(response, held)
-
-    def _reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        if self._stream:
-            self._stream.reset()
-        return self._answer(response, "the domain is looked at afresh")
-
-    def _reload_library(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+    def _apply(self, parameters: list[Parameter[Any]]) -> SetParametersResult:
+        """Puts accepted settings in force. Where that fails, the parameters go back to what is in force."""
+        config = settings.applied(self.config, parameters)
         try:
-            rejected = self._stream.reload_library() if self._stream else ""
-        except Exception as error:  # the old library stays
-            response.success, response.message = False, reason(error)
-            return response
-        return self._answer(
-            response, f"the library is read again, but for: {rejected}" if rejected else "the library is read again"
-        )
+            if self._stream and config != self.config:
+                self._stream.configure(config)
+            self.config = config
+        except Exception as error:
+            self._fail(error)
+            self.set_parameters_atomically(settings.differing(self.config, config))
+            return SetParametersResult(successful=False, reason=reason(error))
+        return SetParametersResult(successful=True)
 
-    def _answer(self, response: Any, done: str) -> Any:
-        response.success = self._stream is not None
-        response.message = done if self._stream else "not configured: there are no models"
-        return response
+    def _fail(self, error: Exception) -> None:
+        self._statistics.alarm(reason(error))
+        self._log.error(explained(error))

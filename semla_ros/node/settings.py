@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import Field, dataclass
 from typing import Any
 
@@ -13,47 +14,41 @@ from rclpy.exceptions import InvalidParameterValueException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from semla_ros.config import Config, changed, setting, walk
+from semla_ros.config import Config, OutputConfig, changed, setting, walk
 from semla_ros.errors import ConfigError
 
 RELIABILITIES = ("auto", "reliable", "best_effort")
 
 
 @dataclass(frozen=True)
-class NodeConfig(Config):
-    """All settings of the node: the pipeline's, in groups, and its own."""
+class NodeConfig(OutputConfig, Config):
+    """All settings of the node: those of the pipeline, in groups, and its own."""
 
-    image_transport: str = setting("raw", "The topic: image, or image/compressed", choices=("raw", "compressed"))
-    image_reliability: str = setting("auto", "auto takes what the publishers offer", choices=RELIABILITIES)
-    output_width: int = setting(
-        0, "Of what is published, at most the input's; 0 keeps proportions", low=0, high=65535, unit="px"
+    image_transport: str = setting(
+        "raw", "Topic of the images: image, or image/compressed", choices=("raw", "compressed")
     )
-    output_height: int = setting(
-        0, "Of what is published, at most the input's; 0 keeps proportions", low=0, high=65535, unit="px"
+    image_reliability: str = setting(
+        "auto", "Reliability of the subscription; auto takes that of the publishers", choices=RELIABILITIES
     )
-    confidence_encoding: str = setting("mono8", "mono8 is round(255 p); 32FC1 is p itself", choices=("mono8", "32FC1"))
-    overlay_opacity: float = setting(0.5, "How strongly the overlay is coloured", low=0.0, high=1.0)
     silence_s: float = setting(5.0, "Time without an image before a warning", low=0.1, high=3600.0, unit="s")
-    autostart: bool = setting(True, "Configures and activates itself at the start", read_only=True)
+    autostart: bool = setting(True, "Configure and activate the node at its start", read_only=True)
 
 
 def declare(node: Node) -> NodeConfig:
-    """Declares every setting as a parameter; returns them as files and arguments set them.
+    """Declares every setting as a parameter; returns the settings with the values of files and arguments.
 
     Raises:
         ConfigError: A parameter is of the wrong type, out of range or not among its choices.
     """
     try:
-        declared = [
-            node.declare_parameter(path, _value(value), describe(spec)) for path, spec, value in walk(NodeConfig())
-        ]
-    except InvalidParameterValueException as error:  # the range in the descriptor, before our own check
+        declared = [_declared(node, path, spec, value) for path, spec, value in walk(NodeConfig())]
+    except InvalidParameterValueException as error:  # the range in the descriptor is checked before our own check
         raise ConfigError(str(error)) from error
     return applied(NodeConfig(), declared)
 
 
 def applied(config: NodeConfig, parameters: Iterable[Parameter[Any]]) -> NodeConfig:
-    """The settings with some parameters changed; parameters that are no settings, like use_sim_time, are passed over.
+    """The settings with some parameters changed. Parameters that are no settings, like use_sim_time, are ignored.
 
     Raises:
         ConfigError: As for `declare`.
@@ -62,15 +57,21 @@ def applied(config: NodeConfig, parameters: Iterable[Parameter[Any]]) -> NodeCon
     return changed(config, {each.name: each.value for each in parameters if each.name in known})
 
 
+def differing(config: NodeConfig, other: NodeConfig) -> list[Parameter[Any]]:
+    """The parameters of ``config`` whose values differ in ``other``."""
+    others = {path: value for path, _, value in walk(other)}
+    return [Parameter(path, value=_value(value)) for path, _, value in walk(config) if value != others[path]]
+
+
 def describe(spec: Field[Any]) -> ParameterDescriptor:
-    """What a setting means, as ROS tools show it."""
+    """The meaning, range and choices of a setting for ROS tools."""
     limits = spec.metadata
     low, high = limits["low"], limits["high"]
     descriptor = ParameterDescriptor(
         description=f"{limits['doc']} [{limits['unit']}]" if limits["unit"] else limits["doc"],
         additional_constraints="one of: " + ", ".join(limits["choices"]) if limits["choices"] else "",
         read_only=limits["read_only"],
-        dynamic_typing=True,  # so that 1 may stand for 1.0, and a wrong type is refused with our own words
+        dynamic_typing=True,  # 1 is accepted for 1.0, and our own message refuses a wrong type
     )
     if type(spec.default) is float and not math.isinf(low):
         top = min(high, sys.float_info.max)
@@ -80,5 +81,27 @@ def describe(spec: Field[Any]) -> ParameterDescriptor:
     return descriptor
 
 
+@contextmanager
+def qos_overrides_checked(where: str) -> Iterator[None]:
+    """Names the parameters behind rclpy's error for a wrong QoS override.
+
+    Raises:
+        ConfigError: A ``qos_overrides`` parameter has a wrong type or value.
+    """
+    try:
+        yield
+    except (RuntimeError, TypeError, ValueError, AttributeError) as error:
+        raise ConfigError("wrong QoS override", where=f"qos_overrides of {where}", hint=str(error)) from error
+
+
+def _declared(node: Node, path: str, spec: Field[Any], default: Any) -> Parameter[Any]:
+    parameter: Parameter[Any] = node.declare_parameter(path, _value(default), describe(spec))
+    if parameter.value is None and isinstance(default, tuple):  # [] in a parameter file reaches ROS as "not set"
+        parameter = Parameter(path, value=_value(()))
+        node.set_parameters([parameter])
+    return parameter
+
+
 def _value(default: Any) -> Any:
+    """The value of a setting as a parameter. ROS has no type for an empty list: [""] stands for it."""
     return list(default) or [""] if isinstance(default, tuple) else default

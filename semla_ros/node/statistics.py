@@ -1,4 +1,4 @@
-"""What became of the frames, and how long they took."""
+"""Counts of frames and how long they took."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ RATE_WINDOW_S = 5.0
 class Statistics:
     """Counts frames and keeps the latencies of the last hundred. Safe to use from several threads.
 
-    Every frame received is in the end segmented, dropped or failed.
+    Every frame that is received is in the end segmented, dropped or failed.
 
     Args:
-        clock: Seconds, monotonic.
+        clock: Returns monotonic time in seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -34,64 +34,73 @@ class Statistics:
         self._last_error = ""
 
     def receive(self) -> None:
-        """A frame came in."""
+        """Counts a frame that arrived."""
         self._count("received")
 
     def drop(self) -> None:
-        """A newer frame took the place of one that waited."""
+        """Counts a waiting frame that a newer one replaced."""
         self._count("dropped")
 
     def fail(self, error: str) -> None:
-        """A frame could not be segmented."""
+        """Counts a frame that could not be segmented, and raises an alarm."""
         self._count("failed")
         self.alarm(error)
 
     def alarm(self, error: str) -> None:
-        """Something went wrong, though perhaps no frame was lost by it."""
+        """Records a failure, whether or not a frame was lost by it."""
         self._alarmed = self._clock()
         self._last_error = error
 
     def finish(self, latency_s: Mapping[str, float], age_s: float | None) -> None:
-        """A frame was segmented and published; its age is None where it had no stamp."""
+        """Counts a frame that was segmented and published.
+
+        Args:
+            latency_s: Stage to seconds.
+            age_s: Time from the stamp to publication, seconds. None if the image has no stamp; ages recorded before
+                are then forgotten, because they no longer describe the camera.
+        """
         self._count("segmented")
         with self._lock:
             self._finished.append(self._clock())
             for stage, seconds in latency_s.items():
                 self._latency[stage].append(seconds)
-            if age_s is not None:
+            if age_s is None:
+                self._ages.clear()
+            else:
                 self._ages.append(age_s)
 
     @property
     def alarming(self) -> bool:
-        """Whether something went wrong within the last seconds."""
+        """Whether there was a failure within the last five seconds."""
         return self._clock() - self._alarmed < RATE_WINDOW_S
 
     @property
     def last_error(self) -> str:
-        """What last went wrong; empty where nothing has."""
+        """The last failure; empty if there was none."""
         return self._last_error
 
     @property
     def fps(self) -> float:
-        """Frames segmented a second, over the last five."""
+        """Frames segmented per second, over the last five seconds."""
         with self._lock:
             return sum(self._clock() - at < RATE_WINDOW_S for at in self._finished) / RATE_WINDOW_S
 
     def key_values(self) -> dict[str, str]:
-        """All figures, as diagnostics want them."""
+        """All figures as pairs of strings for a diagnostic message."""
         values = {"fps": f"{self.fps:.2f}"}
         with self._lock:
             values |= {f"frames_{what}": str(count) for what, count in self._counts.items()}
             for stage, seconds in self._latency.items():
-                values |= _spread(f"latency_{stage}", seconds)
-            return values | _spread("age", self._ages) | {"last_error": self._last_error}
+                values |= _percentiles(f"latency_{stage}", seconds)
+            return values | _percentiles("age", self._ages) | {"last_error": self._last_error}
 
     def _count(self, what: str) -> None:
         with self._lock:
             self._counts[what] += 1
 
 
-def _spread(name: str, seconds: deque[float]) -> dict[str, str]:
+def _percentiles(name: str, seconds: deque[float]) -> dict[str, str]:
+    """Median and 95th percentile in milliseconds; empty without values."""
     if not seconds:
         return {}
     median, p95 = 1000.0 * np.percentile(seconds, (50, 95))

@@ -1,9 +1,8 @@
-"""Camera messages in, segmentation out."""
+"""From camera messages to published segmentations, in a worker thread."""
 
 from __future__ import annotations
 
 import time
-import traceback
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, fields
@@ -15,13 +14,14 @@ from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import Header
 
 from semla_ros.config import Config
-from semla_ros.errors import SemlaError
+from semla_ros.images.bit_depth import BitDepth
 from semla_ros.images.conversion import decode, decode_compressed
 from semla_ros.images.frame import Frame
 from semla_ros.node.publishers import Publishers
 from semla_ros.node.settings import NodeConfig
+from semla_ros.node.signals import Stopped, Stopping
 from semla_ros.node.statistics import Statistics
-from semla_ros.node.throttled_log import ThrottledLogger, reason
+from semla_ros.node.throttled_log import ThrottledLogger, explained, reason
 from semla_ros.node.worker import Worker
 
 if TYPE_CHECKING:
@@ -31,26 +31,39 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A camera message and when it came in, nanoseconds: once by the node's clock, once by the steady one."""
+    """A camera message and when it arrived.
 
+    Attributes:
+        topic: Full name of its topic.
+        message: sensor_msgs/Image or sensor_msgs/CompressedImage.
+        stamp_ns: Time of arrival by the node's clock, nanoseconds.
+        steady_ns: Time of arrival by the monotonic clock, nanoseconds.
+    """
+
+    topic: str
     message: Any
     stamp_ns: int
     steady_ns: int
 
 
 class Stream:
-    """Builds and runs the pipeline in a worker: the newest frame only, one after the other.
+    """Builds and runs the pipeline in a worker thread, one frame after the other.
 
-    No other thread computes with all cores. OpenMP keeps threads for each one that does, and where these outnumber the
-    cores they sleep between any two operations: a small model takes half as long again.
+    No other thread computes with all cores: OpenMP keeps a team of threads for each thread that does, and if these
+    outnumber the cores they sleep between any two operations. A small model then takes half as long again.
 
     Args:
-        node: Whose clock and context are used.
-        build: Makes the pipeline; what it raises comes out of here.
-        publishers: Where the results go.
-        statistics: Where the frames are counted.
-        log: Where errors are said.
+        node: Its clock and logger are used.
+        build: Makes the pipeline.
+        publishers: Publish the results.
+        statistics: Count the frames.
+        log: Receives errors.
         config: The settings in force.
+        stopping: Returns whether the process was told to end.
+
+    Raises:
+        Stopped: The process was told to end before the pipeline was built.
+        Exception: Whatever ``build`` raises.
     """
 
     def __init__(
@@ -61,123 +74,140 @@ class Stream:
         statistics: Statistics,
         log: ThrottledLogger,
         config: NodeConfig,
+        stopping: Stopping = lambda: False,
     ) -> None:
         self._node = node
         self._publishers = publishers
         self._statistics = statistics
         self._log = log
         self._config = config
-        self._worker = Worker(self._segment)
+        self._depth = BitDepth()  # of the camera's 16-bit images
+        self._worker = Worker(self._segment, stopping)
         try:
-            self._pipeline = self._worker.run(build).result()
+            self._pipeline = self._worker.call(build)
+        except Stopped:
+            self._worker.stop(wait=False)  # models still load; the end of the process ends that
+            raise
         except BaseException:
             self._worker.stop()
             raise
 
-    def receive(self, message: Any) -> None:
-        """Takes a camera message; one that still waits for the worker gives way to it."""
+    def receive(self, topic: str, message: Any) -> None:
+        """Takes a camera message; it replaces one that still waits for the worker."""
         self._statistics.receive()
-        if self._worker.offer(Arrival(message, self._now(), time.monotonic_ns())):
+        if self._worker.offer(Arrival(topic, message, self._now(), time.monotonic_ns())):
             self._statistics.drop()
 
     def announce(self) -> None:
-        """Publishes classes and domain state, for those who have just come."""
+        """Publishes classes and domain state."""
         self._publishers.send_classes(self._pipeline.classes, self._config.segmenter.min_confidence)
-        self._tell(self._pipeline.domain)
+        self._publish_domain(self._pipeline.domain)
         self._publishers.repeat_domain()
 
-    def configure(self, config: NodeConfig) -> None:
-        """Puts settings in force, from the next frame on.
+    def check(self, config: NodeConfig) -> None:
+        """Checks settings without changing anything.
 
         Raises:
-            ConfigError: The pipeline refuses them; the old ones stay in force.
+            ConfigError: The pipeline cannot work with them.
         """
-        self._worker.run(partial(self._configure, config)).result()
+        if self._pipeline_settings_differ(config):
+            self._pipeline.check(config)
+
+    def configure(self, config: NodeConfig) -> None:
+        """Applies settings; they are in force from the next frame on.
+
+        Raises:
+            Exception: Whatever the pipeline raises; the settings in force stay.
+        """
+        self._worker.call(partial(self._configure, config))
 
     def freeze(self, frozen: bool) -> None:
-        """Holds the mixture, or lets it go again."""
+        """Holds the present mixture, or follows the domain again."""
         self._between_frames(partial(self._pipeline.freeze, frozen))
 
     def reset(self) -> None:
-        """Forgets the domain: the next frame is looked at as if it were the first."""
+        """Forgets the domain: the next frame is treated as the first."""
         self._between_frames(self._pipeline.reset)
 
     def reload_library(self) -> str:
         """Reads the adapters from disk again.
 
         Returns:
-            Which adapters do not fit and are left out; empty where all do.
+            Which adapters do not fit and are left out; empty if all fit.
 
         Raises:
-            AdapterError: An adapter is damaged or does not fit; the old library stays.
-            BundleError: There is no library any more; the old one stays.
+            AdapterError: There is no adapter, or none fits; the old library stays.
         """
         return self._between_frames(self._pipeline.reload_library).result()
 
     def drain(self) -> None:
-        """Drops the waiting frame and returns when the one at work is done."""
+        """Drops the waiting frame and returns when the one in progress is done."""
         if self._worker.drain():
             self._statistics.drop()
 
     def close(self) -> None:
-        """Ends the worker and lets go of the pipeline."""
+        """Ends the worker and frees the pipeline."""
         self.drain()
         self._worker.stop()
         del self._pipeline
 
     def _between_frames(self, task: Callable[[], None]) -> Future[str]:
         def run() -> str:
-            task()
-            self._tell(self._pipeline.domain)
+            try:
+                task()
+            except Exception as error:
+                self._statistics.alarm(reason(error))
+                self._log.error(explained(error))
+                raise
+            self._publish_domain(self._pipeline.domain)
             return self._pipeline.domain.error
 
-        return self._worker.run(run)
+        return self._worker.submit(run)
+
+    def _pipeline_settings_differ(self, config: NodeConfig) -> bool:
+        return any(getattr(config, group.name) != getattr(self._config, group.name) for group in fields(Config))
 
     def _configure(self, config: NodeConfig) -> None:
-        if any(getattr(config, group.name) != getattr(self._config, group.name) for group in fields(Config)):
+        if self._pipeline_settings_differ(config):
             self._pipeline.configure(config)
-        told, self._config = self._config, config
-        if config.segmenter != told.segmenter:
+        before, self._config = self._config, config
+        if config.segmenter != before.segmenter:
             self._publishers.send_classes(self._pipeline.classes, config.segmenter.min_confidence)
-        self._tell(self._pipeline.domain)
+        self._publish_domain(self._pipeline.domain)
 
     def _segment(self, arrival: Arrival) -> None:
         try:
             self._process(arrival)
-        except Exception as error:  # whatever it was, the next frame gets its chance
-            self._fail(error)
+        except Exception as error:  # the next frame may be fine
+            self._statistics.fail(reason(error))
+            self._log.error(f"image of {arrival.topic} lost: {explained(error)}")
 
     def _process(self, arrival: Arrival) -> None:
         begin = time.monotonic_ns()
         header = arrival.message.header
         compressed = isinstance(arrival.message, CompressedImage)
-        rgb = decode_compressed(arrival.message) if compressed else decode(arrival.message)
+        rgb = (decode_compressed if compressed else decode)(arrival.message, self._depth)
         decoded = time.monotonic_ns()
         stamp_ns = 10**9 * header.stamp.sec + header.stamp.nanosec
-        result = self._pipeline.process(Frame(rgb, stamp_ns or self._received(arrival), header.frame_id))
+        result = self._pipeline.process(Frame(rgb, stamp_ns or self._arrival_stamp(arrival), header.frame_id))
         processed = time.monotonic_ns()
         self._publishers.send(result, header, self._pipeline.classes, self._config)
-        self._tell(result.domain, header)
+        self._publish_domain(result.domain, header)
         published = time.monotonic_ns()
         own = {"decode": decoded - begin, "publish": published - processed, "total": published - arrival.steady_ns}
         latency_s = {**result.latency_s, **{stage: 1e-9 * ns for stage, ns in own.items()}}
         self._statistics.finish(latency_s, 1e-9 * (self._now() - stamp_ns) if stamp_ns else None)
 
-    def _tell(self, domain: DomainState, header: Header | None = None) -> None:
-        if domain.error:  # the frame is segmented all the same, by the last good mixture
+    def _publish_domain(self, domain: DomainState, header: Header | None = None) -> None:
+        if domain.error:  # the frame is segmented all the same, with the last good mixture
             self._statistics.alarm(domain.error)
             self._log.error(f"adaptation failed: {domain.error}")
         self._publishers.send_domain(domain, header)
 
-    def _received(self, arrival: Arrival) -> int:
-        text = "images carry no stamp: the time they came in is used for tracking, and published stamps stay zero"
+    def _arrival_stamp(self, arrival: Arrival) -> int:
+        text = "images carry no stamp: their time of arrival is used for tracking, and published stamps stay zero"
         self._node.get_logger().warning(text, once=True)
         return arrival.stamp_ns
-
-    def _fail(self, error: Exception) -> None:
-        self._statistics.fail(reason(error))
-        text = reason(error) if isinstance(error, SemlaError) else traceback.format_exc()
-        self._log.error(f"image of {self._node.resolve_topic_name('image')} lost: {text}")
 
     def _now(self) -> int:
         return int(self._node.get_clock().now().nanoseconds)

@@ -1,4 +1,4 @@
-"""The camera's topic, subscribed as its publishers offer it."""
+"""The subscription to the camera, with the reliability that its publishers offer."""
 
 from __future__ import annotations
 
@@ -13,34 +13,56 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CompressedImage, Image
 
 from semla_ros.errors import ConfigError
-from semla_ros.node.settings import RELIABILITIES, NodeConfig
+from semla_ros.node.settings import RELIABILITIES, NodeConfig, qos_overrides_checked
 
-# The middleware does not report a message that a newer one replaced in its queue; one that reaches us is counted.
+# The middleware does not report a message that a newer one replaced in its queue; one that reaches the node is counted.
 DEPTH = 5
 
 
 class ImageSubscription:
-    """Subscribes images, and subscribes anew where the transport or the publishers' reliability changes.
+    """Subscribes to images, and again when the transport or the reliability of the publishers changes.
 
     Args:
-        node: Whose subscription it is.
-        receive: Called with each message.
+        node: The node that subscribes.
+        receive: Called with the name of the topic and the message.
     """
 
-    def __init__(self, node: Node, receive: Callable[[Any], None]) -> None:
+    def __init__(self, node: Node, receive: Callable[[str, Any], None]) -> None:
         self._node = node
         self._receive = receive
         self._subscription: Any = None
         self._latest = time.monotonic()
+        description = ParameterDescriptor(description="auto, reliable or best_effort", read_only=True)
+        for topic in map(self._topic_name, ("raw", "compressed")):
+            # The standard override. rclpy would declare it with one fixed value, but here it may stay automatic.
+            self._node.declare_parameter(_override(topic), "auto", description)
+
+    def check(self, config: NodeConfig) -> None:
+        """Checks the QoS override of the topic that the settings name.
+
+        Raises:
+            ConfigError: It is no reliability.
+        """
+        name = _override(self._topic_name(config.image_transport))
+        value = self._node.get_parameter(name).value
+        if value not in RELIABILITIES:
+            raise ConfigError("no such reliability", where=name, got=value, expected=" | ".join(RELIABILITIES))
 
     def match(self, config: NodeConfig) -> None:
-        """Subscribes what settings and publishers ask for, unless that is subscribed already."""
-        topic, kind = self._topic(config)
+        """Subscribes as settings and publishers ask for. Nothing happens if the subscription is so already.
+
+        Raises:
+            ConfigError: A QoS override of the topic is wrong; the subscription there was stays.
+        """
+        self.check(config)
+        topic = self._topic_name(config.image_transport)
+        kind = CompressedImage if config.image_transport == "compressed" else Image
         reliability = self._reliability(topic, config)
         now = self._subscription
         if now is None or (now.msg_type, now.qos_profile.reliability) != (kind, reliability):
+            new = self._subscribe(topic, kind, reliability)
             self.close()
-            self._subscription = self._subscribe(topic, kind, reliability)
+            self._subscription = new
 
     def close(self) -> None:
         """Ends the subscription."""
@@ -50,18 +72,18 @@ class ImageSubscription:
 
     @property
     def silence_s(self) -> float:
-        """Seconds since the last image, or since there is a subscription; 0 without one."""
+        """Seconds since the last image, or since the subscription began; 0 without a subscription."""
         return time.monotonic() - self._latest if self._subscription else 0.0
 
     def key_values(self) -> dict[str, str]:
-        """What is subscribed, as diagnostics want it."""
+        """Topic and reliability of the subscription for a diagnostic message; empty without one."""
         if self._subscription is None:
             return {"image_topic": "", "image_reliability": ""}
         reliability = self._subscription.qos_profile.reliability.name.lower()
         return {"image_topic": self._subscription.topic_name, "image_reliability": reliability}
 
     def waiting_for(self) -> str:
-        """Which topic is waited for, and what its publishers offer."""
+        """The topic that sends no images, and the type and reliability that its publishers offer."""
         wanted = "no image on {image_topic} ({image_reliability})".format(**self.key_values())
         offers = self._node.get_publishers_info_by_topic(self._subscription.topic_name)
         if not offers:
@@ -70,42 +92,37 @@ class ImageSubscription:
             f"{each.topic_type}, {each.qos_profile.reliability.name.lower()} by {each.node_name}" for each in offers
         )
 
-    def _topic(self, config: NodeConfig) -> tuple[str, Any]:
-        topic = self._node.resolve_topic_name("image")
-        return (f"{topic}/compressed", CompressedImage) if config.image_transport == "compressed" else (topic, Image)
+    def _topic_name(self, transport: str) -> str:
+        topic = str(self._node.resolve_topic_name("image"))
+        return f"{topic}/compressed" if transport == "compressed" else topic
 
     def _reliability(self, topic: str, config: NodeConfig) -> ReliabilityPolicy:
-        wanted = self._override(topic)
+        wanted = self._node.get_parameter(_override(topic)).value
         if wanted == "auto":
             wanted = config.image_reliability
         if wanted != "auto":
             return ReliabilityPolicy[wanted.upper()]
-        # Without a publisher: reliable. A best-effort one does not match it and loses nothing while we change over.
+        # Without a publisher: reliable. A best-effort one does not match it, so nothing is lost during the change.
         offers = [each.qos_profile.reliability for each in self._node.get_publishers_info_by_topic(topic)]
         return ReliabilityPolicy.BEST_EFFORT if ReliabilityPolicy.BEST_EFFORT in offers else ReliabilityPolicy.RELIABLE
 
-    def _override(self, topic: str) -> str:
-        """The standard override of this one policy. rclpy would declare it with a fixed value; ours may change."""
-        name = f"qos_overrides.{topic}.subscription.reliability"
-        if not self._node.has_parameter(name):
-            description = ParameterDescriptor(description="auto, reliable or best_effort", read_only=True)
-            self._node.declare_parameter(name, "auto", description)
-        value = self._node.get_parameter(name).value
-        if value not in RELIABILITIES:
-            raise ConfigError("no such reliability", where=name, got=value, expected=" | ".join(RELIABILITIES))
-        return str(value)
-
     def _subscribe(self, topic: str, kind: Any, reliability: ReliabilityPolicy) -> Any:
-        self._latest = time.monotonic()
-        return self._node.create_subscription(
-            kind,
-            topic,
-            self._on_message,
-            QoSProfile(depth=DEPTH, reliability=reliability),
-            event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False),
-            qos_overriding_options=QoSOverridingOptions((QoSPolicyKind.HISTORY, QoSPolicyKind.DEPTH)),
-        )
+        def on_message(message: Any) -> None:
+            self._latest = time.monotonic()
+            self._receive(topic, message)
 
-    def _on_message(self, message: Any) -> None:
+        with qos_overrides_checked(topic):
+            subscription = self._node.create_subscription(
+                kind,
+                topic,
+                on_message,
+                QoSProfile(depth=DEPTH, reliability=reliability),
+                event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False),
+                qos_overriding_options=QoSOverridingOptions((QoSPolicyKind.HISTORY, QoSPolicyKind.DEPTH)),
+            )
         self._latest = time.monotonic()
-        self._receive(message)
+        return subscription
+
+
+def _override(topic: str) -> str:
+    return f"qos_overrides.{topic}.subscription.reliability"

@@ -1,51 +1,68 @@
-"""One thread that owns the pipeline: the newest frame only, and tasks between two frames."""
+"""One thread that owns the pipeline: it processes the newest frame only, and runs tasks between two frames."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Generic, TypeVar
+
+from semla_ros.node.signals import Stopped, Stopping
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+POLL_S = 0.1
 
 
 class Worker(Generic[Item]):
-    """Works on the newest item only, so that what comes out is never older than two items' work.
+    """Processes the newest item only, so that a result is never older than the processing time of two items.
 
     Args:
-        work: Done to each item that is taken, in the worker's thread. It must not raise.
+        work: Processes one item, in the worker's thread. It must not raise.
+        stopping: Returns whether the process was told to end.
     """
 
-    def __init__(self, work: Callable[[Item], None]) -> None:
+    def __init__(self, work: Callable[[Item], None], stopping: Stopping = lambda: False) -> None:
         self._work = work
+        self._stopping = stopping
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="semla_worker")
         self._lock = threading.Lock()
         self._newest: Item | None = None
 
     def offer(self, item: Item) -> bool:
-        """Hands over an item; returns whether an older one, still waiting, gave way to it."""
+        """Hands over an item; returns whether it replaced an older one that was still waiting."""
         with self._lock:
             replaced, self._newest = self._newest is not None, item
         if not replaced:
             self._thread.submit(self._take)
         return replaced
 
-    def run(self, task: Callable[[], Result]) -> Future[Result]:
-        """Runs an task in the worker's thread, when the items handed over before it are done."""
+    def submit(self, task: Callable[[], Result]) -> Future[Result]:
+        """Runs a task in the worker's thread, after the items that were handed over before."""
         return self._thread.submit(task)
 
-    def drain(self) -> bool:
-        """Withdraws the waiting item and waits for the one at work; returns whether one was withdrawn."""
-        with self._lock:
-            withdrawn, self._newest = self._newest is not None, None
-        self.run(lambda: None).result()
-        return withdrawn
+    def call(self, task: Callable[[], Result]) -> Result:
+        """Runs a task like `submit` and waits for its result.
 
-    def stop(self) -> None:
-        """Ends the thread when everything handed over is done."""
-        self._thread.shutdown()
+        Raises:
+            Stopped: The process was told to end. The task is not interrupted.
+        """
+        future = self.submit(task)
+        while not wait([future], POLL_S).done:
+            if self._stopping():
+                raise Stopped
+        return future.result()
+
+    def drain(self) -> bool:
+        """Removes the waiting item and waits for the one in progress; returns whether one was removed."""
+        with self._lock:
+            removed, self._newest = self._newest is not None, None
+        self.submit(lambda: None).result()
+        return removed
+
+    def stop(self, wait: bool = True) -> None:
+        """Ends the thread once everything handed over is done; with ``wait`` it returns only then."""
+        self._thread.shutdown(wait)
 
     def _take(self) -> None:
         with self._lock:

@@ -32,7 +32,7 @@ class EffectiveSettings:
         Raises:
             ConfigError: The lower threshold is above the upper one.
         """
-        derived_upper, derived_lower = Thresholds.of(library.centroids, [s.mean_distance for s in library.statistics])
+        derived_upper, derived_lower = library.thresholds
         upper = config.tracker.upper_threshold or defaults.upper_threshold or derived_upper
         lower = config.tracker.lower_threshold or min(defaults.lower_threshold or derived_lower, upper)
         if lower > upper:

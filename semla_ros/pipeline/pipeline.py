@@ -11,8 +11,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from semla_ros.adaptation.retrieval import Mixture, retrieve, support
-from semla_ros.adaptation.tracker import Decision, DomainTracker, Metric, euclidean
+from semla_ros.adaptation.retrieval import Mixture, support
+from semla_ros.adaptation.tracker import Decision, DomainTracker
 from semla_ros.config import Config
 from semla_ros.errors import AdapterError, FusionError, ImageError, SegmentationError, SemlaError
 from semla_ros.images.classes import ClassInfo
@@ -39,7 +39,6 @@ class SemlaPipeline:
         segmenter: Segmenter that is adapted.
         embedder: Embeds frames, synchronously or asynchronously.
         config: All settings.
-        metric: Distance between two embeddings (D,).
 
     Attributes:
         config: Settings in force.
@@ -51,19 +50,17 @@ class SemlaPipeline:
         ConfigError: The thresholds cross.
     """
 
-    def __init__(
-        self, bundle: Bundle, segmenter: Segmenter, embedder: Embedder, config: Config, metric: Metric = euclidean
-    ) -> None:
+    def __init__(self, bundle: Bundle, segmenter: Segmenter, embedder: Embedder, config: Config) -> None:
         self.bundle, self.segmenter, self.embedder, self.config = bundle, segmenter, embedder, config
         self.navigator = embedder.navigator
         self.adapted = AdaptedSegmenter(segmenter, bundle.class_table(config.segmenter.classes))
         self.domain = DomainState()
         self._schedule = NavigatorSchedule(embedder)
-        self._tracker = DomainTracker(config.tracker, math.inf, math.inf, metric)
+        self._tracker = DomainTracker(config.tracker, math.inf, math.inf)
         self._times = StageTimes()
-        self._centroids = np.empty((0, self.navigator.embed_dim))  # of the active mixture
         self._rejection = ""  # why the mixture that was retrieved last is not the active one
         self._use(self._open_library())
+        self._active = self.library.index_of(())
 
     @property
     def classes(self) -> tuple[ClassInfo, ...]:
@@ -144,10 +141,7 @@ class SemlaPipeline:
         Raises:
             EmbeddingError: The embedding is not finite or has another dimension than the library's centroids.
         """
-        if not exclude:
-            return self.library.retrieve(embedding, self.k, self.temperature)
-        names = [name for name in self.library.names if name not in exclude]
-        return retrieve(embedding, names, self.library.centroids_of(names), self.k, self.temperature)
+        return self.library.retrieve(embedding, self.k, self.temperature, exclude)
 
     def fuse(self, mixture: Mixture) -> None:
         """Fuses a mixture into the segmenter's weights and encodes the classes with them. On any error nothing changes.
@@ -161,6 +155,15 @@ class SemlaPipeline:
         """
         self.adapted.fuse(mixture, self.library.load, self._times)
         self._note_mixture()
+
+    def check(self, config: Config) -> None:
+        """Checks settings without changing anything.
+
+        Raises:
+            ConfigError: The thresholds cross, or a class is named twice.
+        """
+        EffectiveSettings.of(config, self.bundle.defaults, self.library)
+        self.bundle.class_table(config.segmenter.classes)
 
     def configure(self, config: Config) -> None:
         """Puts new settings in force from the next frame on. On any error the previous settings stay in force.
@@ -252,11 +255,10 @@ class SemlaPipeline:
         ema = self._tracker.ema
         assert ema is not None
         self._schedule.succeeded()
-        distances = np.array([self._tracker.metric(ema, centroid) for centroid in self._centroids])
         self.domain = replace(
             self.domain,
             distance=self._tracker.distance,
-            support=support(np.array(self.domain.mixture.weights), distances),
+            support=support(np.array(self.domain.mixture.weights), self._active.distances(ema)),
             out_of_distribution=not self.library.is_in_distribution(ema),
             error=self._rejection,
         )
@@ -283,7 +285,7 @@ class SemlaPipeline:
 
     def _note_mixture(self) -> None:
         """Reports the mixture that is in the weights. Its centroids are kept, as a reload may remove its adapters."""
-        self._centroids = self.library.centroids_of(self.adapted.mixture.names)
+        self._active = self.library.index_of(self.adapted.mixture.names)
         self.domain = replace(self.domain, mixture=self.adapted.mixture)
 
     def _count_swap(self) -> None:
@@ -311,11 +313,12 @@ class SemlaPipeline:
             self.segmenter.device,
             self.segmenter.dtype,
             segmenter_kind(self.bundle.segmenter.kind).module_name,
+            self.bundle.defaults.metric,
         )
 
     def _use(self, library: AdapterLibrary) -> None:
         effective = EffectiveSettings.of(self.config, self.bundle.defaults, library)
-        self.library = library
+        self.library, self._tracker.metric = library, library.index.distance
         self._enforce(self.config, effective)
         self.reset()
         self.domain = replace(self.domain, error="; ".join(str(error) for error in library.rejected))

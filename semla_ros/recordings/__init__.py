@@ -1,4 +1,4 @@
-"""Recordings of a camera: bags, videos, images."""
+"""Recordings of a camera: bags, videos and image files."""
 
 from __future__ import annotations
 
@@ -7,32 +7,38 @@ from pathlib import Path
 from semla_ros.errors import RecordingError
 from semla_ros.recordings.bag import STORAGES, Bag
 from semla_ros.recordings.image_folder import SUFFIXES, Images
-from semla_ros.recordings.recording import OnError, Recording, with_ground_truth
+from semla_ros.recordings.recording import IncompleteError, OnError, Recording, with_ground_truth
 from semla_ros.recordings.video import Video
 
-__all__ = ["OnError", "Recording", "open_recording", "with_ground_truth"]
+__all__ = ["IncompleteError", "OnError", "Recording", "open_recording", "with_ground_truth"]
 
 
 def open_recording(path: Path, topic: str | None = None, fps: float | None = None) -> Recording:
-    """Opens a recording of whatever kind.
+    """Opens a recording of any supported kind.
 
     Args:
-        path: A ROS 2 bag (folder, .mcap or .db3), a ROS 1 .bag, a video, a folder of images, or a image.
-        topic: Image topic of a bag; None takes the only camera's, raw rather than compressed.
-        fps: Frame rate of a folder of images whose names are no times.
+        path: A ROS 2 bag (folder, .mcap or .db3), a ROS 1 bag (.bag), a video, an image or a folder of images.
+        topic: Image topic of a bag. By default that of the only camera, raw rather than compressed.
+        fps: Frame rate, images per second, of image files whose names are not times. By default 10.
 
     Raises:
-        RecordingError: No such path, nothing readable there, or no or several cameras to choose from.
+        RecordingError: The path does not exist or nothing there can be read, a bag has no or several cameras to choose
+            from, or an option is given that this kind of recording does not have.
     """
     if not path.exists():
         raise RecordingError("no such recording", where=path)
-    if _is_bag(path):
+    bag, images = _is_bag(path), path.is_dir() or path.suffix.lower() in SUFFIXES
+    if topic is not None and not bag:
+        raise RecordingError("only a bag has topics", where=path, got=topic, hint="Leave the topic out.")
+    if fps is not None and (bag or not images):
+        raise RecordingError("a frame rate is only for image files", where=path, got=fps, hint="Leave it out.")
+    if bag:
         return Bag(path, topic)
-    return Images(path, fps) if path.is_dir() or path.suffix.lower() in SUFFIXES else Video(path)
+    return Images(path, fps) if images else Video(path)
 
 
 def _is_bag(path: Path) -> bool:
-    """By its suffix; by what a folder holds: a bag among images is somebody's output."""
+    """Whether it is a bag by its suffix or content. A bag among images does not count: it is an output."""
     if not path.is_dir():
         return path.suffix in STORAGES | {".bag"}
     suffixes = {file.suffix.lower() for file in path.iterdir()}

@@ -3,56 +3,69 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from functools import partial
+from heapq import merge
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rosbags.highlevel import AnyReader
+from rosbags import rosbag1, rosbag2
 from rosbags.interfaces import Connection
 from rosbags.typesys import Stores, get_typestore
 
 from semla_ros.errors import ImageError, RecordingError, SemlaError
+from semla_ros.images.bit_depth import BitDepth
 from semla_ros.images.conversion import decode, decode_compressed
 from semla_ros.images.encodings import Labels, checked, pixels
 from semla_ros.images.frame import Frame
 from semla_ros.recordings.recording import Readings, Recording
 
-DECODERS: dict[str, Callable[[Any], NDArray[np.uint8]]] = {
+DECODERS: dict[str, Callable[[Any, BitDepth], NDArray[np.uint8]]] = {
     "sensor_msgs/msg/Image": decode,
     "sensor_msgs/msg/CompressedImage": decode_compressed,
 }
 GROUND_TRUTH = "/camera/ground_truth"
 MASK_ENCODINGS = ("mono8", "mono16", "8UC1", "16UC1")
-STORAGES = {".mcap", ".db3"}  # of ROS 2
+STORAGES = {".mcap", ".db3"}  # suffixes of ROS 2 bags
+REPAIR = {
+    ".mcap": "If the recorder was interrupted, 'mcap recover' restores what was written.",
+    ".db3": "If the recorder was interrupted, 'ros2 bag reindex' rebuilds the metadata.",
+    ".bag": "If the recorder was interrupted, 'rosbag reindex' restores what was written.",
+}
+# The types of images are the same in all bags, so the definitions inside a bag are not needed. rosbags' AnyReader
+# parses those of all topics when it opens a bag, and fails if a single one of them is not understood.
+ROS1, ROS2 = get_typestore(Stores.ROS1_NOETIC), get_typestore(Stores.ROS2_HUMBLE)
+Reader = rosbag1.Reader | rosbag2.Reader
 
 
 class Bag(Recording):
-    """A bag's images of one topic, stamped by their headers; by the time of recording where a header has none."""
+    """Images of one topic of a bag. Stamps are those of the headers, or the time of recording where they are zero."""
 
     def __init__(self, path: Path, topic: str | None = None) -> None:
-        """Looks into the bag.
+        """Reads the list of topics.
 
         Args:
             path: A .bag, .mcap or .db3 file, or the folder of a ROS 2 bag.
-            topic: Image topic, with or without its leading slash; None takes the only camera's.
+            topic: Image topic, with or without its leading slash. By default that of the only camera.
 
         Raises:
-            RecordingError: Unreadable bag, no such image topic, or several cameras to choose from.
+            RecordingError: The bag cannot be read, the topic is not in it, or there are several cameras.
         """
-        self.kind = "ros1 bag" if path.suffix == ".bag" else "ros2 bag"
+        self._is_ros1 = path.suffix == ".bag"
+        self.kind = "ros1 bag" if self._is_ros1 else "ros2 bag"
         self._files = _files(path)
-        with self._opened() as reader:
-            topics = _image_topics(reader.connections)
+        with self._opened() as readers:
+            topics = _image_topics(connection for reader in readers for connection in reader.connections)
             chosen = _only_camera(topics, path) if topic is None else _named(topic, topics, path)
         super().__init__(path, topic=chosen, frame_count=topics[chosen])
 
     def _images(self) -> Readings[Frame]:
+        depth = BitDepth()
         with closing(self._messages(self.topic)) as messages:
             for recorded_ns, kind, read in messages:
-                yield partial(_frame, read, DECODERS[kind], recorded_ns)
+                yield partial(_frame, read, DECODERS[kind], depth, recorded_ns)
 
     def _masks(self) -> Readings[tuple[int, Labels]]:
         with closing(self._messages(GROUND_TRUTH)) as messages:
@@ -60,37 +73,55 @@ class Bag(Recording):
                 yield partial(_mask, read, recorded_ns)
 
     def _messages(self, topic: str) -> Generator[tuple[int, str, Callable[[], Any]], None, None]:
-        """Yields time of recording, type, and a function that reads the message, of a topic's messages."""
-        with self._opened() as reader:
-            connections = [connection for connection in reader.connections if connection.topic == topic]
-            if connections:  # to rosbags, none means all
-                for connection, recorded_ns, data in reader.messages(connections):
-                    kind = connection.msgtype
-                    yield recorded_ns, kind, partial(_deserialized, reader, data, kind)
+        """Yields (time of recording, type, function that reads the message) of a topic's messages, in order of time."""
+        with self._opened() as readers:
+            wanted = [[each for each in reader.connections if each.topic == topic] for reader in readers]
+            streams = [reader.messages(each) for reader, each in zip(readers, wanted, strict=True) if each]
+            for connection, recorded_ns, data in merge(*streams, key=lambda message: message[1]):
+                yield recorded_ns, connection.msgtype, partial(self._deserialized, data, connection.msgtype)
+
+    def _deserialized(self, data: bytes, kind: str) -> Any:
+        try:
+            return ROS1.deserialize_ros1(data, kind) if self._is_ros1 else ROS2.deserialize_cdr(data, kind)
+        except Exception as error:  # generated code: truncated bytes may end in any exception
+            raise RecordingError("undecodable message", got=f"{len(data)} bytes", expected=kind) from error
+
+    def _reader(self, file: Path) -> Reader:
+        return rosbag1.Reader(file) if self._is_ros1 else rosbag2.Reader(file)
 
     @contextmanager
-    def _opened(self) -> Iterator[AnyReader]:
-        """The open reader.
+    def _opened(self) -> Iterator[list[Reader]]:
+        """The open readers of all files.
 
         Raises:
             RecordingError: The bag, or a part of it, is damaged or of an unknown format.
         """
         try:
-            with AnyReader(self._files, default_typestore=get_typestore(Stores.ROS2_HUMBLE)) as reader:
-                yield reader
+            with ExitStack() as stack:
+                readers = [self._reader(file) for file in self._files]
+                for reader in readers:
+                    stack.enter_context(reader)
+                yield readers
         except SemlaError:
             raise
-        except Exception as error:  # a damaged bag can trip its reader anywhere
+        except Exception as error:  # a damaged bag can make its reader fail anywhere
+            reason = str(error) or type(error).__name__
             raise RecordingError(
-                "unreadable bag", where=self._files[0], got=str(error) or type(error).__name__
+                "unreadable bag", where=self._files[0], got=reason, hint=_repair(self._files)
             ) from error
 
 
 def _files(path: Path) -> list[Path]:
-    """What the reader is given: a recorder that crashed leaves its folder without metadata, but with files to read."""
+    """The files to read. A recorder that crashed leaves a folder without metadata, but with files that can be read."""
     if path.is_dir() and not (path / "metadata.yaml").is_file():
         return sorted(file for file in path.iterdir() if file.suffix in STORAGES)
     return [path]
+
+
+def _repair(files: list[Path]) -> str | None:
+    """What to do about a damaged bag, by the suffix of its first storage file."""
+    inside = sorted(files[0].iterdir()) if files[0].is_dir() else files
+    return next((REPAIR[file.suffix] for file in inside if file.suffix in REPAIR), None)
 
 
 def _image_topics(connections: Iterable[Connection]) -> dict[str, int]:
@@ -103,7 +134,7 @@ def _image_topics(connections: Iterable[Connection]) -> dict[str, int]:
 
 
 def _only_camera(topics: dict[str, int], path: Path) -> str:
-    """The one camera's topic, raw rather than compressed."""
+    """The topic of the only camera, raw rather than compressed."""
     filled = [name for name, count in topics.items() if count and not name.endswith((GROUND_TRUTH, "/compressedDepth"))]
     cameras = sorted(name for name in filled if name.removesuffix("/compressed") not in set(filled) - {name})
     if not cameras:
@@ -114,9 +145,10 @@ def _only_camera(topics: dict[str, int], path: Path) -> str:
 
 
 def _named(topic: str, topics: dict[str, int], path: Path) -> str:
+    """The full name of a topic that is given with or without its leading slash and transport."""
     known = {name.strip("/"): name for name in topics}
     wanted = topic.strip("/")
-    for name in (wanted, f"{wanted}/compressed"):  # a camera may have nothing but compressed images
+    for name in (wanted, f"{wanted}/compressed"):
         if name in known:
             return known[name]
     raise RecordingError("no such image topic", where=path, got=topic, expected=f"one of {_listed(topics)}")
@@ -126,16 +158,14 @@ def _listed(topics: dict[str, int]) -> str:
     return ", ".join(f"{name} ({count})" for name, count in sorted(topics.items())) or "none"
 
 
-def _deserialized(reader: AnyReader, data: bytes, kind: str) -> Any:
-    try:
-        return reader.deserialize(data, kind)
-    except Exception as error:  # generated code: truncated bytes may end in any exception
-        raise RecordingError("undecodable message", got=f"{len(data)} bytes", expected=kind) from error
-
-
-def _frame(read: Callable[[], Any], decoder: Callable[[Any], NDArray[np.uint8]], recorded_ns: int) -> Frame:
+def _frame(
+    read: Callable[[], Any],
+    decoder: Callable[[Any, BitDepth], NDArray[np.uint8]],
+    depth: BitDepth,
+    recorded_ns: int,
+) -> Frame:
     message = read()
-    return Frame(decoder(message), _stamp(message, recorded_ns), message.header.frame_id)
+    return Frame(decoder(message, depth), _stamp(message, recorded_ns), message.header.frame_id)
 
 
 def _mask(read: Callable[[], Any], recorded_ns: int) -> tuple[int, Labels]:
@@ -147,8 +177,8 @@ def _mask(read: Callable[[], Any], recorded_ns: int) -> tuple[int, Labels]:
 
 
 def _stamp(message: Any, recorded_ns: int) -> int:
-    """Nanoseconds of the header; of the recording where the header holds none."""
+    """Nanoseconds of the header, or of the recording if the header's are zero."""
     stamp = message.header.stamp
     if stamp.sec < 0:
-        raise RecordingError("absurd stamp", got=f"{stamp.sec} s", expected="0 s or more")
+        raise RecordingError("negative stamp", got=f"{stamp.sec} s", expected="0 s or more")
     return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec) or recorded_ns

@@ -1,38 +1,43 @@
-"""Folders of images, and single images."""
+"""Image files: one image, or a folder of images."""
 
 from __future__ import annotations
 
 import math
 import re
 from collections.abc import Sequence
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
 
 from semla_ros.errors import ImageError, RecordingError
+from semla_ros.images.bit_depth import BitDepth
 from semla_ros.images.conversion import decode_file
 from semla_ros.images.frame import Frame
 from semla_ros.recordings.recording import Readings, Recording
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"}
 FRAME_ID = "camera"
-TIMES = re.compile(r"[0-2]?\d{16,18}")  # nanoseconds, up to 2038 or so; a shorter number is a running one
+DEFAULT_FPS = 10.0
+NANOSECONDS = re.compile(r"[0-2]?\d{16,18}")  # a shorter number is a counter
+SECONDS = re.compile(r"[1-9]\d{9}(\.\d{1,9})?")  # ten digits: the years 2001 to 2286
+SECOND_NS = 1_000_000_000
 
 
 class Images(Recording):
     """Image files in natural order of their names: 2.png before 10.png.
 
-    Stamps are the file names where every one is a time in nanoseconds (1403636579763555584.png);
-    otherwise they count from 0 at the frame rate.
+    If all names are times since 1970, they are the stamps: nanoseconds (1403636579763555584.png) or seconds
+    (1403636579.763555.png, 1403636579.png). Otherwise stamps start at 0 and follow the frame rate.
     """
 
     kind = "images"
 
     def __init__(self, path: Path, fps: float | None = None) -> None:
-        """Looks into the folder.
+        """Lists the files.
 
         Args:
-            path: A image, or a folder of images.
-            fps: Images per second; None takes 10 where the names are no times.
+            path: An image, or a folder of images.
+            fps: Images per second. It takes precedence over names that are times. By default 10 for other names.
 
         Raises:
             RecordingError: The folder holds no images, or the frame rate is not above 0.
@@ -40,31 +45,34 @@ class Images(Recording):
         if fps is not None and not 0 < fps < math.inf:
             raise RecordingError("wrong frame rate", got=fps, expected="above 0")
         found = [path] if path.is_file() else [file for file in path.iterdir() if file.suffix.lower() in SUFFIXES]
-        self._files = sorted(found, key=_natural)
-        self._fps = fps
-        if not self._files:
+        if not found:
             raise RecordingError(
                 "folder holds neither a bag nor images", where=path, expected=" ".join(sorted(SUFFIXES))
             )
-        super().__init__(path, frame_count=len(self._files))
+        self._stamped = _stamped(sorted(found, key=_natural), fps)
+        super().__init__(path, frame_count=len(found))
 
     def _images(self) -> Readings[Frame]:
-        for file, stamp in zip(self._files, _stamps(self._files, self._fps), strict=True):
-            yield partial(_frame, file, stamp)
+        depth = BitDepth()
+        for stamp_ns, file in self._stamped:
+            yield partial(_frame, file, stamp_ns, depth)
 
 
 def _natural(file: Path) -> list[str | int]:
     return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", file.name.lower())]
 
 
-def _stamps(files: Sequence[Path], fps: float | None) -> list[int]:
-    if fps is None and all(TIMES.fullmatch(file.stem) for file in files):
-        return [int(file.stem) for file in files]
-    return [round(index * 1_000_000_000 / (fps or 10.0)) for index in range(len(files))]
+def _stamped(files: Sequence[Path], fps: float | None) -> list[tuple[int, Path]]:
+    """Pairs of stamp (ns) and file, in order."""
+    if fps is None and all(NANOSECONDS.fullmatch(file.stem) for file in files):
+        return sorted((int(file.stem), file) for file in files)
+    if fps is None and all(SECONDS.fullmatch(file.stem) for file in files):
+        return sorted((int(Decimal(file.stem) * SECOND_NS), file) for file in files)
+    return [(round(index * SECOND_NS / (fps or DEFAULT_FPS)), file) for index, file in enumerate(files)]
 
 
-def _frame(file: Path, stamp_ns: int) -> Frame:
+def _frame(file: Path, stamp_ns: int, depth: BitDepth) -> Frame:
     try:
-        return Frame(decode_file(file.read_bytes()), stamp_ns, FRAME_ID)
+        return Frame(decode_file(file.read_bytes(), depth=depth), stamp_ns, FRAME_ID)
     except (OSError, ImageError) as error:
         raise RecordingError(f"{file.name}: {error}") from error

@@ -1,4 +1,4 @@
-"""What every recording can do: give its images, one after the other, and go on after a bad one."""
+"""The interface of all recordings: their images in order, with errors that do not end the reading."""
 
 from __future__ import annotations
 
@@ -15,11 +15,21 @@ from semla_ros.images.frame import Frame
 
 T = TypeVar("T")
 OnError = Callable[[SemlaError], None]
-Readings: TypeAlias = Generator[Callable[[], T], None, None]  # read later, so that a bad one does not end the rest
+Readings: TypeAlias = Generator[Callable[[], T], None, None]  # decoded later, so that a bad item does not end the rest
+
+
+class IncompleteError(RecordingError):
+    """A recording ends before all of its images have been read.
+
+    Attributes:
+        missing: Number of images that could not be read; None if it is unknown.
+    """
+
+    missing: int | None = None
 
 
 def refuse(error: SemlaError) -> None:
-    """The default answer to a bad frame: it ends the reading."""
+    """The default error handler: raises the error, which ends the reading."""
     raise error
 
 
@@ -29,8 +39,8 @@ class Recording(ABC):
     Attributes:
         path: File or folder.
         kind: "ros1 bag", "ros2 bag", "video" or "images".
-        topic: Image topic of a bag; empty otherwise.
-        frame_count: Number of images, good and bad; None where only reading tells.
+        topic: Image topic of a bag; empty for other kinds.
+        frame_count: Number of images, including those that cannot be decoded; None if only reading can tell.
     """
 
     kind: str
@@ -41,59 +51,77 @@ class Recording(ABC):
         self.frame_count = frame_count
 
     def frames(self, on_error: OnError = refuse) -> Iterator[Frame]:
-        """Yields the images in recorded order; may be called again, and starts anew then.
+        """Yields the images in recorded order. Each call starts at the beginning.
 
         Args:
-            on_error: Called with each bad frame's error, after which the next frame follows.
-                By default the error is raised.
+            on_error: Called with the error of each image that cannot be read; reading then goes on with the next
+                image. The last call may have an `IncompleteError`. By default errors are raised.
 
         Raises:
-            RecordingError: A image cannot be decoded, or the recording breaks off; says which frame.
+            RecordingError: An image cannot be decoded. The message names the image.
+            IncompleteError: The recording ends early.
         """
-        return self._read(self._images(), "frame", on_error)
+        return self._read(self._images(), "frame", self.frame_count, on_error)
 
     def ground_truth(self, on_error: OnError = refuse) -> Iterator[tuple[int, Labels]]:
-        """Yields (stamp_ns, class ids) of the ground truth masks, (H, W), in recorded order; nothing without them.
+        """Yields (stamp_ns, class ids (H, W)) of each ground truth mask in recorded order; nothing if there are none.
 
         Args:
             on_error: As in `frames`.
 
         Raises:
-            RecordingError: A mask cannot be decoded, or the recording breaks off; says which mask.
+            RecordingError: A mask cannot be decoded. The message names the mask.
+            IncompleteError: The recording ends early.
         """
-        return self._read(self._masks(), "ground truth mask", on_error)
+        return self._read(self._masks(), "ground truth mask", None, on_error)
 
-    def _read(self, readings: Readings[T], what: str, on_error: OnError) -> Iterator[T]:
+    def _read(self, readings: Readings[T], what: str, total: int | None, on_error: OnError) -> Iterator[T]:
         place = f"{self.path} [{self.topic}]" if self.topic else str(self.path)
         with closing(readings):
             for index in count():
                 try:
-                    read = next(readings, None)
-                    if read is None:
-                        return
-                    item = read()
+                    decode = next(readings, None)
+                except SemlaError as error:  # the reader gave up: nothing follows
+                    on_error(_incomplete(f"{place}, {what} {index}: {error}", index, total))
+                    return
+                if decode is None:
+                    return
+                try:
+                    item = decode()
                 except SemlaError as error:
                     on_error(RecordingError(f"{place}, {what} {index}: {error}"))
                 else:
                     yield item
 
     @abstractmethod
-    def _images(self) -> Readings[Frame]: ...
+    def _images(self) -> Readings[Frame]:
+        """Yields a function for each image that decodes it."""
 
     def _masks(self) -> Readings[tuple[int, Labels]]:
+        """Yields a function for each ground truth mask that decodes it."""
         yield from ()
 
 
 def with_ground_truth(
     frames: Iterator[Frame], masks: Iterator[tuple[int, Labels]]
 ) -> Iterator[tuple[Frame, Labels | None]]:
-    """Pairs every frame with the ground truth mask of the very same stamp, or None; both in order of time."""
-    ahead: dict[int, Labels] = {}
+    """Yields each frame with the ground truth mask of the same stamp, or with None.
+
+    Both must be in order of time. One mask is kept at a time, so memory does not depend on where the masks begin.
+    """
+    stamp_ns, mask = -1, None
     for frame in frames:
-        while not any(stamp >= frame.stamp_ns for stamp in ahead):
-            found = next(masks, None)
-            if found is None:
+        while mask is None or stamp_ns < frame.stamp_ns:
+            stamp_ns, mask = next(masks, (-1, None))
+            if mask is None:  # no masks are left
                 break
-            ahead[found[0]] = found[1]
-        yield frame, ahead.get(frame.stamp_ns)
-        ahead = {stamp: mask for stamp, mask in ahead.items() if stamp > frame.stamp_ns}
+        yield frame, mask if stamp_ns == frame.stamp_ns else None
+        if stamp_ns <= frame.stamp_ns:
+            mask = None
+
+
+def _incomplete(what: str, read: int, total: int | None) -> IncompleteError:
+    missing = total - read if total is not None and total > read else None
+    error = IncompleteError(what if missing is None else f"{what} ({missing} of {total} are missing)")
+    error.missing = missing
+    return error

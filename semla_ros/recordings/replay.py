@@ -1,4 +1,4 @@
-"""The pipeline over a recording, without ROS and without dropping a frame."""
+"""Runs the pipeline over a recording, without ROS and without dropping a frame."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from semla_ros.errors import RecordingError, SemlaError
 from semla_ros.images.encodings import Labels
 from semla_ros.images.frame import Frame
-from semla_ros.recordings import OnError, Recording, with_ground_truth
+from semla_ros.recordings import IncompleteError, OnError, Recording, with_ground_truth
 from semla_ros.recordings.writer import result_bag
 
 if TYPE_CHECKING:
@@ -27,8 +27,8 @@ class Swap:
     """One change of the active mixture.
 
     Attributes:
-        stamp_ns: Stamp of the frame that brought it.
-        names: Adapters, nearest first; empty for the bare base model.
+        stamp_ns: Stamp of the first frame that was segmented with the new mixture.
+        names: Adapters of the new mixture, nearest first; empty for the base model.
         weights: Their weights.
     """
 
@@ -39,24 +39,26 @@ class Swap:
 
 @dataclass(slots=True)
 class ReplaySummary:
-    """What a replay came to.
+    """Results of a replay.
 
     Attributes:
-        frames: Images segmented and written.
-        bad_frames: Images skipped: undecodable, or refused by the pipeline.
-        out_of_distribution_frames: Segmented images with no adapter near.
-        swaps: Every change of the mixture, in order.
-        fps: Images per second of wall time, reading and writing included.
+        frames: Number of images segmented and written.
+        bad_frames: Number of images skipped because they could not be decoded or segmented.
+        out_of_distribution_frames: Number of segmented images that no adapter is near to.
+        incomplete: Why the recording ended early, with the number of missing images; None if it is complete.
+        swaps: All changes of the mixture, in order.
+        fps: Images per second of wall time, including reading and writing.
     """
 
     frames: int = 0
     bad_frames: int = 0
+    incomplete: IncompleteError | None = None
     out_of_distribution_frames: int = 0
     swaps: list[Swap] = field(default_factory=list)
     fps: float = 0.0
 
     def count(self, result: SegmentationResult) -> None:
-        """Takes a written result into account."""
+        """Adds a written result."""
         domain = result.domain
         self.frames += 1
         self.out_of_distribution_frames += domain.out_of_distribution
@@ -77,18 +79,22 @@ def replay(
 ) -> ReplaySummary:
     """Segments every image of a recording and writes a ROS 2 bag with the live node's topics.
 
-    The bag appears under its name only when it is complete.
+    The bag is written in a hidden folder and moved to ``out`` when it is complete.
 
     Args:
         recording: The images.
-        pipeline: Fresh, or reset: its state carries over.
-        out: A name ending in .mcap becomes one MCAP file, any other the folder of a bag.
-        with_overlay: Write images with the classes' colours over them, too.
-        overwrite: Replace a bag that is there already.
-        on_progress: Called after each segmented image: images done, bad ones included, and their number if known.
-        on_error: Called with what was wrong with each bad image or ground truth mask, and with each new reason
-            why adapting fails; the next image follows.
-        score: Called with each result that has a ground truth mask of the same stamp, class ids (H, W).
+        pipeline: A new pipeline, or one that has been reset: it keeps its state from one recording to the next.
+        out: Bag to write: one MCAP file if the name ends in .mcap, otherwise a folder.
+        with_overlay: Also write the images with the colours of the classes over them (JPEG).
+        overwrite: Replace an existing bag.
+        on_progress: Called after each segmented image with the number of images read and their total, None if unknown.
+        on_error: Called with the error of each image or ground truth mask that is skipped, when the recording ends
+            early, and once for each new reason why the adaptation fails.
+        score: Called with each result that has a ground truth mask of the same stamp, and with the mask: class ids,
+            (H, W).
+
+    Returns:
+        Numbers of frames, swaps and speed.
 
     Raises:
         RecordingError: ``out`` exists or cannot be written, or no image could be segmented.
@@ -97,11 +103,15 @@ def replay(
     summary = ReplaySummary()
 
     def bad(error: SemlaError) -> None:
-        summary.bad_frames += 1
+        if isinstance(error, IncompleteError):
+            summary.incomplete = error
+        else:
+            summary.bad_frames += 1
         on_error(error)
 
     begin = time.perf_counter()
-    with _appearing(out) as folder, result_bag(folder, pipeline.classes, with_overlay) as bag:
+    threshold = pipeline.config.segmenter.min_confidence
+    with _appearing(out) as folder, result_bag(folder, pipeline.classes, threshold, with_overlay) as bag:
         frames = with_ground_truth(recording.frames(bad), recording.ground_truth(on_error))
         for result, ground_truth in _results(pipeline, frames, bad, on_error):
             bag.write(result)
@@ -110,8 +120,9 @@ def replay(
                 score(result, ground_truth)
             on_progress(summary.frames + summary.bad_frames, recording.frame_count)
         if not summary.frames:
-            bad_ones = f"{summary.bad_frames} bad ones"
-            raise RecordingError("no image could be segmented", where=recording.path, got=bad_ones)
+            raise RecordingError(
+                "no image could be segmented", where=recording.path, got=f"{summary.bad_frames} bad images"
+            )
     summary.fps = summary.frames / (time.perf_counter() - begin)
     return summary
 
@@ -119,22 +130,23 @@ def replay(
 def _results(
     pipeline: SemlaPipeline, frames: Iterator[tuple[Frame, Labels | None]], bad: OnError, on_error: OnError
 ) -> Iterator[tuple[SegmentationResult, Labels | None]]:
-    """Segments frame after frame; tells each new reason why adapting fails once."""
-    told = ""
+    """Segments the frames in order. Each new reason why the adaptation fails is reported once."""
+    reported = ""
     for frame, ground_truth in frames:
         try:
             result = pipeline.process(frame)
         except SemlaError as error:
             bad(SemlaError(f"stamp {frame.stamp_ns}: {error}"))
             continue
-        trouble = result.domain.error
-        if trouble and trouble != told:
-            on_error(SemlaError(f"stamp {frame.stamp_ns}: cannot adapt: {trouble}"))
-        told = trouble
+        reason = result.domain.error
+        if reason and reason != reported:
+            on_error(SemlaError(f"stamp {frame.stamp_ns}: cannot adapt: {reason}"))
+        reported = reason
         yield result, ground_truth
 
 
 def _check_free(out: Path, source: Path, overwrite: bool) -> None:
+    """Raises a RecordingError unless a bag may be written to ``out``."""
     if out.exists() and out.resolve() == source.resolve():
         raise RecordingError("output would replace the recording itself", where=out)
     if out.exists() and not overwrite:
@@ -145,7 +157,7 @@ def _check_free(out: Path, source: Path, overwrite: bool) -> None:
 
 @contextmanager
 def _appearing(out: Path) -> Iterator[Path]:
-    """Gives a hidden place beside ``out`` to write the bag to; what is there moves to ``out`` if all went well."""
+    """Yields a hidden folder beside ``out`` for the bag. On success the bag is moved to ``out``."""
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         hidden = TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent)

@@ -1,7 +1,8 @@
-"""Videos: whatever FFmpeg reads."""
+"""Video files in any format that FFmpeg reads."""
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,29 +18,59 @@ FRAME_ID = "camera"
 
 
 class Video(Recording):
-    """A video file; stamps count from its beginning."""
+    """A video file. Stamps start at 0 with its first image."""
 
     kind = "video"
 
     def __init__(self, path: Path) -> None:
-        """Looks into the file.
+        """Reads the header of the file.
 
         Raises:
-            RecordingError: No video, or one without images.
+            RecordingError: The file is no video, or holds no images.
         """
         with _opened(path) as container:
             super().__init__(path, frame_count=container.streams.video[0].frames or None)
 
     def _images(self) -> Readings[Frame]:
         with _opened(self.path) as container:
-            start = container.streams.video[0].start_time or 0
+            stream = container.streams.video[0]
+            start = stream.start_time or 0
+            packets, end = 0, 0
             for packet in container.demux(video=0):
+                if packet.size:  # the last packet is empty
+                    packets, end = packets + 1, max(end, (packet.pts or 0) + (packet.duration or 0))
                 try:
                     images = packet.decode()
                 except av.FFmpegError as error:
                     yield partial(_give_up, error)
                 else:
                     yield from (partial(_frame, image, start) for image in images)
+            _check_complete(stream, packets, end)
+
+
+def _check_complete(stream: Any, packets: int, end: int) -> None:
+    """Compares what was read with the header, because FFmpeg ends a truncated file without an error.
+
+    Args:
+        stream: Video stream.
+        packets: Number of packets read. A decoder may leave out images on purpose, so images are not counted.
+        end: End of the last packet, in units of the stream.
+
+    Raises:
+        RecordingError: The file ends before its header says.
+    """
+    if packets < stream.frames:
+        raise RecordingError("file ends early", got=f"{packets} images", expected=stream.frames)
+    announced_s = _seconds(stream.metadata.get("DURATION", ""))  # of Matroska, which has no number of images
+    end_s = float(end * stream.time_base)
+    if end_s + 2 / float(stream.average_rate or 10) < announced_s:
+        raise RecordingError("file ends early", got=f"{end_s:.2f} s", expected=f"{announced_s:.2f} s")
+
+
+def _seconds(clock: str) -> float:
+    """Seconds of a time such as "00:01:04.750"; 0 if it is none."""
+    found = re.fullmatch(r"(\d+):(\d+):(\d+(?:\.\d+)?)", clock.strip())
+    return 3600 * int(found[1]) + 60 * int(found[2]) + float(found[3]) if found else 0.0
 
 
 def _opened(path: Path) -> Any:
@@ -49,9 +80,9 @@ def _opened(path: Path) -> Any:
         RecordingError: FFmpeg cannot read it, or finds no images in it.
     """
     try:
-        container = av.open(f"file:{path}", options={"protocol_whitelist": "file"})  # a playlist fetches nothing
+        container = av.open(f"file:{path}", options={"protocol_whitelist": "file"})  # a playlist downloads nothing
     except av.FFmpegError as error:
-        expected = "a bag (.mcap, .db3, .bag or a folder), a video, a image or a folder of images"
+        expected = "a bag (.mcap, .db3, .bag or a folder), a video, an image or a folder of images"
         raise RecordingError("unreadable recording", where=path, got=error.strerror, expected=expected) from error
     if not container.streams.video:
         container.close()
@@ -65,7 +96,7 @@ def _frame(image: Any, start: int) -> Frame:
     if image.pts is None:
         raise RecordingError("image without a time")
     rgb = image.to_ndarray(format="rgb24")
-    upright = np.ascontiguousarray(np.rot90(rgb, image.rotation // 90))  # phones note how they were held
+    upright = np.ascontiguousarray(np.rot90(rgb, image.rotation // 90))  # phones store their orientation
     return Frame(upright, round((image.pts - start) * image.time_base * 1_000_000_000), FRAME_ID)
 
 

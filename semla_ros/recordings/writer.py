@@ -1,147 +1,130 @@
-"""What the pipeline perceives, as a ROS 2 bag (MCAP) with the live node's topics."""
+"""Results of the pipeline as a ROS 2 bag (MCAP) with the live node's topics."""
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
+from semla_ros.config import OutputConfig
+from semla_ros.errors import ImageError
 from semla_ros.images.classes import ClassInfo
-from semla_ros.images.conversion import overlay
-from semla_ros.topics.domain import key_values, level_and_message
+from semla_ros.topics import messages, outputs
+from semla_ros.topics.outputs import Topic
+from semla_ros.topics.sources import ClassList, DomainReport, SegmentedImage
 
 if TYPE_CHECKING:
     from semla_ros.pipeline.result import SegmentationResult
 
 STORE = get_typestore(Stores.ROS2_HUMBLE)
-MASK = "/semla/segmentation/mask"
-CONFIDENCE = "/semla/segmentation/confidence"
-OVERLAY = "/semla/segmentation/overlay/compressed"
-LABELS = "/semla/segmentation/labels"
-SUPPORT = "/semla/domain/support"
-STATE = "/semla/domain/state"
-TYPES = {
-    MASK: "sensor_msgs/msg/Image",
-    CONFIDENCE: "sensor_msgs/msg/Image",
-    OVERLAY: "sensor_msgs/msg/CompressedImage",
-    LABELS: "std_msgs/msg/String",
-    SUPPORT: "std_msgs/msg/Float32",
-    STATE: "diagnostic_msgs/msg/DiagnosticArray",
-}
-TRANSIENT_LOCAL = {LABELS, STATE}
-FOREVER = QosTime(9223372036, 854775807)  # nanoseconds up to the largest 64-bit number: no deadline
+NAMESPACE, REPORTER = "/semla", "semla"
+COMPRESSED = "sensor_msgs/msg/CompressedImage"
+UNLIMITED = QosTime(9223372036, 854775807)  # the largest 64-bit number of nanoseconds, which means "no limit"
 
 
 class ResultBag:
     """An open bag that results are written to.
 
     Args:
-        writer: The open rosbags writer.
-        classes: The segmenter's classes, written once, ahead of everything else.
-        with_overlay: Whether images with the classes' colours over them are written too (JPEG).
+        writer: Open rosbags writer.
+        classes: The segmenter's classes, written once before all other messages.
+        min_confidence: Confidence below which pixels are unlabelled, 0 to 1.
+        on_demand: Names of the on-demand topics to write. Their images are stored as JPEG in ``<name>/compressed``.
     """
 
-    def __init__(self, writer: Writer, classes: Sequence[ClassInfo], with_overlay: bool) -> None:
-        topics = [topic for topic in TYPES if topic != OVERLAY or with_overlay]
-        self._writer = writer
-        self._classes = classes
-        self._connections = {
-            topic: writer.add_connection(topic, TYPES[topic], typestore=STORE, offered_qos_profiles=[_qos(topic)])
-            for topic in topics
-        }
+    def __init__(
+        self, writer: Writer, classes: Sequence[ClassInfo], min_confidence: float, on_demand: Collection[str] = ()
+    ) -> None:
+        self._writer, self._classes, self._min_confidence = writer, classes, min_confidence
+        known = [topic for topic in outputs.TOPICS if topic.kind in STORE.types]
+        chosen = [topic for topic in known if not topic.on_demand or topic.name in on_demand]
+        self._connections = {topic: self._connection(topic) for topic in chosen}
         self._time_ns = -1
 
     def write(self, result: SegmentationResult) -> None:
-        """Writes one result; its messages carry the image's own stamp and frame_id."""
-        frame, domain = result.frame, result.domain
+        """Writes all messages of one result. They carry the stamp and frame_id of its image."""
+        frame = result.frame
+        header = messages.header(frame.stamp_ns, frame.frame_id, new)
         first = self._time_ns < 0
         self._time_ns = max(self._time_ns, frame.stamp_ns, 0)  # a bag is in order even where stamps jump back
         if first:
-            self._put(LABELS, data=json.dumps([asdict(info) for info in self._classes]))
-        header = _header(frame.stamp_ns, frame.frame_id)
-        self._put(MASK, **_image(header, result.labels))
-        self._put(CONFIDENCE, **_image(header, cv2.convertScaleAbs(result.confidence, alpha=255.0)))
-        if OVERLAY in self._connections:
-            blend = overlay(frame.rgb, result.labels, self._classes)
-            self._put(OVERLAY, header=header, format="rgb8; jpeg compressed bgr8", data=_jpeg(blend))
-        if math.isfinite(domain.support):
-            self._put(SUPPORT, data=domain.support)
-        level, text = level_and_message(domain)
-        values = [_message("diagnostic_msgs/msg/KeyValue", key=k, value=v) for k, v in key_values(domain).items()]
-        status = _message(
-            "diagnostic_msgs/msg/DiagnosticStatus",
-            level=level,
-            name="semla: domain",
-            message=text,
-            hardware_id="camera",
-            values=values,
-        )
-        self._put(STATE, header=header, status=[status])
+            self._put(ClassList(header, self._classes, self._min_confidence))
+        self._put(SegmentedImage.of(result, header, self._classes, OutputConfig()))
+        self._put(DomainReport.of(result.domain, header, REPORTER))
 
-    def _put(self, topic: str, **fields: Any) -> None:
-        data = STORE.serialize_cdr(_message(TYPES[topic], **fields), TYPES[topic])
-        self._writer.write(self._connections[topic], self._time_ns, data)
+    def _put(self, source: object) -> None:
+        """Writes all messages that are made from a source."""
+        for topic, connection in self._connections.items():
+            message = topic.make(source, new) if isinstance(source, topic.source) else None
+            if message is not None:
+                stored = compressed(message) if topic.on_demand else message
+                self._writer.write(connection, self._time_ns, STORE.serialize_cdr(stored, connection.msgtype))
+
+    def _connection(self, topic: Topic) -> Any:
+        name, kind = (f"{topic.name}/compressed", COMPRESSED) if topic.on_demand else (topic.name, topic.kind)
+        return self._writer.add_connection(
+            f"{NAMESPACE}/{name}", kind, typestore=STORE, offered_qos_profiles=[_qos(topic)]
+        )
 
 
 @contextmanager
-def result_bag(folder: Path, classes: Sequence[ClassInfo], with_overlay: bool = False) -> Iterator[ResultBag]:
+def result_bag(
+    folder: Path, classes: Sequence[ClassInfo], min_confidence: float = 0.0, with_overlay: bool = False
+) -> Iterator[ResultBag]:
     """Opens a new bag ``folder``, which will hold metadata.yaml and one .mcap file of the same name."""
-    writer = Writer(folder, version=8, storage_plugin=StoragePlugin.MCAP)  # 9 would lock out ROS 2 Humble and Iron
-    writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
-    with writer:
-        yield ResultBag(writer, classes, with_overlay)
+    with mcap_writer(folder) as writer:
+        yield ResultBag(writer, classes, min_confidence, {outputs.OVERLAY} if with_overlay else ())
 
 
-def _message(kind: str, **fields: Any) -> Any:
+def mcap_writer(folder: Path, compress: bool = True) -> Writer:
+    """A writer of a new MCAP bag ``folder``, to be used as a context manager.
+
+    Args:
+        folder: Must not exist yet.
+        compress: Whether the chunks of the file are compressed (Zstandard).
+    """
+    writer = Writer(folder, version=8, storage_plugin=StoragePlugin.MCAP)  # Humble and Iron cannot read version 9
+    if compress:
+        writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
+    return writer
+
+
+def new(kind: str, /, **fields: Any) -> Any:
+    """A rosbags message of a type, see `semla_ros.topics.messages.NewMessage`."""
     return STORE.types[kind](**fields)
 
 
-def _header(stamp_ns: int, frame_id: str) -> Any:
-    seconds, nanoseconds = divmod(stamp_ns, 1_000_000_000)
-    stamp = _message("builtin_interfaces/msg/Time", sec=seconds, nanosec=nanoseconds)
-    return _message("std_msgs/msg/Header", stamp=stamp, frame_id=frame_id)
+def compressed(image: Any) -> Any:
+    """An rgb8 sensor_msgs/Image as a sensor_msgs/CompressedImage, JPEG.
+
+    Raises:
+        ImageError: OpenCV cannot encode it, for example because a side is longer than JPEG allows.
+    """
+    rgb = image.data.reshape(image.height, image.width, 3)
+    success, data = cv2.imencode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
+    if not success:
+        raise ImageError("image cannot be encoded as JPEG", got=f"{image.width}x{image.height}")
+    jpeg = np.asarray(data, np.uint8).reshape(-1)
+    return new(COMPRESSED, header=image.header, format="rgb8; jpeg compressed bgr8", data=jpeg)
 
 
-def _image(header: Any, pixels: NDArray[Any]) -> dict[str, Any]:
-    """The fields of a mono8 or mono16 Image of (H, W) uint8 or uint16 pixels."""
-    height, width = pixels.shape
-    little = np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("<"))
-    return {
-        "header": header,
-        "height": height,
-        "width": width,
-        "encoding": f"mono{8 * pixels.dtype.itemsize}",
-        "is_bigendian": 0,
-        "step": little.strides[0],
-        "data": little.view(np.uint8).reshape(-1),
-    }
-
-
-def _jpeg(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    return np.asarray(cv2.imencode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))[1], np.uint8).reshape(-1)
-
-
-def _qos(topic: str) -> Qos:
-    """As the live node offers it, so that a played bag reaches the same subscribers."""
+def _qos(topic: Topic) -> Qos:
+    """The QoS of the live node, so that a played bag reaches the same subscribers."""
     return Qos(
         history=QosHistory.KEEP_LAST,
-        depth=1 if topic in TRANSIENT_LOCAL else 10,
+        depth=topic.depth,
         reliability=QosReliability.RELIABLE,
-        durability=QosDurability.TRANSIENT_LOCAL if topic in TRANSIENT_LOCAL else QosDurability.VOLATILE,
-        deadline=FOREVER,
-        lifespan=FOREVER,
+        durability=QosDurability.TRANSIENT_LOCAL if topic.transient_local else QosDurability.VOLATILE,
+        deadline=UNLIMITED,
+        lifespan=UNLIMITED,
         liveliness=QosLiveliness.AUTOMATIC,
-        liveliness_lease_duration=FOREVER,
+        liveliness_lease_duration=UNLIMITED,
         avoid_ros_namespace_conventions=False,
     )

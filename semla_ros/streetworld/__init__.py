@@ -1,4 +1,4 @@
-"""StreetWorld: a small procedural street with light, weather, labels and depth."""
+"""StreetWorld: rendered street scenes with varying light and weather, class labels and depth."""
 
 CLASSES = (
     "road",

@@ -1,4 +1,4 @@
-"""A pinhole camera that rides along the street."""
+"""Pinhole camera and its pose in street coordinates."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ Array = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Pose:
-    """Where the camera is: street coordinates in metres, angles in radians.
+    """Camera pose in street coordinates.
 
     Attributes:
-        s: Along the street.
-        u: To the right of the road's centre line.
-        h: Above the ground.
-        yaw: Turned to the right of the street's tangent.
-        pitch: Turned upwards.
+        s: Position along the street, m.
+        u: Lateral position, m; positive is right of the road's centre line.
+        h: Height above the ground, m.
+        yaw: Rotation to the right of the street's tangent, rad.
+        pitch: Upward rotation, rad.
     """
 
     s: float = 0.0
@@ -31,17 +31,23 @@ class Pose:
     pitch: float = 0.0
 
     def rotation(self) -> Array:
-        """Street axes (right, up, forward) to camera axes (right, up, forward), (3, 3)."""
+        """Rotation matrix from street axes to camera axes, (3, 3) float32; both are right, up, forward."""
         cy, sy, cp, sp = math.cos(self.yaw), math.sin(self.yaw), math.cos(self.pitch), math.sin(self.pitch)
-        turn = np.array([[cy, 0, -sy], [0, 1, 0], [sy, 0, cy]])
-        tilt = np.array([[1, 0, 0], [0, cp, -sp], [0, sp, cp]])
-        rotation: Array = (tilt @ turn).astype(np.float32)
+        yaw = np.array([[cy, 0, -sy], [0, 1, 0], [sy, 0, cy]])
+        pitch = np.array([[1, 0, 0], [0, cp, -sp], [0, sp, cp]])
+        rotation: Array = (pitch @ yaw).astype(np.float32)
         return rotation
 
 
 @dataclass(frozen=True, slots=True)
 class Camera:
-    """Intrinsics of a pinhole camera without distortion, in pixels."""
+    """Intrinsics of a pinhole camera without distortion.
+
+    Attributes:
+        width: Image width, pixels.
+        height: Image height, pixels.
+        focal: Focal length, pixels.
+    """
 
     width: int
     height: int
@@ -49,21 +55,26 @@ class Camera:
 
     @classmethod
     def of_size(cls, size: tuple[int, int], fov_deg: float = 65.0) -> Camera:
-        """A camera with images of ``size`` (height, width) and this horizontal field of view."""
+        """Camera with the given image size.
+
+        Args:
+            size: (height, width) in pixels.
+            fov_deg: Horizontal field of view, degrees.
+        """
         height, width = size
         return cls(width, height, 0.5 * width / math.tan(math.radians(fov_deg) / 2))
 
     @property
     def matrix(self) -> NDArray[np.float64]:
-        """K, (3, 3): the principal point is the centre of the image."""
+        """Camera matrix K, (3, 3) float64; the principal point is the image centre."""
         return np.array([[self.focal, 0, (self.width - 1) / 2], [0, self.focal, (self.height - 1) / 2], [0, 0, 1]])
 
     def rays(self) -> Array:
-        """Directions of all pixels, (H, W, 3): right, up, forward, with forward = 1."""
+        """Viewing directions of all pixels, (H, W, 3) float32: right, up, forward, scaled to forward = 1."""
         return _rays(self)
 
     def project(self, points: Array) -> Array:
-        """Pixel coordinates (N, 2) of points (N, 3) in camera axes, all in front of the camera."""
+        """Projects points in camera axes, (N, 3), all in front of the camera, to pixel coordinates (N, 2)."""
         scale = self.focal / points[:, 2]
         x = points[:, 0] * scale + (self.width - 1) / 2
         y = (self.height - 1) / 2 - points[:, 1] * scale

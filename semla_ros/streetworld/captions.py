@@ -1,4 +1,4 @@
-"""English sentences that name a picture's domain and what is to be seen in it."""
+"""English captions that name the domain of an image and the objects in it. The bundled CLIP was trained on them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections import Counter
 from random import Random
 
 from semla_ros.streetworld.domains import Domain
-from semla_ros.streetworld.layout import Layout
+from semla_ros.streetworld.layout import StreetLayout
 
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six")
 PLURALS = {"person": "people", "pedestrian": "pedestrians", "bush": "bushes"}
@@ -27,17 +27,17 @@ SYNONYMS = {
 OPENINGS = ("", "", "a picture of ", "a photo of ", "a view of ", "a camera image of ", "a dashcam frame of ")
 
 
-def caption(plan: Layout, seen: Counter[str], domain: Domain, rng: Random) -> str:
-    """One sentence.
+def caption(layout: StreetLayout, visible: Counter[str], domain: Domain, rng: Random) -> str:
+    """Writes one caption.
 
     Args:
-        plan: Cross-section of the place.
-        seen: Visible things by kind, as `render.Layers.seen` counts them.
-        domain: Light and weather.
-        rng: Chooses the words.
+        layout: Cross-section of the place.
+        visible: Number of visible objects of each kind, see `Layers.visible`.
+        domain: Domain of the image.
+        rng: Random generator that chooses the words.
     """
-    scene = f"{_article(_subject(plan, rng))} {rng.choice(domain.words)}"
-    content = _content(plan, seen, rng)
+    scene = f"{_article(_subject(layout, rng))} {rng.choice(domain.phrases)}"
+    content = _content(layout, visible, rng)
     if not content:
         return rng.choice(OPENINGS) + scene
     if rng.random() < 0.25:
@@ -45,23 +45,22 @@ def caption(plan: Layout, seen: Counter[str], domain: Domain, rng: Random) -> st
     return f"{rng.choice(OPENINGS)}{scene} with {content}"
 
 
-def _subject(plan: Layout, rng: Random) -> str:
-    if plan.place == "corridor":
-        return rng.choice(["narrow ", "", "tight "] if plan.road < 1.8 else ["wide ", "", "broad "]) + rng.choice(
+def _subject(layout: StreetLayout, rng: Random) -> str:
+    if layout.place == "corridor":
+        return rng.choice(["narrow ", "", "tight "] if layout.road < 1.8 else ["wide ", "", "broad "]) + rng.choice(
             ["corridor", "hallway", "passage"]
         )
-    nouns = ["road", "forest road", "woodland road"] if plan.place == "forest" else ["street", "road", "city street"]
-    width = ["narrow ", "", "small "] if plan.road < 4.2 else ["wide ", "", "broad "]
-    return rng.choice(width if plan.road < 4.2 or plan.road > 6.0 else [""]) + rng.choice(nouns)
+    nouns = ["road", "forest road", "woodland road"] if layout.place == "forest" else ["street", "road", "city street"]
+    width = ["narrow ", "", "small "] if layout.road < 4.2 else ["wide ", "", "broad "]
+    return rng.choice(width if layout.road < 4.2 or layout.road > 6.0 else [""]) + rng.choice(nouns)
 
 
-def _content(plan: Layout, seen: Counter[str], rng: Random) -> str:
-    names = [
-        kind for kind in SYNONYMS if seen[kind] and (kind, plan.place) not in (("tree", "forest"), ("lamp", "corridor"))
-    ]
+def _content(layout: StreetLayout, visible: Counter[str], rng: Random) -> str:
+    implied = {"forest": "tree", "corridor": "lamp"}.get(layout.place)
+    names = [kind for kind in SYNONYMS if visible[kind] and kind != implied]
     names.sort(key=lambda kind: rng.random() + (0.4 if kind not in ("car", "person") else 0.0))
-    phrases = [_counted(seen[kind], rng.choice(SYNONYMS[kind]), rng) for kind in names[: rng.randrange(1, 4)]]
-    if not seen["car"] and plan.place != "corridor" and rng.random() < 0.4:
+    phrases = [_counted(visible[kind], rng.choice(SYNONYMS[kind]), rng) for kind in names[: rng.randrange(1, 4)]]
+    if not visible["car"] and layout.place != "corridor" and rng.random() < 0.4:
         phrases.append("no cars")
     if not phrases:
         return ""

@@ -1,4 +1,4 @@
-"""Cars: a side profile, a near end, hood and roof."""
+"""Cars, built from a side profile, the near end, and the top faces."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TAIL_LIGHT: tuple[Color, Color] = ((0.4, 0.01, 0.01), (1.6, 0.05, 0.03))  # colo
 HEADLIGHT: tuple[Color, Color] = ((0.8, 0.8, 0.75), (5.0, 4.7, 4.0))
 HALF_WIDTH_M = 0.9
 
-# Length and height in metres; the outline from the tail (0) to the front (1), heights in metres.
+# Side profiles: (position from tail (0) to front (1), height in metres). MODELS: (length, height, profile), metres.
 SALOON = ((0.0, 0.55), (0.0, 0.92), (0.14, 1.0), (0.28, 1.42), (0.66, 1.42), (0.8, 0.95), (1.0, 0.8), (1.0, 0.4))
 HATCHBACK = ((0.0, 0.5), (0.0, 1.0), (0.06, 1.45), (0.6, 1.5), (0.78, 1.0), (1.0, 0.85), (1.0, 0.4))
 VAN = ((0.0, 0.5), (0.0, 2.05), (0.03, 2.1), (0.76, 2.1), (0.88, 1.25), (1.0, 1.1), (1.0, 0.4))
@@ -25,7 +25,17 @@ MODELS = ((4.4, 1.42, SALOON), (3.9, 1.5, HATCHBACK), (4.9, 2.1, VAN))
 
 @dataclass(frozen=True, slots=True)
 class Car:
-    """A car whose near end is at ``s``; ``away`` shows its tail, otherwise its front."""
+    """A car.
+
+    Attributes:
+        u: Lateral position of the centre, m.
+        s: Position of the near end along the street, m.
+        away: True if the camera sees the tail, False if it sees the front.
+        length: Length, m.
+        height: Height, m.
+        outline: Side profile as (s, h) points in street coordinates, m.
+        color: Paint, linear RGB.
+    """
 
     u: float
     s: float
@@ -37,18 +47,18 @@ class Car:
 
     @classmethod
     def random(cls, rng: Random, u: float, s: float, away: bool) -> Car:
-        """A saloon, hatchback or van of some colour."""
+        """A random saloon, hatchback or van in a random colour."""
         length, height, profile = rng.choice(MODELS)
         outline = tuple(((x if away else 1 - x) * length + s, h) for x, h in profile)
         return cls(u, s, away, length, height, outline, _paint(rng))
 
-    def build(self, mesh: Mesh, eye: float) -> None:
-        """Adds the faces that a camera at lateral position ``eye`` sees."""
+    def build(self, mesh: Mesh, camera_u: float) -> None:
+        """Adds the faces that are visible to a camera at lateral position ``camera_u``, m."""
         ground = flat(self.u - 1.0, self.u + 1.0, 0.0, self.s - 0.25, self.s + self.length + 0.2)
         mesh.add(ground, LABEL["road"], BLACK, Material.SHADOW, Facing.UP)
         self._tops(mesh)
-        if abs(eye - self.u) > HALF_WIDTH_M:
-            self._flank(mesh, 1 if eye > self.u else -1)
+        if abs(camera_u - self.u) > HALF_WIDTH_M:
+            self._flank(mesh, 1 if camera_u > self.u else -1)
         self._end(mesh)
 
     def _tops(self, mesh: Mesh) -> None:
@@ -88,7 +98,7 @@ class Car:
 
 
 def _paint(rng: Random) -> Color:
-    """Mostly grey, white or black, sometimes bright."""
+    """A paint colour: often grey, white or black, otherwise saturated."""
     if rng.random() < 0.45:
         return tint(rng, (0.5, 0.7), (0.0, 0.1), (0.12, 0.97))
     return tint(rng, (0, 1), (0.5, 0.95), (0.3, 0.9))

@@ -1,4 +1,4 @@
-"""Samples of a domain, in memory or as a folder of images, label maps and captions."""
+"""Labelled images of a domain: in memory, or as a folder of images, label maps and captions."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from pathlib import Path
 from random import Random
 from typing import Literal
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from semla_ros.errors import ConfigError
+from semla_ros.errors import ConfigError, ImageError
 from semla_ros.images.classes import CITYSCAPES_COLORS
+from semla_ros.images.files import read_unchanged, write_image, writing
 from semla_ros.streetworld import CLASSES
 from semla_ros.streetworld.camera import Camera, Pose
 from semla_ros.streetworld.captions import caption
+from semla_ros.streetworld.capture import capture
 from semla_ros.streetworld.domains import domain_named
-from semla_ros.streetworld.image import image
-from semla_ros.streetworld.layout import layout
+from semla_ros.streetworld.layout import street_layout
 from semla_ros.streetworld.render import render
 from semla_ros.streetworld.scene import Scene
 
 Size = tuple[int, int]
-Layout = Literal["plain", "cityscapes"]
-FILES = {
+FolderLayout = Literal["plain", "cityscapes"]
+FILES = {  # image and label map; {0} is the domain, {1} the index of the sample
     "plain": ("images/{1:06d}.png", "labels/{1:06d}.png"),
     "cityscapes": (
         "leftImg8bit/val/{0}/{0}_{1:06d}_leftImg8bit.png",
@@ -40,9 +40,9 @@ class Sample:
 
     Attributes:
         rgb: (H, W, 3) uint8.
-        labels: Class ids in the order of `CLASSES`, (H, W) uint8.
-        depth: Metres, (H, W) float32; the sky is at 1000.
-        caption: An English sentence.
+        labels: Class ids, (H, W) uint8: indices into `CLASSES`.
+        depth: Depth in metres, (H, W) float32; 1000 in the sky.
+        caption: An English sentence that describes the image.
     """
 
     rgb: NDArray[np.uint8]
@@ -52,78 +52,90 @@ class Sample:
 
 
 def sample(domain: str, index: int, seed: int, size: Size = (240, 384)) -> Sample:
-    """Renders a sample; (seed, domain, index) decide every byte of it.
+    """Renders a sample. The same seed, domain and index always give the same bytes.
 
     Args:
-        domain: One of `DOMAINS`.
-        index: Number of the sample within the domain and seed.
-        seed: Other seeds give other streets: hold some out for evaluation.
-        size: (height, width), pixels.
+        domain: Name of the domain, one of `DOMAINS`.
+        index: Number of the sample within the domain and seed, from 0.
+        seed: Seed of the streets. Use other seeds for evaluation than for training.
+        size: (height, width) in pixels.
 
     Raises:
         ConfigError: There is no such domain.
     """
-    place = domain_named(domain)
+    chosen = domain_named(domain)
     rng = Random(f"sample/{seed}/{domain}/{index}")
-    street = rng.randrange(2**62)
-    plan = layout(place.place, street)
+    street_seed = rng.randrange(2**62)
+    layout = street_layout(chosen.place, street_seed)
     pose = Pose(
-        s=rng.uniform(0, 1000), u=plan.lane + rng.uniform(-0.5, 0.5), h=rng.uniform(1.3, 1.55),
+        s=rng.uniform(0, 1000), u=layout.lane + rng.uniform(-0.5, 0.5), h=rng.uniform(1.3, 1.55),
         yaw=rng.gauss(0, 0.045), pitch=rng.gauss(-0.01, 0.02),
     )  # fmt: skip
-    layers = render(Scene(plan, street, pose, rng.uniform(0, 60)), Camera.of_size(size, rng.uniform(58, 72)))
-    shot = image(layers, place.sample(rng), np.random.default_rng(street), street % 2**32)
-    return Sample(shot, layers.label, layers.depth, caption(plan, layers.seen, place, rng))
+    layers = render(Scene(layout, street_seed, pose, rng.uniform(0, 60)), Camera.of_size(size, rng.uniform(58, 72)))
+    rgb = capture(layers, chosen.sample(rng), np.random.default_rng(street_seed), street_seed % 2**32)
+    return Sample(rgb, layers.label, layers.depth, caption(layout, layers.visible, chosen, rng))
 
 
 def write_dataset(
-    out: Path, domain: str, count: int, seed: int, size: Size = (240, 384), layout: Layout = "plain"
+    out: Path, domain: str, count: int, seed: int, size: Size = (240, 384), layout: FolderLayout = "plain"
 ) -> None:
-    """Writes images, label maps and captions.txt; goes on where an earlier run ended.
+    """Writes images, label maps and captions.txt, and continues where an earlier run was interrupted.
 
-    The plain layout is images/<index>.png and labels/<index>.png, class ids in the order of `CLASSES`; the other is
-    Cityscapes' (leftImg8bit, gtFine, split val), with its ids.
+    A sample is complete when its line stands in captions.txt. The plain layout is images/<index>.png and
+    labels/<index>.png with class ids in the order of `CLASSES`. The other layout is that of Cityscapes
+    (leftImg8bit, gtFine, split val) with the train ids of Cityscapes.
 
     Args:
-        out: The dataset's folder; made where it is missing.
-        domain: One of `DOMAINS`.
-        count: Number of samples.
-        seed: Of the samples, see `sample`.
-        size: (height, width), pixels.
-        layout: Of files and ids.
+        out: Folder of the data set; created if missing.
+        domain: Name of the domain, one of `DOMAINS`.
+        count: Number of samples. A folder that already holds as many or more is left as it is.
+        seed: Seed of the samples, see `sample`.
+        size: (height, width) in pixels.
+        layout: Names of the files and ids of the classes.
 
     Raises:
         ConfigError: There is no such domain, or the folder holds samples of another domain, seed or size.
+        ImageError: A file cannot be written, for example because the disk is full.
     """
     domain_named(domain)
     captions = out / "captions.txt"
     for file in _files(out, layout, domain, 0):
         file.parent.mkdir(parents=True, exist_ok=True)
-    lines = captions.read_text().splitlines()[:count] if captions.exists() else []
-    if lines and not _same(_files(out, layout, domain, 0)[1], _ids(sample(domain, 0, seed, size).labels, layout)):
-        raise ConfigError("dataset of another domain, seed or size", where=out, hint="Write to another folder")
-    captions.write_text("".join(f"{line}\n" for line in lines))
-    with captions.open("a") as sentences:
-        for index in tqdm(range(len(lines), count), desc=domain, initial=len(lines), total=count):
-            shot = sample(domain, index, seed, size)
-            image, label = _files(out, layout, domain, index)
-            cv2.imwrite(str(image), shot.rgb[..., ::-1])
-            cv2.imwrite(str(label), _ids(shot.labels, layout))
-            sentences.write(f"{shot.caption}\n")
-            sentences.flush()
+    complete = _complete_lines(captions)
+    if complete and not _holds(_files(out, layout, domain, 0)[1], _ids(sample(domain, 0, seed, size).labels, layout)):
+        raise ConfigError("dataset of another domain, seed or size", where=out, hint="Write to another folder.")
+    with writing(captions):
+        captions.write_text("".join(complete))
+    for index in tqdm(range(len(complete), count), desc=domain, initial=len(complete), total=count):
+        rendered = sample(domain, index, seed, size)
+        image_file, label_file = _files(out, layout, domain, index)
+        write_image(image_file, rendered.rgb)
+        write_image(label_file, _ids(rendered.labels, layout))
+        with writing(captions), captions.open("a") as lines:
+            lines.write(f"{rendered.caption}\n")
 
 
-def _files(out: Path, layout: Layout, domain: str, index: int) -> tuple[Path, Path]:
+def _complete_lines(captions: Path) -> list[str]:
+    """Lines of captions.txt with their line ends; without the last one if it was cut off while it was written."""
+    lines = captions.read_text().splitlines(keepends=True) if captions.exists() else []
+    return [line for line in lines if line.endswith("\n")]
+
+
+def _files(out: Path, layout: FolderLayout, domain: str, index: int) -> tuple[Path, Path]:
+    """Paths of an image and of its label map."""
     image, label = (out / name.format(domain, index) for name in FILES[layout])
     return image, label
 
 
-def _ids(labels: NDArray[np.uint8], layout: Layout) -> NDArray[np.uint8]:
-    """Label maps in the layout's ids."""
+def _ids(labels: NDArray[np.uint8], layout: FolderLayout) -> NDArray[np.uint8]:
+    """Converts class ids to the ids that the layout uses."""
     train_ids = np.array([list(CITYSCAPES_COLORS).index(name) for name in CLASSES], np.uint8)
     return labels if layout == "plain" else train_ids[labels]
 
 
-def _same(path: Path, labels: NDArray[np.uint8]) -> bool:
-    stored = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    return stored is not None and np.array_equal(stored, labels)
+def _holds(file: Path, labels: NDArray[np.uint8]) -> bool:
+    """Whether an image file holds exactly these labels."""
+    try:
+        return np.array_equal(read_unchanged(file), labels)
+    except ImageError:
+        return False

@@ -1,4 +1,4 @@
-"""The domains: which weather, where, and how one speaks of it."""
+"""The domains: the range of weather, the kind of place and the caption phrases of each."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ Range = tuple[float, float]
 
 @dataclass(frozen=True, slots=True)
 class Domain:
-    """A domain: ranges around a weather.
+    """A domain: a range of weather in one kind of place.
 
     Attributes:
-        name: Its name.
-        place: One of `layout.PLACES`.
-        words: Ways to say it in a caption, each completing "a image of a street ...".
-        ranges: Lowest and highest value of each number of `Weather` that is not at its default.
+        name: Name of the domain.
+        place: Kind of place, one of `layout.PLACES`.
+        phrases: Caption phrases, each of which completes "an image of a street ...".
+        ranges: Lowest and highest value of each attribute of `Weather` that differs from its default.
     """
 
     name: str
     place: str
-    words: tuple[str, ...]
+    phrases: tuple[str, ...]
     ranges: Mapping[str, Range]
 
     @property
     def weather(self) -> Weather:
-        """The centre of the domain."""
+        """The weather at the centre of all ranges."""
         return Weather(**{name: (low + high) / 2 for name, (low, high) in self.ranges.items()})
 
     def sample(self, rng: Random) -> Weather:
-        """A weather of the domain."""
+        """Draws a weather uniformly from the ranges."""
         return Weather(**{name: rng.uniform(low, high) for name, (low, high) in self.ranges.items()})
 
 
@@ -52,11 +52,12 @@ FOG: dict[str, Range] = {"fog": (0.025, 0.06), "blur": (0.5, 0.9)}
 SNOW: dict[str, Range] = {"snow": (0.75, 1.0), "flakes": (0.3, 1.0), "fog": (0.003, 0.012)}
 
 
-def _domain(name: str, place: str, words: tuple[str, ...], *ranges: Mapping[str, Range], **more: Range) -> Domain:
+def _domain(name: str, place: str, phrases: tuple[str, ...], *ranges: Mapping[str, Range], **more: Range) -> Domain:
+    """A domain whose ranges are merged from left to right: later ones replace earlier ones."""
     merged: dict[str, Range] = {}
     for part in (*ranges, more):
         merged.update(part)
-    return Domain(name, place, words, merged)
+    return Domain(name, place, phrases, merged)
 
 
 _ALL = (
@@ -143,11 +144,11 @@ _ALL = (
 )  # fmt: skip
 
 DOMAINS: dict[str, Domain] = {domain.name: domain for domain in _ALL}
-"""All domains by name."""
+"""All domains by their name."""
 
 
 def domain_named(name: str) -> Domain:
-    """Looks a domain up.
+    """The domain of this name.
 
     Raises:
         ConfigError: There is no such domain.

@@ -1,9 +1,10 @@
-"""A continuous drive through changing weather, as frames with ground truth or as a ROS 2 bag."""
+"""A continuous drive through changing weather: frames with ground truth, or a ROS 2 bag."""
 
 from __future__ import annotations
 
 import json
 import math
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,16 +12,17 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.rosbag2 import Writer
 from tqdm import tqdm
 
 from semla_ros.errors import ConfigError, RecordingError
 from semla_ros.images.frame import Frame
+from semla_ros.recordings.writer import mcap_writer
 from semla_ros.streetworld import messages
 from semla_ros.streetworld.camera import Camera, Pose
+from semla_ros.streetworld.capture import capture
 from semla_ros.streetworld.dataset import Size
-from semla_ros.streetworld.image import image
-from semla_ros.streetworld.layout import Layout, layout
+from semla_ros.streetworld.layout import StreetLayout, street_layout
 from semla_ros.streetworld.legs import DEMO_LEGS, Itinerary, Leg
 from semla_ros.streetworld.render import render
 from semla_ros.streetworld.scene import EGO_SPEED, Scene
@@ -38,14 +40,14 @@ TOPICS = {
 
 @dataclass(frozen=True, slots=True)
 class DriveFrame:
-    """One image of a drive.
+    """One frame of a drive with its ground truth.
 
     Attributes:
-        frame: What the camera publishes.
+        frame: Image with stamp and frame_id, as the camera publishes it.
         labels: Class ids, (H, W) uint8.
-        depth: Metres, (H, W) float32.
-        domain: The domain; during a transition the nearer one.
-        steady: False during a transition.
+        depth: Depth in metres, (H, W) float32.
+        domain: Name of the domain; during a transition, the one with the larger share.
+        steady: False during a transition between two domains.
     """
 
     frame: Frame
@@ -56,17 +58,19 @@ class DriveFrame:
 
 
 class Drive:
-    """A drive at 8 m/s through one street; where a leg's domain is another place, it changes mid-transition.
+    """A drive at 8 m/s along one street.
+
+    If the next leg is in another kind of place (forest, corridor), the place changes in the middle of the transition.
 
     Args:
-        legs: In order; the last one's transition is unused.
-        seed: Of the street, the weather and the drops.
-        size: (height, width), pixels.
-        rate_hz: Images a second.
-        start_ns: Stamp of the first image.
+        legs: Legs in driving order. The transition of the last leg is not used.
+        seed: Seed of the street, of the weather and of the sensor noise.
+        size: Image size (height, width), pixels.
+        rate_hz: Frame rate, images per second, above 0.
+        start_ns: Stamp of the first image, nanoseconds since the Unix epoch.
 
     Raises:
-        ConfigError: No legs, an unknown domain, a leg of no length, or a rate that is not positive.
+        ConfigError: There are no legs, a domain is unknown, a leg has no length, or the rate is not above 0.
     """
 
     def __init__(
@@ -84,55 +88,67 @@ class Drive:
         self.camera = Camera.of_size(size)
 
     def __len__(self) -> int:
-        """Number of images."""
+        """Number of frames."""
         return round(self.itinerary.duration_s * self.rate_hz)
 
     def frames(self) -> Iterator[DriveFrame]:
-        """Renders the drive, image by image."""
+        """Renders all frames in order."""
         return (self.frame(number) for number in range(len(self)))
 
     def frame(self, number: int) -> DriveFrame:
-        """Renders one image of the drive; any order gives the same images."""
+        """Renders the frame of this number, from 0. Frames do not depend on the order in which they are rendered."""
         time_s = number / self.rate_hz
         domain, weather, steady = self.itinerary.at(time_s)
-        plan = layout(domain.place, self.seed)
-        layers = render(Scene(plan, self.seed, _pose(plan, time_s), time_s), self.camera)
-        rgb = image(layers, weather, np.random.default_rng([self.seed, number]), self.seed)
+        layout = street_layout(domain.place, self.seed)
+        layers = render(Scene(layout, self.seed, _pose(layout, time_s), time_s), self.camera)
+        rgb = capture(layers, weather, np.random.default_rng([self.seed, number]), self.seed)
         stamp = self.start_ns + round(number * 1e9 / self.rate_hz)
         return DriveFrame(Frame(rgb, stamp, "camera"), layers.label, layers.depth, domain.name, steady)
 
 
-def _pose(plan: Layout, time_s: float) -> Pose:
-    """A driver who drifts a little in the lane, on a car that nods a little."""
+def _pose(layout: StreetLayout, time_s: float) -> Pose:
+    """Camera pose with a slow lateral drift in the lane and a small pitch oscillation."""
     drift = 0.31 * time_s
     yaw, pitch = 0.012 * math.cos(drift), 0.004 * math.sin(4.1 * time_s)
-    return Pose(EGO_SPEED * time_s, plan.lane + 0.15 * math.sin(drift), yaw=yaw, pitch=pitch)
+    return Pose(EGO_SPEED * time_s, layout.lane + 0.15 * math.sin(drift), yaw=yaw, pitch=pitch)
 
 
 def write_drive(path: Path, drive: Drive) -> None:
-    """Writes a drive as an MCAP bag: /camera/image_raw (rgb8), camera_info, ground_truth (mono8) and domain (JSON).
+    """Writes a drive as an MCAP bag with the topics of `TOPICS`.
+
+    Encodings: /camera/image_raw rgb8, /camera/ground_truth mono8 (class ids), /camera/domain JSON. If writing fails or
+    is interrupted, the incomplete bag is removed.
 
     Args:
-        path: The bag's folder; must not exist yet.
-        drive: What to record.
+        path: Folder of the bag; must not exist yet.
+        drive: The drive to render and record.
 
     Raises:
-        RecordingError: Something is at ``path`` already.
+        RecordingError: ``path`` exists already.
     """
     if path.exists():
-        raise RecordingError("bag exists already", where=path, hint="Remove it, or write to another folder")
+        raise RecordingError("bag exists already", where=path, hint="Remove it, or write to another folder.")
+    try:
+        with mcap_writer(path, compress=False) as writer:
+            _write_frames(writer, drive)
+    except BaseException:  # an interrupt too: a shorter bag would be taken for the whole drive
+        shutil.rmtree(path, ignore_errors=True)
+        raise
+
+
+def _write_frames(writer: Writer, drive: Drive) -> None:
     store = messages.STORE
-    with Writer(path, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
-        links = {topic: writer.add_connection(topic, kind, typestore=store) for topic, kind in TOPICS.items()}
-        for shot in tqdm(drive.frames(), desc="drive", total=len(drive)):
-            for topic, message in _messages(shot, drive.camera).items():
-                writer.write(links[topic], shot.frame.stamp_ns, store.serialize_cdr(message, TOPICS[topic]))
+    connections = {topic: writer.add_connection(topic, kind, typestore=store) for topic, kind in TOPICS.items()}
+    for item in tqdm(drive.frames(), desc="drive", total=len(drive)):
+        for topic, message in _messages(item, drive.camera).items():
+            writer.write(connections[topic], item.frame.stamp_ns, store.serialize_cdr(message, TOPICS[topic]))
 
 
-def _messages(shot: DriveFrame, camera: Camera) -> dict[str, Any]:
+def _messages(item: DriveFrame, camera: Camera) -> dict[str, Any]:
+    """The messages of one frame by their topic."""
     return {
-        "/camera/image_raw": messages.image(shot.frame, shot.frame.rgb, "rgb8"),
-        "/camera/camera_info": messages.camera_info(shot.frame, camera),
-        "/camera/ground_truth": messages.image(shot.frame, shot.labels, "mono8"),
-        "/camera/domain": messages.text(json.dumps({"domain": shot.domain, "steady": shot.steady})),
+        "/camera/image_raw": messages.image(item.frame, item.frame.rgb, "rgb8"),
+        "/camera/camera_info": messages.camera_info(item.frame, camera),
+        "/camera/ground_truth": messages.image(item.frame, item.labels, "mono8"),
+        "/camera/domain": messages.text(json.dumps({"domain": item.domain, "steady": item.steady})),
     }

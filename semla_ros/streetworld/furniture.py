@@ -1,4 +1,4 @@
-"""Poles with what they carry: lamps, signs, traffic lights."""
+"""Poles, street lamps, traffic signs and traffic lights."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from semla_ros.streetworld.shapes import disc, shade, tint, upright
 def post(
     mesh: Mesh, rng: Random, u: float, s: float, height: float, radius: float = 0.07, color: Color | None = None
 ) -> None:
-    """A plain pole."""
+    """Adds a plain pole; ``height`` and ``radius`` in metres."""
     grey = color or tint(rng, (0, 1), (0, 0.1), (0.25, 0.75))
     mesh.add(upright(u - radius, u + radius, 0, height, s), LABEL["pole"], grey, facing=Facing.ROUND)
 
 
 def lamp_post(mesh: Mesh, rng: Random, side: int, u: float, s: float, color: Color) -> None:
-    """A street lamp whose arm reaches over the road."""
+    """Adds a street lamp with an arm over the road."""
     height = 6.5
     post(mesh, rng, u, s, height, 0.09, color)
     mesh.add(upright(u, u - side * 1.6, height - 0.12, height, s), LABEL["pole"], color)
@@ -34,7 +34,7 @@ SIGN_COLORS: tuple[tuple[Color, Color], ...] = (
 
 
 def sign(mesh: Mesh, rng: Random, u: float, s: float) -> None:
-    """A traffic sign on its pole: disc, triangle, square or board."""
+    """Adds a traffic sign on a pole: an octagon, a triangle or a square."""
     height, radius = rng.uniform(2.1, 2.8), rng.uniform(0.38, 0.5)
     post(mesh, rng, u, s, height, 0.05)
     rim, face = rng.choice(SIGN_COLORS)
@@ -58,7 +58,7 @@ SIGNALS: tuple[Color, ...] = ((3.0, 0.08, 0.05), (2.6, 1.3, 0.05), (0.1, 2.6, 0.
 
 
 def traffic_light(mesh: Mesh, rng: Random, side: int, u: float, s: float, lit: int) -> None:
-    """A traffic light; ``lit`` 0 red, 1 amber, 2 green. On wide roads a second head hangs over the lane."""
+    """Adds a traffic light, half of the time with a second head over the lane; ``lit``: 0 red, 1 amber, 2 green."""
     post(mesh, rng, u, s, 3.6, 0.08, (0.12, 0.12, 0.12))
     heads = [(u, 3.2)]
     if rng.random() < 0.5:

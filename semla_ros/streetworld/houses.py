@@ -9,7 +9,7 @@ from semla_ros.streetworld.shapes import along, flat, inward, shade, tint, uprig
 
 
 def building(mesh: Mesh, rng: Random, side: int, u: float, s0: float, s1: float, height: float) -> None:
-    """A house whose facade stands at distance ``u`` from the centre line."""
+    """Adds a house from ``s0`` to ``s1`` with its facade at distance ``u`` from the centre line, m."""
     color = (
         tint(rng, (0.0, 0.17), (0.05, 0.5), (0.4, 0.92))
         if rng.random() < 0.8
@@ -33,7 +33,7 @@ def building(mesh: Mesh, rng: Random, side: int, u: float, s0: float, s1: float,
 
 
 def barrier(mesh: Mesh, rng: Random, side: int, u: float, s0: float, s1: float) -> None:
-    """A brick or rendered wall along the pavement."""
+    """Adds a brick wall along the pavement."""
     height = rng.uniform(1.5, 3.0)
     color = tint(rng, (0.0, 0.12), (0.05, 0.55), (0.35, 0.75))
     mesh.add(along(side * u, 0, height, s0, s1), LABEL["wall"], color, Material.BRICK, inward(side))
@@ -42,7 +42,7 @@ def barrier(mesh: Mesh, rng: Random, side: int, u: float, s0: float, s1: float) 
 
 
 def fence(mesh: Mesh, rng: Random, side: int, u: float, s0: float, s1: float) -> None:
-    """A fence of slats, or a low guard rail."""
+    """Adds a fence of slats along the pavement."""
     height = rng.uniform(1.0, 1.8)
     color = rng.choice(
         [

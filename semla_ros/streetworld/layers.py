@@ -1,4 +1,4 @@
-"""What the camera sees before light and weather: a label, a depth and a surface for every pixel."""
+"""Label, depth and surface properties of every pixel, before light and weather are applied."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semla_ros.streetworld.camera import Pose
-from semla_ros.streetworld.layout import Layout, bend, centerline
+from semla_ros.streetworld.layout import StreetLayout, bend, centerline
 from semla_ros.streetworld.lots import lot
 from semla_ros.streetworld.materials import Surface, shade_materials
 from semla_ros.streetworld.mesh import Material, Mesh
@@ -20,25 +20,26 @@ Array = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Layers:
-    """What the camera sees before light and weather.
+    """Image layers that do not depend on light and weather.
 
     Attributes:
         albedo: Reflectance, linear light, (H, W, 3) float32.
         label: Class ids, (H, W) uint8.
-        depth: Metres along the optical axis, (H, W) float32; the sky is at 1000.
+        depth: Depth along the optical axis in metres, (H, W) float32; 1000 in the sky.
         facing: `Facing` of each pixel, (H, W) uint8.
-        ground: Pixels of road, pavement and verge, (H, W) bool.
-        sky: Pixels of the sky, (H, W) bool.
-        glow: Light that lamps, lit windows and car lights send when on, (H, W, 3) float32.
-        always: Pixels whose lamps are on by day too, (H, W) bool.
-        street: Street coordinates u, h, s of each pixel, (3, H, W) float32.
-        cover: How much snow stays on a pixel, 0 to 1, (H, W) float32.
-        reach: Cotangent of the sun's height at which shadow from the left and right reaches a pixel, (2, H, W).
-        contact: 1 in the open, less under cars and people, (H, W) float32.
-        beam: Direction of each ray right of the street, tangent, (H, W) float32.
-        up: Height of each pixel's ray above the horizon, tangent, (H, W) float32.
-        plan: Cross-section of the place.
-        seen: Things in view by kind, each at least some pixels large.
+        ground: True on road, pavement and verge, (H, W) bool.
+        sky: True in the sky, (H, W) bool.
+        glow: Light emitted by lamps, lit windows and car lights when they are on, (H, W, 3) float32.
+        always_lit: True where lamps are also on by day, for example traffic lights, (H, W) bool.
+        street: Street coordinates u, h, s of each pixel in metres, (3, H, W) float32.
+        snow_cover: How well snow stays on the surface, 0 to 1, (H, W) float32.
+        shadow_limit: Cotangent of the sun's elevation above which a pixel lies in the shadow of the houses on the
+            left (row 0) or right (row 1), (2, H, W) float32.
+        contact_shade: Share of light that remains under cars and people, 1 elsewhere, (H, W) float32.
+        ray_right: Tangent of the angle of each pixel's ray to the right of the optical axis, (H, W) float32.
+        ray_up: Tangent of the angle of each pixel's ray above the horizon, (H, W) float32.
+        layout: Cross-section of the place.
+        visible: Number of visible objects of each kind; small ones are not counted.
     """
 
     albedo: Array
@@ -48,47 +49,47 @@ class Layers:
     ground: NDArray[np.bool_]
     sky: NDArray[np.bool_]
     glow: Array
-    always: NDArray[np.bool_]
+    always_lit: NDArray[np.bool_]
     street: Array
-    cover: Array
-    reach: Array
-    contact: Array
-    beam: Array
-    up: Array
-    plan: Layout
-    seen: Counter[str]
+    snow_cover: Array
+    shadow_limit: Array
+    contact_shade: Array
+    ray_right: Array
+    ray_up: Array
+    layout: StreetLayout
+    visible: Counter[str]
 
 
 def shade(
     scene: Scene, mesh: Mesh, faces: NDArray[np.uint16], rows: Array, depth: Array, rays: Array, up: Array
 ) -> Layers:
-    """Shades every pixel once.
+    """Computes the surface properties of every pixel.
 
     Args:
         scene: The scene.
-        mesh: Its faces.
-        faces: Number of the face at each pixel, (H, W) uint16; a row of ``rows``.
-        rows: What `Mesh.arrays` says of each face, after ground and sky, (N, 11).
-        depth: Metres, (H, W).
-        rays: Directions of the pixels in street axes, (H, W, 3).
-        up: Tangent of their height above the horizon, (H, W).
+        mesh: Faces of the scene.
+        faces: Index into ``rows`` of the face at each pixel, (H, W) uint16.
+        rows: Properties of the ground, of the sky and of each face, see `Mesh.arrays`, (N, 11) float32.
+        depth: Depth in metres, (H, W) float32.
+        rays: Directions of the pixels in street axes, (H, W, 3) float32.
+        up: Tangent of the angle of the rays above the horizon, (H, W) float32.
     """
-    plan, pose = scene.plan, scene.pose
-    street = _street_coordinates(plan, pose, rays, depth)
+    layout, pose = scene.layout, scene.pose
+    street = _street_coordinates(layout, pose, rays, depth)
     index = faces.astype(np.intp)
-    _, thing, label, kind, facing = (np.ascontiguousarray(rows[:, i]) for i in range(5))
+    _, object_id, label, kind, facing = (np.ascontiguousarray(rows[:, i]) for i in range(5))
     material = np.take(kind.astype(np.uint8), index)
     surface = Surface(
         label=np.take(label.astype(np.uint8), index),
         material=material,
         facing=np.take(facing.astype(np.uint8), index),
-        thing=np.take(thing.astype(np.int32), index),
+        object_id=np.take(object_id.astype(np.int32), index),
         albedo=np.take(np.ascontiguousarray(rows[:, 5:8]), index, axis=0),
         glow=np.take(np.ascontiguousarray(rows[:, 8:11]), index, axis=0),
         street=street,
         depth=depth,
     )
-    cover = shade_materials(surface, plan, scene.seed)
+    cover = shade_materials(surface, layout, scene.seed)
     ground = (material == Material.GROUND) | (material == Material.SHADOW)
     return Layers(
         albedo=surface.albedo,
@@ -98,40 +99,42 @@ def shade(
         ground=ground,
         sky=material == Material.SKY,
         glow=surface.glow,
-        always=material == Material.SIGNAL,
+        always_lit=material == Material.SIGNAL,
         street=street,
-        cover=cover,
-        reach=_reach(scene, street, ground),
-        contact=np.where(material == Material.SHADOW, np.float32(0.45), np.float32(1.0)),
-        beam=rays[..., 0],
-        up=up,
-        plan=plan,
-        seen=_seen(mesh, surface.thing),
+        snow_cover=cover,
+        shadow_limit=_shadow_limit(scene, street, ground),
+        contact_shade=np.where(material == Material.SHADOW, np.float32(0.45), np.float32(1.0)),
+        ray_right=rays[..., 0],
+        ray_up=up,
+        layout=layout,
+        visible=_visible_objects(mesh, surface.object_id),
     )
 
 
-def _street_coordinates(plan: Layout, pose: Pose, rays: Array, depth: Array) -> Array:
+def _street_coordinates(layout: StreetLayout, pose: Pose, rays: Array, depth: Array) -> Array:
+    """Street coordinates u, h, s of each pixel in metres, (3, H, W); the street bends."""
     local = rays * depth[..., None]
     s = local[..., 2] + np.float32(pose.s)
-    center, slope = bend(plan, pose.s)
-    u = local[..., 0] + np.float32(pose.u + center) + np.float32(slope) * local[..., 2] - centerline(plan, s)
+    center, slope = bend(layout, pose.s)
+    u = local[..., 0] + np.float32(pose.u + center) + np.float32(slope) * local[..., 2] - centerline(layout, s)
     return np.stack([u, local[..., 1] + np.float32(pose.h), s])
 
 
-def _reach(scene: Scene, street: Array, ground: NDArray[np.bool_]) -> Array:
-    """A house of height h at lateral distance d shades the ground while cot(sun's height) > d / h."""
-    plan, first = scene.plan, int(scene.pose.s // scene.plan.cell) - 1
-    reach = np.full((2, *ground.shape), np.inf, np.float32)
-    if plan.ceiling:
-        return reach
+def _shadow_limit(scene: Scene, street: Array, ground: NDArray[np.bool_]) -> Array:
+    """A house of height h at lateral distance d shades the ground if cot(sun's elevation) > d / h."""
+    layout, first = scene.layout, int(scene.pose.s // scene.layout.cell) - 1
+    limit = np.full((2, *ground.shape), np.inf, np.float32)
+    if layout.ceiling:
+        return limit
     u, s = street[0][ground], street[2][ground]
-    index = np.clip((s / plan.cell).astype(np.int32) - first, 0, 15)
+    index = np.clip((s / layout.cell).astype(np.int32) - first, 0, 15)
     for row, side in enumerate((-1, 1)):
-        heights = np.array([lot(plan, scene.seed, side, first + i)[1] for i in range(16)], np.float32)
-        reach[row][ground] = (plan.front - side * u) / heights[index]
-    return reach
+        heights = np.array([lot(layout, scene.seed, side, first + i)[1] for i in range(16)], np.float32)
+        limit[row][ground] = (layout.front - side * u) / heights[index]
+    return limit
 
 
-def _seen(mesh: Mesh, thing: NDArray[np.int32], least: int = 40) -> Counter[str]:
-    pixels = np.bincount(thing.ravel() + 1, minlength=len(mesh.kinds) + 1)[1:]
-    return Counter(kind for kind, count in zip(mesh.kinds, pixels, strict=True) if count >= least)
+def _visible_objects(mesh: Mesh, object_id: NDArray[np.int32], min_pixels: int = 40) -> Counter[str]:
+    """Number of objects of each kind that cover at least ``min_pixels``."""
+    pixels = np.bincount(object_id.ravel() + 1, minlength=len(mesh.kinds) + 1)[1:]
+    return Counter(kind for kind, count in zip(mesh.kinds, pixels, strict=True) if count >= min_pixels)

@@ -1,4 +1,4 @@
-"""The cross-section of a place, and how it winds."""
+"""Cross-section and bends of a street, a forest road or a corridor."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ PLACES = ("street", "forest", "corridor")
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
-    """The cross-section of a place and how it winds; metres.
+class StreetLayout:
+    """Cross-section and bends of a place. Lengths are in metres.
 
     Attributes:
-        place: One of `PLACES`.
-        road: Half the width of the road (of the corridor's floor).
-        walk: Width of each pavement; 0 where there is none.
-        cell: Length of a lot.
-        bends: Amplitude, wavelength / 2 pi and phase of two sine bends.
-        parking: Chance of a parked car on a lot's side.
-        traffic: Chance of a car in each slot of a lane.
-        people: Chance of a pedestrian in each slot of a pavement.
-        mix: Weights of the lots: building, wall, fence, hedge, park.
-        ceiling: Height of the ceiling, 0 under the open sky.
+        place: Kind of place, one of `PLACES`.
+        road: Half the width of the road, or of the corridor's floor.
+        walk: Width of each pavement; 0 without pavements.
+        cell: Length of a lot along the street.
+        bends: Sine bends of the centre line: amplitude, wavelength / (2 pi) and phase (rad) of each.
+        parking: Probability of a parked car in each parking slot.
+        traffic: Probability of a car in each slot of a lane.
+        people: Probability of a pedestrian in each slot of a pavement.
+        mix: Relative frequencies of the kinds of lots, in the order of `lots.LOTS`.
+        ceiling: Height of the ceiling; 0 outdoors.
         grain: Seed of the ground's texture.
     """
 
@@ -50,18 +50,18 @@ class Layout:
 
     @property
     def lane(self) -> float:
-        """Lateral position of the right lane's middle."""
+        """Lateral position of the middle of the right lane; 0 in a corridor."""
         driving = self.road - (1.95 if self.parking else 0.0)
         return driving / 2 if self.place != "corridor" else 0.0
 
 
-def layout(place: str, seed: int) -> Layout:
-    """The cross-section of the place that this seed gives."""
+def street_layout(place: str, seed: int) -> StreetLayout:
+    """Draws the layout of a place, one of `PLACES`. The same seed gives the same layout."""
     rng = Random(f"layout/{place}/{seed}")
     bends = tuple((rng.uniform(0, a), w, rng.uniform(0, 6.28)) for a, w in ((9.0, 75.0), (2.5, 38.0)))
     road = rng.choice([rng.uniform(3.2, 4.2), rng.uniform(4.6, 6.0), rng.uniform(6.0, 7.5)])
     mix = tuple(rng.uniform(0.1, 1.0) * weight for weight in (4.0, 1.4, 1.4, 1.0, 1.0))
-    street = Layout(
+    street = StreetLayout(
         place,
         road,
         rng.uniform(1.8, 4.2),
@@ -90,16 +90,16 @@ def layout(place: str, seed: int) -> Layout:
     return street
 
 
-def bend(plan: Layout, s: float) -> tuple[float, float]:
-    """Lateral position of the centre line at ``s`` and its slope."""
-    value = sum(a * math.sin(s / w + p) for a, w, p in plan.bends)
-    slope = sum(a / w * math.cos(s / w + p) for a, w, p in plan.bends)
+def bend(layout: StreetLayout, s: float) -> tuple[float, float]:
+    """Lateral position in metres and slope of the centre line at ``s``."""
+    value = sum(a * math.sin(s / w + p) for a, w, p in layout.bends)
+    slope = sum(a / w * math.cos(s / w + p) for a, w, p in layout.bends)
     return value, slope
 
 
-def centerline(plan: Layout, s: Array) -> Array:
-    """Lateral position of the road's centre line at ``s``, any shape."""
+def centerline(layout: StreetLayout, s: Array) -> Array:
+    """Lateral position of the centre line at ``s``, metres; an array of any shape."""
     total = np.zeros_like(s)
-    for amplitude, wave, phase in plan.bends:
+    for amplitude, wave, phase in layout.bends:
         total += np.float32(amplitude) * np.sin(s / np.float32(wave) + np.float32(phase))
     return total

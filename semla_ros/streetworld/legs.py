@@ -1,4 +1,4 @@
-"""The legs of a drive: which domain for how long."""
+"""The legs of a drive: domains, their durations, and the weather over time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,13 @@ from semla_ros.streetworld.weather import Weather
 
 @dataclass(frozen=True, slots=True)
 class Leg:
-    """One domain of a drive: seconds of steady weather, then seconds of passing into the next leg's."""
+    """One domain of a drive.
+
+    Attributes:
+        domain: Name of the domain.
+        steady_s: Duration of constant weather, seconds.
+        transition_s: Duration of the transition to the next leg's weather, seconds.
+    """
 
     domain: str
     steady_s: float
@@ -25,19 +31,21 @@ DEMO_LEGS = (Leg("clear_day", 12, 3), Leg("fog_day", 12, 3), Leg("clear_night", 
 
 
 class Itinerary:
-    """The weather of a drive over time.
+    """The weather of a drive as a function of time.
 
     Args:
-        legs: In order; the last one's transition is unused.
-        seed: Of each leg's weather within its domain.
+        legs: Legs in driving order. The transition of the last leg is not used.
+        seed: Seed of the weather of each leg within its domain.
 
     Raises:
-        ConfigError: No legs, an unknown domain, or a leg of no or negative length.
+        ConfigError: There are no legs, a domain is unknown, or a duration is zero or negative.
     """
 
     def __init__(self, legs: Sequence[Leg], seed: int) -> None:
         if not legs or any(leg.steady_s <= 0 or leg.transition_s < 0 for leg in legs):
-            raise ConfigError("drive without length", where="legs", got=tuple(legs), expected="legs of more than 0 s")
+            raise ConfigError(
+                "drive without length", where="legs", got=tuple(legs), expected="one or more legs, each longer than 0 s"
+            )
         self.legs = tuple(legs)
         self._domains = [domain_named(leg.domain) for leg in legs]
         self._weather = [domain.sample(Random(f"drive/{seed}/{i}")) for i, domain in enumerate(self._domains)]
@@ -46,15 +54,20 @@ class Itinerary:
 
     @property
     def duration_s(self) -> float:
-        """Length of the whole drive."""
+        """Duration of the whole drive, seconds."""
         return self._starts[-1]
 
     def at(self, time_s: float) -> tuple[Domain, Weather, bool]:
-        """The domain (in a transition the nearer one), the weather and whether it is steady at a time."""
+        """State of the drive ``time_s`` seconds after its start.
+
+        Returns:
+            The domain (during a transition, the one with the larger share), the weather, and whether it is steady.
+        """
         leg = max(i for i, start in enumerate(self._starts[:-1]) if round(time_s - start, 6) >= 0)
-        into = round(time_s - self._starts[leg] - self.legs[leg].steady_s, 6)  # 0.3 s is not 3 * 0.1 s
-        if into < 0 or leg + 1 == len(self.legs):
+        # Rounded, because 3 * 0.1 s is not exactly 0.3 s in floating point.
+        since_steady = round(time_s - self._starts[leg] - self.legs[leg].steady_s, 6)
+        if since_steady < 0 or leg + 1 == len(self.legs):
             return self._domains[leg], self._weather[leg], True
-        t = into / self.legs[leg].transition_s
+        t = since_steady / self.legs[leg].transition_s
         nearer = self._domains[leg + (t >= 0.5)]
         return nearer, Weather.blend(self._weather[leg], self._weather[leg + 1], t), False

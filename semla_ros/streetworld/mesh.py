@@ -1,4 +1,4 @@
-"""Flat faces in street coordinates, collected for one image."""
+"""Flat faces in street coordinates, collected for one image, with the objects they belong to."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LABEL = {name: index for index, name in enumerate(CLASSES)}
 
 
 class Material(IntEnum):
-    """How a face is shaded."""
+    """Material of a face; it decides the texture and the light."""
 
     GROUND = 0
     SKY = 1
@@ -32,7 +32,7 @@ class Material(IntEnum):
 
 
 class Facing(IntEnum):
-    """Which way a face looks: decides its share of sunlight and of snow."""
+    """Direction that a face points to; it decides the share of sunlight and of snow. ROUND is a curved surface."""
 
     UP = 0
     LEFT = 1
@@ -42,10 +42,10 @@ class Facing(IntEnum):
 
 
 class Mesh:
-    """Faces with their paint order.
+    """Faces and the order in which they are painted.
 
-    Corners are (u, h, s): metres to the right of the centre line, above the ground, along the street.
-    A face belongs to the thing begun last; things are painted by `order`, far ones first.
+    Corners are (u, h, s) in metres: to the right of the centre line, above the ground, along the street.
+    A face belongs to the object that was begun last. Far objects are painted first (painter's algorithm).
     """
 
     def __init__(self) -> None:
@@ -55,8 +55,15 @@ class Mesh:
         self.kinds: list[str] = []
         self._order = 0.0
 
-    def begin(self, kind: str, s: float, layer: int, cell: float) -> None:
-        """Starts a thing at ``s``; within a street cell outer layers (small numbers) are painted first."""
+    def begin_object(self, kind: str, s: float, layer: int, cell: float) -> None:
+        """Starts a new object.
+
+        Args:
+            kind: Kind of object, for example "tree".
+            s: Position along the street, m.
+            layer: Painting layer within a cell: 0, farthest from the road, is painted first.
+            cell: Length of a cell along the street, m.
+        """
         index = s // cell
         self._order = -1000.0 * index + 100.0 * layer - (s - index * cell)
         self.kinds.append(kind)
@@ -70,15 +77,26 @@ class Mesh:
         facing: Facing = Facing.CAMERA,
         glow: Color = BLACK,
     ) -> None:
-        """Adds a flat face to the current thing; ``color`` and ``glow`` are linear light."""
+        """Adds a flat face to the current object.
+
+        Args:
+            corners: Corners of the polygon, (u, h, s) in metres.
+            label: Class id.
+            color: Reflectance, linear RGB.
+            material: Material.
+            facing: Direction that the face points to.
+            glow: Emitted light, linear RGB.
+        """
         self.corners.extend(corners)
         self.counts.append(len(corners))
         self.rows.append((self._order, len(self.kinds) - 1, label, material, facing, *color, *glow))
 
     def arrays(self) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float32]]:
-        """Corners (M, 3), corners per face (N,), and one row per face (N, 11).
+        """The mesh as arrays.
 
-        A row is order, thing, label, material, facing, colour (3), glow (3).
+        Returns:
+            Corners (M, 3) float32; number of corners of each face (N,) int64; properties of each face (N, 11) float32:
+            painting order, object id, label, material, facing, colour (3 values), glow (3 values).
         """
         corners = np.array(self.corners, np.float32).reshape(-1, 3)
         return corners, np.array(self.counts, np.int64), np.array(self.rows, np.float32).reshape(-1, 11)

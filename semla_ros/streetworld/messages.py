@@ -1,4 +1,4 @@
-"""ROS 2 messages of a camera, made without ROS."""
+"""Camera messages of ROS 2, built with rosbags so that no ROS installation is needed."""
 
 from __future__ import annotations
 
@@ -15,14 +15,20 @@ STORE = get_typestore(Stores.ROS2_JAZZY)
 
 
 def header(frame: Frame) -> Any:
-    """std_msgs/Header with the frame's stamp and name."""
+    """std_msgs/Header with the stamp and frame_id of the frame."""
     seconds, rest = divmod(frame.stamp_ns, 1_000_000_000)
     stamp = STORE.types["builtin_interfaces/msg/Time"](sec=seconds, nanosec=rest)
     return STORE.types["std_msgs/msg/Header"](stamp=stamp, frame_id=frame.frame_id)
 
 
 def image(frame: Frame, pixels: NDArray[np.uint8], encoding: str) -> Any:
-    """sensor_msgs/Image of ``pixels``, (H, W) or (H, W, C) uint8, rows unpadded."""
+    """sensor_msgs/Image with unpadded rows.
+
+    Args:
+        frame: Frame whose stamp and frame_id the message takes.
+        pixels: (H, W) or (H, W, C) uint8.
+        encoding: Encoding of ``pixels``, for example "rgb8".
+    """
     height, width = pixels.shape[:2]
     data = np.ascontiguousarray(pixels).reshape(-1)
     return STORE.types["sensor_msgs/msg/Image"](
@@ -56,5 +62,5 @@ def camera_info(frame: Frame, camera: Camera) -> Any:
 
 
 def text(content: str) -> Any:
-    """std_msgs/String."""
+    """std_msgs/String with this content."""
     return STORE.types["std_msgs/msg/String"](data=content)

@@ -10,7 +10,7 @@ from semla_ros.streetworld.shapes import disc, flat, shade, tint
 
 
 def person(mesh: Mesh, rng: Random, u: float, s: float, phase: float) -> None:
-    """A pedestrian in mid-stride; ``phase`` in radians moves the legs."""
+    """Adds a walking pedestrian at (``u``, ``s``) in metres; ``phase`` in radians is the position of the legs."""
     tall = rng.uniform(1.5, 1.9)
     skin = tint(rng, (0.05, 0.09), (0.25, 0.6), (0.4, 0.95))
     coat, trousers = tint(rng, (0, 1), (0.1, 0.9), (0.15, 0.9)), tint(rng, (0.55, 0.7), (0.0, 0.5), (0.1, 0.5))

@@ -9,12 +9,12 @@ from semla_ros.streetworld.shapes import blob, shade, tint, upright
 
 
 def leaves(rng: Random) -> Color:
-    """A colour of foliage."""
+    """A random colour of foliage, linear RGB."""
     return tint(rng, (0.19, 0.36), (0.35, 0.75), (0.3, 0.58))
 
 
 def tree(mesh: Mesh, rng: Random, u: float, s: float, size: float, conifer: bool = False) -> None:
-    """A tree of this height: trunk and crown are vegetation, as in Cityscapes."""
+    """Adds a tree of height ``size``, m. Trunk and crown are labelled vegetation, as in Cityscapes."""
     color, trunk = leaves(rng), tint(rng, (0.05, 0.1), (0.2, 0.5), (0.2, 0.4))
     girth = 0.025 * size * rng.uniform(0.8, 1.3)
     mesh.add(upright(u - girth, u + girth, 0, 0.6 * size, s), LABEL["vegetation"], trunk, facing=Facing.ROUND)
@@ -36,7 +36,7 @@ def tree(mesh: Mesh, rng: Random, u: float, s: float, size: float, conifer: bool
 
 
 def bush(mesh: Mesh, rng: Random, u: float, s: float, size: float) -> None:
-    """A bush of about this width."""
+    """Adds a bush; ``size`` is about its width, m."""
     mesh.add(
         blob(rng, u, 0.3 * size, s, 0.6 * size, 0.5 * size, 11),
         LABEL["vegetation"],
@@ -47,7 +47,7 @@ def bush(mesh: Mesh, rng: Random, u: float, s: float, size: float) -> None:
 
 
 def hedge(mesh: Mesh, rng: Random, side: int, u: float, s0: float, s1: float, height: float) -> None:
-    """A hedge with a ragged top."""
+    """Adds a hedge with an irregular top; ``height`` in metres."""
     steps = 7
     top = [(side * u, height * rng.uniform(0.85, 1.1), s1 + (s0 - s1) * i / steps) for i in range(steps + 1)]
     mesh.add(

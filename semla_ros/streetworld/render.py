@@ -1,4 +1,4 @@
-"""From a scene to layers: paint the faces' numbers far to near, then shade every pixel once."""
+"""Renders a scene to layers: paints the indices of the faces from far to near, then shades every pixel once."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from semla_ros.streetworld.camera import Camera, Pose
 from semla_ros.streetworld.layers import Layers, shade
-from semla_ros.streetworld.layout import Layout, bend, centerline
+from semla_ros.streetworld.layout import StreetLayout, bend, centerline
 from semla_ros.streetworld.mesh import LABEL, Facing, Material
 from semla_ros.streetworld.scene import Scene
 
@@ -27,10 +27,15 @@ FIXED_ROWS = np.array(
 
 
 def render(scene: Scene, camera: Camera) -> Layers:
-    """Renders the layers of a scene."""
+    """Renders the layers of a scene.
+
+    Args:
+        scene: Place, time and camera pose.
+        camera: Intrinsics and image size.
+    """
     mesh, rotation = scene.mesh(), scene.pose.rotation()
     corners, counts, rows = mesh.arrays()
-    points = camera_points(corners, scene.plan, scene.pose) @ rotation.T
+    points = camera_points(corners, scene.layout, scene.pose) @ rotation.T
     rays = camera.rays()
     faces, up = _background(rays, rotation)
     starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
@@ -40,15 +45,16 @@ def render(scene: Scene, camera: Camera) -> Layers:
     return shade(scene, mesh, faces, rows, depth, rays @ rotation, up)
 
 
-def camera_points(corners: Array, plan: Layout, pose: Pose) -> Array:
-    """Street coordinates (N, 3) to right, up, forward of the camera, before it is turned."""
+def camera_points(corners: Array, layout: StreetLayout, pose: Pose) -> Array:
+    """Converts street coordinates (N, 3) to right, up, forward of a camera at ``pose`` without its rotation, (N, 3)."""
     s = corners[:, 2]
-    center, slope = bend(plan, pose.s)
-    x = corners[:, 0] + centerline(plan, s) - center - slope * (s - pose.s) - pose.u
+    center, slope = bend(layout, pose.s)
+    x = corners[:, 0] + centerline(layout, s) - center - slope * (s - pose.s) - pose.u
     return np.stack([x, corners[:, 1] - pose.h, s - pose.s], axis=1).astype(np.float32)
 
 
 def _background(rays: Array, rotation: Array) -> tuple[NDArray[np.uint16], Array]:
+    """Face indices of ground and sky, (H, W), and the tangent of each ray above the horizon, (H, W)."""
     up = rays @ rotation[:, 1]
     return np.where(up < -2e-3, GROUND_FACE, SKY_FACE).astype(np.uint16), up
 
@@ -61,6 +67,7 @@ def _paint(
     counts: NDArray[np.int64],
     order: NDArray[np.int64],
 ) -> None:
+    """Paints the index of each face into ``faces``, in the given order; clips faces at the near plane."""
     ahead = points[:, 2] > NEAR_M
     inside = np.add.reduceat(ahead, starts)
     pixels = _fixed_point(camera, np.maximum(points, [-np.inf, -np.inf, NEAR_M]))
@@ -75,12 +82,13 @@ def _paint(
 
 
 def _fixed_point(camera: Camera, points: Array) -> NDArray[np.int32]:
+    """Pixel coordinates as fixed-point numbers with `SHIFT` fractional bits, as cv2.fillPoly takes them."""
     pixels = camera.project(points.astype(np.float32))
     return np.round(np.clip(pixels, -8000, 8000) * (1 << SHIFT)).astype(np.int32)
 
 
 def _clipped(points: Array) -> Array:
-    """The part of a polygon before the near plane."""
+    """The part of a polygon beyond the near plane, by Sutherland-Hodgman clipping."""
     kept: list[Array] = []
     for a, b in zip(points, np.roll(points, -1, axis=0), strict=True):
         if a[2] > NEAR_M:
@@ -97,15 +105,15 @@ def _depth(
     points: Array,
     starts: NDArray[np.int64],
     counts: NDArray[np.int64],
-    eye: float,
+    camera_height: float,
 ) -> Array:
-    """Every face is a plane n.p = d, so a ray r meets it at depth d / n.r."""
+    """Depth of every pixel in metres, (H, W): the ray r meets the plane n.p = d of a face at depth d / n.r."""
     p0, p1, p2 = points[starts], points[starts + counts // 3], points[starts + 2 * counts // 3]
     normal = np.cross(p1 - p0, p2 - p0)
     offset = np.einsum("ij,ij->i", normal, p0)
     nearest, farthest = np.minimum.reduceat(points[:, 2], starts), np.maximum.reduceat(points[:, 2], starts)
     planes = np.concatenate([normal, offset[:, None]], axis=1)
-    planes = np.concatenate([[[*rotation[:, 1], -eye], [0, 0, 1, FAR_M]], planes]).astype(np.float32)
+    planes = np.concatenate([[[*rotation[:, 1], -camera_height], [0, 0, 1, FAR_M]], planes]).astype(np.float32)
     near = np.concatenate([[NEAR_M, FAR_M], np.maximum(nearest, NEAR_M)]).astype(np.float32)
     far = np.concatenate([[FAR_M, FAR_M], np.maximum(farthest, NEAR_M)]).astype(np.float32)
     plane = planes[faces]

@@ -1,4 +1,4 @@
-"""Tileable value noise and a hash, both vectorised: the grain of every surface."""
+"""Tileable value noise and a hash function, both vectorised, for the textures of surfaces."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _tile() -> Array:
 
 
 def noise(x: Array, y: Array, tiles_per_unit: float) -> Array:
-    """Fractal value noise in [0, 1] at coordinates of any shape; it repeats every ``1 / tiles_per_unit``."""
+    """Fractal value noise, 0 to 1, at coordinates of any shape. It repeats every ``1 / tiles_per_unit`` units."""
     scale = tiles_per_unit * TILE
     column = (x * scale).astype(np.int32) & (TILE - 1)
     row = (y * scale).astype(np.int32) & (TILE - 1)
@@ -36,8 +36,8 @@ def noise(x: Array, y: Array, tiles_per_unit: float) -> Array:
     return values
 
 
-def hashed(*keys: NDArray[np.int32]) -> Array:
-    """A reproducible uniform number in [0, 1) for each tuple of integers."""
+def hash_uniform(*keys: NDArray[np.int32]) -> Array:
+    """A reproducible uniform number in [0, 1) for each tuple of integers; all arrays have the same shape."""
     mixed: NDArray[np.uint32] = np.full(keys[0].shape, 0x9E3779B9, np.uint32)
     for key in keys:
         mixed = (mixed ^ key.astype(np.uint32)) * np.uint32(0x85EBCA6B)

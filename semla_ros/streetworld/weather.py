@@ -1,4 +1,4 @@
-"""Light and weather as continuous numbers, so that one can pass into another."""
+"""Light and weather as continuous values that can be interpolated."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ Array = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Weather:
-    """Light, weather and lens. Everything is 0 to 1 unless it says otherwise.
+    """Light, weather, lens and sensor. Values are 0 to 1 unless another range is given.
 
     Attributes:
-        fog: Extinction beta of the air, 1/m, 0 to 0.2.
-        night: 0 by day, 1 in the dark.
-        dusk: How warm and low the light is.
-        lamps: Whether lamps, windows and car lights are on.
+        fog: Extinction coefficient beta of the air, 1/m, 0 to 0.2.
+        night: Darkness; 0 is day, 1 is night.
+        dusk: Share of warm, low light.
+        lamps: Brightness of lamps, windows and car lights; 0 is off.
         sun: Direct sunlight; 0 is overcast.
-        sun_side: -1 the sun stands on the left, 1 on the right.
-        sun_cot: Cotangent of the sun's height, 0.2 to 6: length of a shadow by height.
-        sun_front: -1 the sun stands ahead, 1 behind the camera.
+        sun_side: Lateral direction of the sun, -1 (left) to 1 (right).
+        sun_cot: Cotangent of the sun's elevation, 0.2 to 6: length of a shadow divided by the height of the object.
+        sun_front: Direction of the sun along the street, -1 (ahead) to 1 (behind the camera).
         cloud: Cloud cover.
         wet: Water on the ground.
         rain: Drops in the air.
         snow: Snow on ground, roofs and trees.
         flakes: Snow in the air.
-        canopy: Light broken by leaves.
-        indoor: Light from ceiling lamps alone.
-        exposure: Gain of the camera, 0.1 to 10.
-        noise: Standard deviation of the read noise, linear light; shot noise goes with it.
-        blur: Lens blur, standard deviation in pixels at a width of 384.
+        canopy: Share of sunlight blocked by leaves.
+        indoor: 1 where ceiling lamps are the only light, otherwise 0.
+        exposure: Camera gain, 0.1 to 10.
+        noise: Standard deviation of the read noise, linear light; the shot noise is proportional to it.
+        blur: Standard deviation of the lens blur, pixels at an image width of 384.
         dirt: Stains on the lens.
-        hue: Colour cast, -1 cold to 1 warm.
+        hue: Colour cast, -1 (cold) to 1 (warm).
     """
 
     fog: float = 0.0004
@@ -60,18 +60,21 @@ class Weather:
 
     @classmethod
     def blend(cls, a: Weather, b: Weather, t: float) -> Weather:
-        """The weather on the way from ``a`` (t = 0) to ``b`` (t = 1), linear in every number."""
+        """Interpolates every value linearly from ``a`` (t = 0) to ``b`` (t = 1)."""
         return cls(**{f.name: (1 - t) * getattr(a, f.name) + t * getattr(b, f.name) for f in fields(cls)})
 
 
-def fogged(radiance: Array, depth: Array, beta: float, airlight: Array) -> Array:
-    """Koschmieder's law: I = J t + A (1 - t), t = exp(-beta depth).
+def apply_fog(radiance: Array, depth: Array, beta: float, airlight: Array) -> Array:
+    """Applies Koschmieder's law: I = J t + A (1 - t) with transmission t = exp(-beta depth).
 
     Args:
-        radiance: J, (H, W, 3) linear light.
-        depth: (H, W) metres.
-        beta: Extinction, 1/m.
-        airlight: A, (3,) linear light.
+        radiance: Radiance J of the surfaces, linear light, (H, W, 3) float32.
+        depth: Depth in metres, (H, W) float32.
+        beta: Extinction coefficient, 1/m.
+        airlight: Airlight A, linear light, (3,) float32.
+
+    Returns:
+        Radiance I at the camera, linear light, (H, W, 3) float32.
     """
     transmission = np.exp(np.float32(-beta) * depth)[..., None]
     fog: Array = airlight + (radiance - airlight) * transmission

@@ -1,4 +1,4 @@
-"""The domain state in the words of a diagnostic message; the live node and the replay say the same."""
+"""The domain state as diagnostic level, message and key-value pairs."""
 
 from __future__ import annotations
 
@@ -15,10 +15,13 @@ def key_values(state: DomainState) -> dict[str, str]:
     """The state as pairs of strings.
 
     Returns:
-        ``active_adapters`` (JSON: a list of name, weight, distance), ``support``, ``ema_distance``,
-        ``upper_threshold`` and ``lower_threshold`` (numbers, "nan" before the first embedding), ``swaps`` and
-        ``skipped_swaps`` (counts), ``out_of_distribution`` and ``frozen`` ("true" or "false"), ``error`` (why the last
-        adaptation failed; empty when it did not).
+        A dictionary with these keys:
+        ``active_adapters``: JSON list of objects with name, weight and distance, nearest adapter first.
+        ``support``, ``ema_distance``, ``upper_threshold``, ``lower_threshold``: numbers; "nan" before the first
+        embedding.
+        ``swaps``, ``skipped_swaps``: counts.
+        ``out_of_distribution``, ``frozen``: "true" or "false".
+        ``error``: why the last adaptation failed; empty if it succeeded.
     """
     mixture = state.mixture
     adapters = [
@@ -40,10 +43,11 @@ def key_values(state: DomainState) -> dict[str, str]:
 
 
 def level_and_message(state: DomainState) -> tuple[int, str]:
-    """The diagnostic level (0 OK, 1 WARN) and the state in one line, for example "night 0.72, dusk 0.28".
+    """The diagnostic level and the state in one line.
 
     Returns:
-        WARN when the last adaptation failed, or when no adapter of the library is near.
+        Level and message, for example (0, "night 0.72, dusk 0.28"). The level is WARN (1) if the last adaptation
+        failed or if no adapter of the library is near the current domain, otherwise OK (0).
     """
     mixture = state.mixture
     active = ", ".join(f"{name} {weight:.2f}" for name, weight in zip(mixture.names, mixture.weights, strict=True))

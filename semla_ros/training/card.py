@@ -1,4 +1,4 @@
-"""The model card of a trained bundle: what was trained on what, and how the loss fell."""
+"""The model card of a trained bundle: training data, schedules and losses."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ CARD = """# {title}
 
 {about}
 
-Written by `semla train world`; seed {seed}. Images: {images}. Loss: mean of the first and of the last 20 steps,
-contrastive cross-entropy for CLIP, binary cross-entropy a class and pixel for the others. Seconds are wall time, with
-other work on the machine now and then.
+Written by `semla train world` with seed {seed}. Training images: {images}.
+The losses are means over the first and over the last 20 steps: contrastive cross-entropy for CLIP, binary cross-entropy
+per class and pixel for the other stages. The seconds are wall time on a machine that sometimes did other work.
 
-| stage | steps | batch | peak rate | first loss | last loss | seconds |
+| stage | steps | batch | peak learning rate | first loss | last loss | seconds |
 | --- | ---: | ---: | ---: | ---: | ---: | ---: |
 {rows}
 """
 
 
 def write_card(path: Path, about: str, seed: int, images: str, stages: dict[str, tuple[Path, Schedule]]) -> None:
-    """Writes a README with one row a stage.
+    """Writes a README with one row per training stage.
 
     Args:
-        path: The README.
-        about: What the model is, in a sentence.
-        seed: Of the draws.
-        images: What it was trained on, in a few words.
-        stages: Name to log (see `semla_ros.training.loop.Log`) and schedule.
+        path: README to write; an existing one is replaced.
+        about: What the model is, in one sentence.
+        seed: Seed of the training.
+        images: Number and kind of the training images, in a few words.
+        stages: Name of each stage to its log (see `semla_ros.training.log.Log`) and schedule.
     """
     rows = "\n".join(_row(name, log, schedule) for name, (log, schedule) in stages.items())
     text = CARD.format(title=path.parent.name, about=about, seed=seed, images=images, rows=rows)

@@ -1,4 +1,4 @@
-"""StreetWorld as training data: rendered once to a folder, held in memory at the sizes the networks take."""
+"""StreetWorld as training data: rendered once to a folder, kept in memory at the size that the networks take."""
 
 from __future__ import annotations
 
@@ -14,19 +14,20 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from semla_ros.errors import ImageError
+from semla_ros.errors import TrainingError
+from semla_ros.images.files import read_rgb, read_unchanged
 from semla_ros.modeling.catseg.architecture import CLIP_MEAN, CLIP_STD
 from semla_ros.streetworld.dataset import write_dataset
 
 
 @dataclass(frozen=True)
 class Images:
-    """A labelled data set in memory.
+    """Labelled images in memory.
 
     Attributes:
-        images: (N, S, S, 3) uint8.
-        labels: (N, s, s) uint8, 255 where unlabelled.
-        captions: N sentences.
+        images: (N, S, S, 3) uint8, RGB.
+        labels: Class ids, (N, s, s) uint8; 255 is unlabelled.
+        captions: N captions.
     """
 
     images: NDArray[np.uint8]
@@ -36,26 +37,45 @@ class Images:
     def __len__(self) -> int:
         return len(self.images)
 
-    def batch(self, size: int, draw: torch.Generator) -> tuple[Tensor, Tensor, list[str]]:
-        """Draws normalised pixels (B, 3, S, S), labels (B, s, s) int64 and captions; half of them mirrored."""
-        chosen = torch.randint(len(self), (size,), generator=draw).numpy()
+    def batch(self, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor, list[str]]:
+        """Draws a batch with replacement and mirrors each image with probability 0.5.
+
+        Args:
+            size: Number of samples, B.
+            generator: Random generator of the draw.
+
+        Returns:
+            Normalised pixels (B, 3, S, S) float32, class ids (B, s, s) int64 and B captions.
+        """
+        chosen = torch.randint(len(self), (size,), generator=generator).numpy()
         pixels = normalised(self.images[chosen])
         labels = torch.from_numpy(self.labels[chosen]).long()
-        mirrored = torch.rand(size, generator=draw) < 0.5
+        mirrored = torch.rand(size, generator=generator) < 0.5
         pixels[mirrored] = pixels[mirrored].flip(-1)
         labels[mirrored] = labels[mirrored].flip(-1)
         return pixels, labels, [self.captions[i] for i in chosen]
 
 
 def normalised(images: NDArray[np.uint8]) -> Tensor:
-    """(N, H, W, 3) uint8 to (N, 3, H, W) float32 of CLIP's mean and deviation."""
+    """Normalises images (N, H, W, 3) uint8 with CLIP's mean and standard deviation to (N, 3, H, W) float32."""
     mean, std = (np.array(values, np.float32) for values in (CLIP_MEAN, CLIP_STD))
     pixels = (images.astype(np.float32) - mean) / std
     return torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
 
 
 def render_datasets(root: Path, counts: dict[str, int], seed: int, processes: int) -> None:
-    """Writes a data set a domain below ``root``, several at a time; what is there already stays."""
+    """Writes one data set per domain to ``root``/<domain>; images that exist already are not rendered again.
+
+    Args:
+        root: Folder of the data sets.
+        counts: Domain to number of images.
+        seed: Seed of the streets.
+        processes: Number of data sets that are rendered at the same time.
+
+    Raises:
+        ConfigError: A folder holds samples of another domain, seed or size.
+        ImageError: A file cannot be written.
+    """
     with get_context("spawn").Pool(processes) as pool:
         jobs = [(root / domain, domain, count, seed) for domain, count in counts.items()]
         pool.starmap(write_dataset, jobs, chunksize=1)
@@ -66,37 +86,47 @@ def load_images(
     image_side: int,
     label_side: int,
     interpolation: int = cv2.INTER_LINEAR,
-    most: int | None = None,
+    limit: int | None = None,
 ) -> Images:
-    """Reads data sets written by `write_dataset`, images and label maps squashed to squares.
+    """Reads data sets that `write_dataset` wrote, and resizes images and label maps to squares.
 
     Args:
-        folders: Data sets, put one behind the other.
-        image_side: S.
-        label_side: s.
-        interpolation: OpenCV's, for the images; linear is what the segmenter does, area comes close to the
-            navigator's antialiased resize.
-        most: Images to read of each data set; all by default.
+        folders: Folders of the data sets, which are concatenated.
+        image_side: Side length S of the images, pixels.
+        label_side: Side length s of the label maps, pixels.
+        interpolation: Interpolation of the images, one of OpenCV's. INTER_LINEAR is what the segmenter uses, INTER_AREA
+            is close to the antialiased resize of the navigator.
+        limit: Largest number of samples per data set; None reads all.
+
+    Raises:
+        TrainingError: A folder holds no complete data set.
+        ImageError: An image or label map is missing or damaged.
     """
-    paths = [path for folder in folders for path in sorted((folder / "images").glob("*.png"))[:most]]
+    captions = [_captions(folder)[:limit] for folder in folders]
+    paths = [
+        folder / f"images/{index:06d}.png"
+        for folder, lines in zip(folders, captions, strict=True)
+        for index in range(len(lines))
+    ]
     images = np.empty((len(paths), image_side, image_side, 3), np.uint8)
     labels = np.empty((len(paths), label_side, label_side), np.uint8)
 
     def read(index: int) -> None:
         path = paths[index]
-        bgr = cv2.resize(_read(path, cv2.IMREAD_COLOR), (image_side, image_side), interpolation=interpolation)
-        images[index] = bgr[..., ::-1]
-        label = _read(path.parent.parent / "labels" / path.name, cv2.IMREAD_GRAYSCALE)
+        images[index] = cv2.resize(read_rgb(path), (image_side, image_side), interpolation=interpolation)
+        label = read_unchanged(path.parent.parent / "labels" / path.name)
         labels[index] = cv2.resize(label, (label_side, label_side), interpolation=cv2.INTER_NEAREST)
 
     with ThreadPoolExecutor(2) as pool:
         list(tqdm(pool.map(read, range(len(paths))), desc="reading", total=len(paths), mininterval=5))
-    captions = [line for folder in folders for line in (folder / "captions.txt").read_text().splitlines()[:most]]
-    return Images(images, labels, captions)
+    return Images(images, labels, [line for lines in captions for line in lines])
 
 
-def _read(path: Path, flag: int) -> cv2.typing.MatLike:
-    image = cv2.imread(str(path), flag)
-    if image is None:
-        raise ImageError("unreadable image", where=path)
-    return image
+def _captions(folder: Path) -> list[str]:
+    """Captions of the complete samples of a data set, which has one line per complete sample."""
+    file = folder / "captions.txt"
+    lines = file.read_text().splitlines() if file.is_file() else []
+    if not lines:
+        hint = "Delete the folder and run the command again: the data set is rendered anew."
+        raise TrainingError("no complete data set", where=folder, expected="captions.txt, images/, labels/", hint=hint)
+    return lines

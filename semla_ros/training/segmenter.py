@@ -1,4 +1,4 @@
-"""Trains CAT-Seg, whole on one domain or only adapters on another."""
+"""Trains CAT-Seg: the whole network on one domain, or a LoRA adapter for another domain."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from torch import Tensor, nn
 
 from semla_ros.modeling.catseg.architecture import CatSegArch
 from semla_ros.modeling.catseg.network import CatSeg
-from semla_ros.modeling.clip.prompts import TEMPLATE, tokenize
+from semla_ros.modeling.clip.prompts import TEMPLATE
 from semla_ros.modeling.clip.state import clip_state
+from semla_ros.modeling.clip.tokenizer import tokenize
 from semla_ros.modeling.lora import Adapter, attach, detach
 from semla_ros.training.data import Images
 from semla_ros.training.loop import Schedule, fit
 
-# What else a class may be called: a prompt drawn among these keeps the vocabulary open.
+# Names of each class. Each step draws one of them for the prompt, which keeps the vocabulary open.
 SYNONYMS = {
     "road": ("road", "street", "asphalt"),
     "sidewalk": ("sidewalk", "pavement", "walkway"),
@@ -35,19 +36,34 @@ SYNONYMS = {
 
 
 class Prompts:
-    """Tokens of every way to ask for each class."""
+    """Tokens of the prompts with all synonyms of each class.
+
+    Args:
+        classes: Names of the T classes.
+        context_length: Number of tokens per prompt.
+    """
 
     def __init__(self, classes: tuple[str, ...], context_length: int) -> None:
-        ways = [[TEMPLATE.format(word) for word in SYNONYMS.get(name, (name,))] for name in classes]
-        self._tokens = [tokenize(prompts, context_length) for prompts in ways]
+        prompts = [[TEMPLATE.format(name) for name in SYNONYMS.get(each, (each,))] for each in classes]
+        self._tokens = [tokenize(synonyms, context_length) for synonyms in prompts]
 
     def draw(self, generator: torch.Generator) -> Tensor:
-        """One way a class, (T, context_length)."""
+        """Draws one synonym per class; returns tokens (T, context_length) int64."""
         return torch.stack([t[int(torch.randint(len(t), (), generator=generator))] for t in self._tokens])
 
 
 def segmentation_loss(network: CatSeg, tokens: Tensor, pixels: Tensor, labels: Tensor) -> Tensor:
-    """Binary cross-entropy of every class for itself (CAT-Seg), unlabelled pixels left out."""
+    """Binary cross-entropy per class and pixel, as in CAT-Seg.
+
+    Args:
+        network: Segmenter.
+        tokens: Tokens of one prompt per class, (T, context_length) int64.
+        pixels: Normalised images, (B, 3, S, S) float32.
+        labels: Class ids, (B, s, s) int64; 255 is unlabelled and does not contribute.
+
+    Returns:
+        Mean loss, a scalar.
+    """
     device = network.upsample1.weight.device
     tokens, pixels, labels = tokens.to(device), pixels.to(device), labels.to(device)
     logits = network(pixels, network.clip.encode_text(tokens))
@@ -58,7 +74,12 @@ def segmentation_loss(network: CatSeg, tokens: Tensor, pixels: Tensor, labels: T
 
 
 def backbone(arch: CatSegArch, clip: Mapping[str, Tensor]) -> CatSeg:
-    """A CAT-Seg whose CLIP is an open_clip model's state dict and whose rest is new."""
+    """A CAT-Seg with a pretrained CLIP and otherwise new weights.
+
+    Args:
+        arch: Sizes of the network.
+        clip: State dict of an open_clip model.
+    """
     network = CatSeg(arch)
     state = clip_state({key: value for key, value in clip.items() if key != "logit_scale"})
     network.clip.load_state_dict({key: state[key] for key in network.clip.state_dict()})
@@ -68,13 +89,25 @@ def backbone(arch: CatSegArch, clip: Mapping[str, Tensor]) -> CatSeg:
 def train_segmenter(
     network: CatSeg, classes: tuple[str, ...], images: Images, schedule: Schedule, folder: Path, seed: int
 ) -> None:
-    """Trains all of CAT-Seg but the token embedding, in place."""
+    """Trains all weights of CAT-Seg in place, except the token embedding.
+
+    Args:
+        network: Segmenter to train.
+        classes: Names of the classes, in the order of the label ids.
+        images: Training images.
+        schedule: Number of steps and learning rates.
+        folder: Folder of checkpoint and log; an interrupted training continues from there.
+        seed: Seed of the batches and prompts.
+
+    Raises:
+        TrainingError: Checkpoint or log is damaged, belongs to another training, or cannot be written.
+    """
     network.clip.token_embedding.requires_grad_(False)
     prompts = Prompts(classes, network.arch.context_length)
 
-    def loss(draw: torch.Generator) -> Tensor:
-        pixels, labels, _ = images.batch(schedule.batch, draw)
-        return segmentation_loss(network, prompts.draw(draw), pixels, labels)
+    def loss(generator: torch.Generator) -> Tensor:
+        pixels, labels, _ = images.batch(schedule.batch, generator)
+        return segmentation_loss(network, prompts.draw(generator), pixels, labels)
 
     fit("segmenter", network.train(), loss, schedule, folder, seed)
     network.eval()
@@ -84,16 +117,34 @@ def train_adapter(
     name: str, network: CatSeg, classes: tuple[str, ...], images: Images, schedule: Schedule, folder: Path,
     seed: int, rank: int = 8, alpha: float = 16,
 ) -> Adapter:  # fmt: skip
-    """Trains a LoRA adapter for one domain; the network is left as it was."""
+    """Trains a LoRA adapter for one domain. The weights of the network do not change.
+
+    Args:
+        name: Name of the adapter, of its checkpoint and of its log.
+        network: Segmenter that the adapter is for.
+        classes: Names of the classes, in the order of the label ids.
+        images: Training images of the domain.
+        schedule: Number of steps and learning rates.
+        folder: Folder of checkpoint and log; an interrupted training continues from there.
+        seed: Seed of the initial factors, the batches and the prompts.
+        rank: Rank r of the adapter.
+        alpha: LoRA scaling numerator; the scale is alpha / r.
+
+    Returns:
+        The trained adapter, on the CPU.
+
+    Raises:
+        TrainingError: Checkpoint or log is damaged, belongs to another training, or cannot be written.
+    """
     layers = network.adapted_layers()
     network.requires_grad_(False)
     torch.manual_seed(seed)
     low_rank = attach(layers, rank, alpha)
     prompts = Prompts(classes, network.arch.context_length)
 
-    def loss(draw: torch.Generator) -> Tensor:
-        pixels, labels, _ = images.batch(schedule.batch, draw)
-        return segmentation_loss(network, prompts.draw(draw), pixels, labels)
+    def loss(generator: torch.Generator) -> Tensor:
+        pixels, labels, _ = images.batch(schedule.batch, generator)
+        return segmentation_loss(network, prompts.draw(generator), pixels, labels)
 
     fit(name, nn.ModuleList(low_rank.values()), loss, schedule, folder, seed)
     factors = {

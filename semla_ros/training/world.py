@@ -1,4 +1,4 @@
-"""`semla train world`: everything in models/streetworld, from nothing, resumable at any point."""
+"""`semla train world`: renders the data and trains everything in models/streetworld; it can be resumed."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image
 
 from semla_ros.adaptation.statistics import Statistics
+from semla_ros.images.files import read_rgb
 from semla_ros.library.adapter_folder import save_adapter
 from semla_ros.library.bundle import ADAPTERS, Bundle, Defaults
 from semla_ros.modeling.catseg.architecture import STREETWORLD
@@ -21,25 +21,28 @@ from semla_ros.pipeline.build import choose_device
 from semla_ros.streetworld import CLASSES
 from semla_ros.streetworld.domains import DOMAINS
 from semla_ros.training.card import write_card
-from semla_ros.training.clip import navigator_arch, train_clip
+from semla_ros.training.clip import navigator_arch, navigator_of, train_clip
 from semla_ros.training.data import Images, load_images, render_datasets
 from semla_ros.training.loop import Schedule
 from semla_ros.training.segmenter import backbone, train_adapter, train_segmenter
 
 BASE_DOMAIN = "clear_day"
-TEMPERATURE = 0.02  # best of 0.01, 0.02 and 0.05 on a validation seed, with the own adapter and without it
-ABOUT = "A small stand-in trained from scratch on rendered StreetWorld images; it knows nothing of the real world."
+TEMPERATURE = 0.02  # best of 0.01, 0.02, 0.05 on a validation seed, with and without the own adapter
+ABOUT = "A small stand-in model, trained from scratch on rendered StreetWorld images and never on real ones."
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What is trained on how much.
+    """Amounts of data and schedules of the training.
 
     Attributes:
-        base_images: Clear-day images, for CLIP and the segmenter.
-        domain_images: Images of every other domain, for CLIP and its adapter.
-        seed: Of the streets and of all draws.
-        label_side: Side the label maps are trained at, pixels.
+        base_images: Number of clear-day images, for CLIP and the segmenter.
+        domain_images: Number of images of each other domain, for CLIP and the adapter of the domain.
+        seed: Seed of the streets and of the training.
+        label_side: Side length of the label maps in training, pixels.
+        clip: Schedule of CLIP.
+        segmenter: Schedule of the segmenter.
+        adapter: Schedule of each adapter.
     """
 
     base_images: int = 4000
@@ -52,12 +55,16 @@ class Recipe:
 
 
 def train_world(work: Path, out: Path, recipe: Recipe) -> None:
-    """Renders, trains and writes the bundle.
+    """Renders the data, trains all networks and writes the bundle. Uses a GPU if there is one.
 
     Args:
-        work: Data sets, checkpoints and logs; what is finished there is not done again.
-        out: The bundle's folder.
-        recipe: Sizes and schedules. A GPU is used where there is one.
+        work: Folder of data sets, checkpoints and logs. Finished stages in it are not run again.
+        out: Folder of the bundle.
+        recipe: Amounts of data and schedules.
+
+    Raises:
+        TrainingError: A data set, checkpoint or log is damaged, belongs to another training, or cannot be written.
+        ImageError: An image cannot be written, or a rendered one is damaged.
     """
     counts = {name: recipe.base_images if name == BASE_DOMAIN else recipe.domain_images for name in DOMAINS}
     render_datasets(work / "train", counts, recipe.seed, processes=os.cpu_count() or 1)
@@ -66,7 +73,7 @@ def train_world(work: Path, out: Path, recipe: Recipe) -> None:
     network = backbone(STREETWORLD, clip.state_dict()).to(device)
     base = load_images([work / "train" / BASE_DOMAIN], STREETWORLD.image_size, recipe.label_side)
     train_segmenter(network, CLASSES, base, recipe.segmenter, work, recipe.seed)
-    navigator = ClipNavigator(clip.visual, navigator_arch(STREETWORLD))
+    navigator = navigator_of(clip, STREETWORLD)
     bundle = Bundle(out, ABOUT, STREETWORLD, navigator.arch, CLASSES, defaults=Defaults(temperature=TEMPERATURE))
     bundle.save(network, navigator.network)
     for name in DOMAINS:
@@ -81,15 +88,16 @@ def train_world(work: Path, out: Path, recipe: Recipe) -> None:
 
 
 def _all_images(work: Path) -> Images:
-    side = navigator_arch(STREETWORLD).vision["image_size"]
+    side = navigator_arch(STREETWORLD).image_size
     return load_images([work / "train" / name for name in DOMAINS], side, label_side=1, interpolation=cv2.INTER_AREA)
 
 
 def _adapter(name: str, network: CatSeg, work: Path, recipe: Recipe) -> Adapter:
-    images = load_images([work / "train" / name], STREETWORLD.image_size, recipe.label_side, most=recipe.domain_images)
+    images = load_images([work / "train" / name], STREETWORLD.image_size, recipe.label_side, limit=recipe.domain_images)
     return train_adapter(name, network, CLASSES, images, recipe.adapter, work / "adapters", recipe.seed)
 
 
-def _statistics(navigator: ClipNavigator, folder: Path, most: int) -> Statistics:
-    paths = sorted((folder / "images").glob("*.png"))[:most]
-    return Statistics.of(np.array([navigator.embed(np.asarray(Image.open(path))) for path in paths]))
+def _statistics(navigator: ClipNavigator, folder: Path, count: int) -> Statistics:
+    """Statistics of the embeddings of the first ``count`` images of a data set."""
+    paths = sorted((folder / "images").glob("*.png"))[:count]
+    return Statistics.of(np.array([navigator.embed(read_rgb(path)) for path in paths]))

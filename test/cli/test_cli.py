@@ -72,11 +72,11 @@ def test_a_place_that_cannot_be_written_to_is_one_clear_line(capsys, tmp_path):
 
 
 def test_a_setting_that_is_no_yaml_is_refused(capsys):
-    assert "not YAML" in refused(capsys, "evaluate", "--set", "segmenter.classes=[a")
+    assert "not plain YAML (--set segmenter.classes)" in refused(capsys, "evaluate", "--set", "segmenter.classes=[a")
 
 
 @pytest.mark.parametrize("argv", [("evaluate", "--images", "0"), ("demo", "--seed", "-1")])
 def test_numbers_that_make_no_sense_are_refused_before_the_work(capsys, argv):
     with pytest.raises(SystemExit):
         main(argv)
-    assert "expected a whole number from" in capsys.readouterr().err
+    assert "expected a whole number of at least" in capsys.readouterr().err

@@ -150,6 +150,8 @@ def test_the_report_needs_nothing_else_and_says_what_was_measured(tmp_path: Path
     write_report(tmp_path / "report.html", summary, examples.taken, CLASSES, (timeline, timeline), b"film")
     page = (tmp_path / "report.html").read_text()
     assert timeline.startswith(b"\x89PNG")
+    assert page.count("<picture>") == page.count("</picture>") == 1  # light and dark timeline
+    assert "<image>" not in page
     assert not any(f'{attribute}="http' in page for attribute in ("src", "href"))
     assert "A stand-in trained on rendered streets." in page
     assert "100.0" in page

@@ -32,25 +32,25 @@ def root(tmp_path: Path) -> Path:
     return tmp_path / "fog"
 
 
-def test_a_pair_is_read_in_rgb_with_its_truth(root: Path) -> None:
+def test_an_image_is_read_as_rgb_with_its_ground_truth(root: Path) -> None:
     dataset = CityscapesFolder(root, "val", CLASSES)
-    (shot,) = dataset
+    (item,) = dataset
     assert (dataset.name, len(dataset)) == ("fog", 1)
-    assert (shot.rgb == (10, 20, 30)).all()
-    assert (shot.labels == TRAIN_IDS).all()
+    assert (item.rgb == (10, 20, 30)).all()
+    assert (item.labels == TRAIN_IDS).all()
     assert [len(list(dataset)) for _ in range(2)] == [1, 1]
 
 
-def test_label_ids_mean_the_same_as_train_ids(tmp_path: Path) -> None:
+def test_label_ids_are_converted_to_train_ids(tmp_path: Path) -> None:
     write(tmp_path, "ulm_0", LABEL_IDS, "gtFine_labelIds")
-    (shot,) = CityscapesFolder(tmp_path, "val", CLASSES)
-    assert (shot.labels == TRAIN_IDS).all()
+    (item,) = CityscapesFolder(tmp_path, "val", CLASSES)
+    assert (item.labels == TRAIN_IDS).all()
 
 
-def test_train_ids_go_before_label_ids(root: Path) -> None:
+def test_train_ids_are_preferred_to_label_ids(root: Path) -> None:
     write(root, "ulm_0", LABEL_IDS, "gtFine_labelIds")
-    (shot,) = CityscapesFolder(root, "val", CLASSES)
-    assert (shot.labels == TRAIN_IDS).all()
+    (item,) = CityscapesFolder(root, "val", CLASSES)
+    assert (item.labels == TRAIN_IDS).all()
 
 
 def test_all_nineteen_classes_have_a_label_id() -> None:
@@ -59,18 +59,18 @@ def test_all_nineteen_classes_have_a_label_id() -> None:
     assert [table[i] for i in (7, 11, 24, 33)] == [0, 2, 11, 18]
 
 
-def test_names_of_acdc_are_known_too(tmp_path: Path) -> None:
+def test_file_names_of_acdc_are_accepted(tmp_path: Path) -> None:
     write(tmp_path, "GOPR_1", TRAIN_IDS, "gt_labelTrainIds", "rgb_anon")
     assert len(CityscapesFolder(tmp_path, "val", CLASSES)) == 1
 
 
-def test_other_classes_are_found_by_name_and_the_rest_is_not_counted(root: Path) -> None:
-    (shot,) = CityscapesFolder(root, "val", ("sky", "unicorn", "car, automobile"))
-    assert (shot.labels == [[255, 0, 2], [255, 255, 255]]).all()
+def test_classes_are_matched_by_name_and_others_are_not_evaluated(root: Path) -> None:
+    (item,) = CityscapesFolder(root, "val", ("sky", "unicorn", "car, automobile"))
+    assert (item.labels == [[255, 0, 2], [255, 255, 255]]).all()
 
 
-def test_classes_that_cityscapes_does_not_know_are_refused(root: Path) -> None:
-    with pytest.raises(RecordingError, match=r"no class is one of Cityscapes'.*unicorn"):
+def test_classes_that_cityscapes_does_not_have_are_refused(root: Path) -> None:
+    with pytest.raises(RecordingError, match=r"no class is one of Cityscapes.*unicorn"):
         CityscapesFolder(root, "val", ("unicorn",))
 
 
@@ -79,33 +79,33 @@ def test_a_limit_takes_the_first_images(root: Path) -> None:
     assert len(CityscapesFolder(root, "val", CLASSES, limit=1)) == 1
 
 
-def test_a_folder_is_one_domain_or_one_a_subfolder(root: Path) -> None:
+def test_a_folder_is_one_domain_or_has_one_domain_per_subfolder(root: Path) -> None:
     write(root.parent / "night", "ulm_0", TRAIN_IDS)
     (root.parent / "notes").mkdir()
     assert [path.name for path in domains(root.parent)] == ["fog", "night"]
     assert domains(root) == [root]
 
 
-def test_no_data_sets_are_refused(tmp_path: Path) -> None:
+def test_a_folder_without_data_sets_is_refused(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "no"):
         with pytest.raises(RecordingError, match=r"no data sets.*leftImg8bit"):
             domains(folder)
 
 
-def test_a_split_without_images_is_refused_saying_what_was_looked_for(root: Path) -> None:
+def test_a_split_without_images_is_refused_and_the_expected_names_are_given(root: Path) -> None:
     with pytest.raises(RecordingError, match=r"no images.*leftImg8bit/test.*_leftImg8bit\.png or .*_rgb_anon"):
         CityscapesFolder(root, "test", CLASSES)
 
 
-def test_a_image_without_a_label_map_is_refused_before_anything_runs(root: Path) -> None:
+def test_an_image_without_a_label_map_is_refused_before_anything_runs(root: Path) -> None:
     (root / "gtFine/val/ulm/ulm_0_gtFine_labelTrainIds.png").unlink()
     with pytest.raises(RecordingError, match=r"without a label map.*ulm_0_leftImg8bit"):
         CityscapesFolder(root, "val", CLASSES)
 
 
-def test_ids_that_cityscapes_has_not_are_refused_naming_them(tmp_path: Path) -> None:
+def test_ids_that_cityscapes_does_not_define_are_refused_and_listed(tmp_path: Path) -> None:
     write(tmp_path, "ulm_0", np.array([[0, 19, 200]], np.uint8))
-    with pytest.raises(RecordingError, match=r"has not.*\[19, 200\], expected 0 to 18"):
+    with pytest.raises(RecordingError, match=r"does not define.*\[19, 200\], expected 0 to 18"):
         list(CityscapesFolder(tmp_path, "val", CLASSES))
 
 
@@ -124,7 +124,10 @@ def test_a_label_map_of_another_size_is_refused(root: Path) -> None:
 @pytest.mark.parametrize(
     "place", ["leftImg8bit/val/ulm/ulm_0_leftImg8bit.png", "gtFine/val/ulm/ulm_0_gtFine_labelTrainIds.png"]
 )
-def test_a_damaged_file_is_refused_by_name(root: Path, place: str) -> None:
+def test_a_damaged_file_is_skipped_and_named_once(root: Path, place: str, caplog: pytest.LogCaptureFixture) -> None:
     (root / place).write_bytes(b"cut")
-    with pytest.raises(RecordingError, match=rf"unreadable image.*{place}"):
-        list(CityscapesFolder(root, "val", CLASSES))
+    write(root, "ulm_1", TRAIN_IDS)
+    dataset = CityscapesFolder(root, "val", CLASSES)
+    assert [len(list(dataset)) for _ in range(2)] == [1, 1]
+    assert [file.name for file in dataset.skipped] == ["ulm_0_leftImg8bit.png"]
+    assert [place in record.message for record in caplog.records] == [True]

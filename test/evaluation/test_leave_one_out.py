@@ -11,10 +11,11 @@ from tiny import CLASSES
 from semla_ros.cli import main
 from semla_ros.config import Config, changed
 from semla_ros.errors import AdapterError
-from semla_ros.evaluation.cityscapes import CityscapesFolder, Labelled
+from semla_ros.evaluation.cityscapes import CityscapesFolder
+from semla_ros.evaluation.dataset import LabelledImage
 from semla_ros.evaluation.leave_one_out import METHODS, Inference, LeaveOneOut, Score
 from semla_ros.evaluation.metrics import ConfusionMatrix, harmonic_mean
-from semla_ros.evaluation.rendered import Rendered
+from semla_ros.evaluation.rendered import RenderedDataset
 from semla_ros.evaluation.table import as_table
 from semla_ros.library.adapter_folder import WEIGHTS
 from semla_ros.library.bundle import ADAPTERS
@@ -24,13 +25,15 @@ from semla_ros.streetworld import CLASSES as WORLD
 from semla_ros.streetworld.dataset import write_dataset
 
 
-class Domain(list[Labelled]):
+class Domain(list[LabelledImage]):
     """A data set in memory."""
 
     def __init__(self, name: str, count: int = 2) -> None:
         draw = np.random.default_rng(len(name))
         images = (draw.integers(0, 256, (24, 40, 3), np.uint8) for _ in range(count))
-        super().__init__(Labelled(rgb, draw.integers(0, len(CLASSES), (24, 40)).astype(np.uint8)) for rgb in images)
+        super().__init__(
+            LabelledImage(rgb, draw.integers(0, len(CLASSES), (24, 40)).astype(np.uint8)) for rgb in images
+        )
         self.name = name
 
 
@@ -56,7 +59,7 @@ def fused_by(pipeline: SemlaPipeline, monkeypatch: pytest.MonkeyPatch) -> list[d
     return seen
 
 
-def test_the_targets_own_adapter_is_left_out_but_for_the_oracle(
+def test_the_own_adapter_of_the_target_is_left_out_except_for_the_oracle(
     pipeline: SemlaPipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = fused_by(pipeline, monkeypatch)
@@ -69,35 +72,33 @@ def test_the_targets_own_adapter_is_left_out_but_for_the_oracle(
     assert seen == [{}]
 
 
-def test_every_image_gets_a_mixture_of_its_own(pipeline: SemlaPipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_image_gets_its_own_mixture(pipeline: SemlaPipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = fused_by(pipeline, monkeypatch)
     LeaveOneOut(pipeline, methods=["semla"]).run([Domain("elsewhere", count=4)])
     assert len(seen) == 4
     assert all(sum(mixture.values()) == pytest.approx(1) for mixture in seen)
 
 
-def test_scores_are_those_of_one_confusion_matrix_a_domain(pipeline: SemlaPipeline) -> None:
+def test_scores_come_from_one_confusion_matrix_per_domain(pipeline: SemlaPipeline) -> None:
     domains = [Domain("red"), Domain("green", 3)]
     score = LeaveOneOut(pipeline, methods=["oracle"]).run(domains)["oracle"]
     for domain in domains:
         pipeline.fuser.apply([pipeline.library.load(domain.name)], (1.0,))
         pipeline.segmenter.refresh_text()
         confusion = ConfusionMatrix(3)
-        for shot in domain:
-            confusion.add(shot.labels, pipeline.segmenter.segment(shot.rgb)[0])
+        for item in domain:
+            confusion.add(item.labels, pipeline.segmenter.segment(item.rgb)[0])
         assert score.per_domain[domain.name] == pytest.approx(confusion.miou)
         assert list(score.per_class[domain.name].values()) == pytest.approx(100 * confusion.iou)
     assert score.h_mean == pytest.approx(harmonic_mean(score.per_domain.values()))
 
 
-def test_a_mean_over_fewer_domains_says_so() -> None:
+def test_a_mean_over_fewer_domains_is_marked() -> None:
     scores = {"semla": Score({"a": 20.0, "b": 30.0}, 24.0, {}), "oracle": Score({"a": 40.0}, 40.0, {})}
     assert as_table(scores).splitlines()[-1] == "| **h-mean** | **24.0** | **40.0** (1 of 2) |"
 
 
-def test_a_domain_that_nothing_is_left_out_for_is_named(
-    pipeline: SemlaPipeline, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_domain_without_an_own_adapter_is_logged(pipeline: SemlaPipeline, caplog: pytest.LogCaptureFixture) -> None:
     LeaveOneOut(pipeline, methods=["zero_shot"]).run([Domain("red"), Domain("elsewhere")])
     assert [record.args for record in caplog.records] == [("elsewhere",)]
 
@@ -110,23 +111,23 @@ def test_a_domain_without_an_adapter_has_no_oracle(pipeline: SemlaPipeline) -> N
     assert as_table(scores).splitlines()[2].endswith("| – |")
 
 
-def test_a_table_of_no_domain_at_all_has_no_mean() -> None:
+def test_a_table_without_domains_has_no_mean() -> None:
     assert as_table({"oracle": Score({}, float("nan"), {})}).endswith("| **h-mean** | – |")
 
 
-def test_one_adapter_is_too_few_to_leave_one_out(pristine_bundle: Path) -> None:
+def test_a_library_with_one_adapter_is_refused(pristine_bundle: Path) -> None:
     with pytest.raises(AdapterError, match="got 1 adapters, expected two or more"):
         LeaveOneOut(opened(pristine_bundle, library__exclude=["red", "green"]))
 
 
-def test_an_adapter_gone_bad_ends_the_evaluation_with_its_name(bundle: Path) -> None:
+def test_a_damaged_adapter_ends_the_evaluation_with_its_name(bundle: Path) -> None:
     pipeline = opened(bundle)
     (bundle / ADAPTERS / "red" / WEIGHTS).write_bytes(b"cut")
     with pytest.raises(AdapterError, match="red"):
         LeaveOneOut(pipeline, methods=["oracle"]).run([Domain("red")])
 
 
-def test_official_text_is_encoded_anew_for_every_domain(pristine_bundle: Path) -> None:
+def test_in_official_mode_text_is_encoded_again_for_every_domain(pristine_bundle: Path) -> None:
     pipeline = opened(pristine_bundle, model__official_compat=True)
     texts: list[torch.Tensor] = []
     refresh = pipeline.segmenter.refresh_text
@@ -144,7 +145,7 @@ def test_official_text_is_encoded_anew_for_every_domain(pristine_bundle: Path) -
 @pytest.mark.parametrize(
     ("height", "width", "seen"), [(1024, 2048, (640, 1280)), (240, 384, (640, 1024)), (100, 1000, (256, 2560))]
 )
-def test_images_are_resized_by_their_short_side_unless_the_long_one_gets_too_long(
+def test_images_are_resized_to_the_short_side_within_the_limit_of_the_long_side(
     height: int, width: int, seen: tuple[int, int]
 ) -> None:
     rgb = np.zeros((height, width, 3), np.uint8)
@@ -152,19 +153,19 @@ def test_images_are_resized_by_their_short_side_unless_the_long_one_gets_too_lon
     assert Inference().resized(rgb) is rgb
 
 
-def test_streetworld_scores_the_same_from_its_files_as_from_memory(tmp_path: Path, pipeline: SemlaPipeline) -> None:
-    rendered = Rendered("fog_day", images=2, seed=5)
+def test_rendered_images_are_the_same_from_files_and_from_memory(tmp_path: Path, pipeline: SemlaPipeline) -> None:
+    rendered = RenderedDataset("fog_day", images=2, seed=5)
     write_dataset(tmp_path / "fog_day", "fog_day", 2, 5, layout="cityscapes")
     names = [each.name for each in pipeline.classes]
     stored = list(CityscapesFolder(tmp_path / "fog_day", "val", names))
-    for shot, file in zip(rendered, stored, strict=True):
-        assert (shot.rgb == file.rgb).all()
+    for item, file in zip(rendered, stored, strict=True):
+        assert (item.rgb == file.rgb).all()
     whole = CityscapesFolder(tmp_path / "fog_day", "val", WORLD)
-    for shot, file in zip(rendered, whole, strict=True):
-        assert (shot.labels == file.labels).all()
+    for item, file in zip(rendered, whole, strict=True):
+        assert (item.labels == file.labels).all()
 
 
-def test_the_papers_protocol_from_the_command_line(
+def test_the_protocol_of_the_paper_on_the_command_line(
     tmp_path: Path, pristine_bundle: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for domain in ("fog_day", "dusk"):
@@ -206,13 +207,13 @@ def test_the_papers_protocol_from_the_command_line(
 
 
 @pytest.mark.parametrize(
-    ("argv", "said"),
+    ("argv", "message"),
     [(["--protocol", "semla"], "no data sets (--data)"), (["--methods", "magic"], "no such method"),
      (["--protocol", "semla", "--data", "/nowhere"], "no data sets (/nowhere)"),
-     (["--data", "/nowhere"], "add --protocol semla")],
+     (["--data", "/nowhere"], "Add --protocol semla")],
 )  # fmt: skip
-def test_what_cannot_be_evaluated_is_refused(
-    argv: list[str], said: str, pristine_bundle: Path, capsys: pytest.CaptureFixture[str]
+def test_wrong_arguments_are_refused_with_a_reason(
+    argv: list[str], message: str, pristine_bundle: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["evaluate", "--bundle", str(pristine_bundle), *argv]) == 1
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from semla_ros.evaluation.metrics import ConfusionMatrix, harmonic_mean
 
-TRUTH = np.array([[0, 0, 1], [1, 2, 255]], np.uint8)
+GROUND_TRUTH = np.array([[0, 0, 1], [1, 2, 255]], np.uint8)
 PREDICTED = np.array([[0, 1, 1], [1, 0, 2]], np.uint8)
 
 
@@ -20,46 +20,46 @@ def scored(ground_truth: np.ndarray, predicted: np.ndarray, classes: int = 4) ->
 
 
 def test_iou_by_hand() -> None:
-    iou = scored(TRUTH, PREDICTED).iou
+    iou = scored(GROUND_TRUTH, PREDICTED).iou
     assert iou[:3] == pytest.approx([1 / 3, 2 / 3, 0.0])
     assert math.isnan(iou[3])
 
 
-def test_miou_is_the_mean_over_the_classes_of_the_truth_in_percent() -> None:
-    assert scored(TRUTH, PREDICTED).miou == pytest.approx(100 * (1 / 3 + 2 / 3 + 0) / 3)
+def test_miou_is_the_mean_over_the_classes_of_the_ground_truth_in_percent() -> None:
+    assert scored(GROUND_TRUTH, PREDICTED).miou == pytest.approx(100 * (1 / 3 + 2 / 3 + 0) / 3)
 
 
-def test_a_class_only_predicted_costs_its_victims_and_is_no_class_of_the_mean() -> None:
+def test_a_class_that_is_only_predicted_is_not_part_of_the_mean() -> None:
     confusion = scored(np.array([0, 0, 0, 0]), np.array([0, 0, 0, 3]))
     assert confusion.iou[[0, 3]].tolist() == [0.75, 0.0]
     assert confusion.miou == 75.0
 
 
-def test_unlabelled_truth_counts_for_nothing() -> None:
-    alone = scored(TRUTH, PREDICTED)
-    assert scored(np.append(TRUTH, 255), np.append(PREDICTED, 1)).miou == alone.miou
-    assert scored(np.append(TRUTH.astype(int), -1), np.append(PREDICTED, 1)).miou == alone.miou
+def test_unlabelled_ground_truth_is_not_counted() -> None:
+    alone = scored(GROUND_TRUTH, PREDICTED)
+    assert scored(np.append(GROUND_TRUTH, 255), np.append(PREDICTED, 1)).miou == alone.miou
+    assert scored(np.append(GROUND_TRUTH.astype(int), -1), np.append(PREDICTED, 1)).miou == alone.miou
 
 
 @pytest.mark.parametrize("unlabelled", [np.uint8(255), np.uint16(65535)])
-def test_an_unlabelled_prediction_is_a_miss_and_no_false_alarm(unlabelled: np.integer) -> None:
+def test_an_unlabelled_prediction_lowers_only_the_iou_of_the_true_class(unlabelled: np.integer) -> None:
     confusion = scored(np.array([0, 0, 1]), np.array([0, unlabelled, 1]))
     assert confusion.iou[:2].tolist() == [0.5, 1.0]
 
 
-def test_images_add_up() -> None:
-    twice = scored(TRUTH, PREDICTED)
-    twice.add(TRUTH[:, ::-1], PREDICTED[:, ::-1])
-    assert (twice.counts == 2 * scored(TRUTH, PREDICTED).counts).all()
+def test_counts_of_images_are_added() -> None:
+    twice = scored(GROUND_TRUTH, PREDICTED)
+    twice.add(GROUND_TRUTH[:, ::-1], PREDICTED[:, ::-1])
+    assert (twice.counts == 2 * scored(GROUND_TRUTH, PREDICTED).counts).all()
 
 
-def test_before_the_first_image_there_is_no_number() -> None:
+def test_without_images_the_scores_are_nan() -> None:
     assert math.isnan(ConfusionMatrix(3).miou)
     assert np.isnan(ConfusionMatrix(3).iou).all()
 
 
 def test_a_perfect_prediction_scores_a_hundred() -> None:
-    assert scored(TRUTH, TRUTH).miou == 100.0
+    assert scored(GROUND_TRUTH, GROUND_TRUTH).miou == 100.0
 
 
 def test_harmonic_mean_by_hand() -> None:

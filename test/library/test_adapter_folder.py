@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import gc
 import json
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +16,7 @@ from torch import Tensor, nn
 
 from semla_ros.adaptation.statistics import Statistics
 from semla_ros.errors import AdapterError
-from semla_ros.library.adapter_folder import CONFIG, WEIGHTS, AdapterFolder, is_target, save_adapter
+from semla_ros.library.adapter_folder import CONFIG, WEIGHTS, AdapterFolder, save_adapter
 from semla_ros.modeling.catseg.published import our_name
 from semla_ros.modeling.lora import Adapter
 
@@ -63,14 +66,14 @@ def test_half_precision_on_disk_is_single_precision_in_memory(adapter: Adapter, 
     assert torch.allclose(down, adapter.factors[MODULE][0], atol=1e-3)
 
 
-def test_the_scale_is_alpha_by_rank(folder: Path) -> None:
+def test_the_scale_is_alpha_divided_by_the_rank(folder: Path) -> None:
     change_config(folder, lora_alpha=16)
     assert AdapterFolder(folder).scale == 8.0
     change_config(folder, use_rslora=True)
     assert AdapterFolder(folder).scale == pytest.approx(16 / 2**0.5)
 
 
-def test_official_names_become_ours(folder: Path) -> None:
+def test_official_module_names_are_mapped_to_the_segmenter_s(folder: Path) -> None:
     official = {"clip.": "sem_seg_head.predictor.clip_model.", "aggregator.": "sem_seg_head.predictor.transformer."}
     tensors = load_file(folder / WEIGHTS)
     for ours, theirs in official.items():
@@ -83,7 +86,7 @@ def test_official_names_become_ours(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("name", [CONFIG, WEIGHTS, "fog_statistics.npz"])
-def test_a_missing_file_is_named(folder: Path, name: str) -> None:
+def test_a_missing_file_is_refused_by_name(folder: Path, name: str) -> None:
     (folder / name).unlink()
     with pytest.raises(AdapterError, match=f"unreadable.*{name}"):
         AdapterFolder(folder)
@@ -91,50 +94,105 @@ def test_a_missing_file_is_named(folder: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", [CONFIG, WEIGHTS, "fog_statistics.npz"])
 @pytest.mark.parametrize("left", [0, 7, 100, -1])
-def test_a_truncated_file_is_named(folder: Path, name: str, left: int) -> None:
+def test_a_truncated_file_is_refused_by_name(folder: Path, name: str, left: int) -> None:
     file = folder / name
     file.write_bytes(file.read_bytes()[:left] if left >= 0 else file.read_bytes()[:-5])
     with pytest.raises(AdapterError, match=f"unreadable.*{name}"):
         AdapterFolder(folder)
 
 
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
-        ({"peft_type": "IA3"}, "not a LoRA adapter"),
-        ({"r": None}, "without rank or alpha.*r=None"),
-        ({"r": 0}, "r=0"),
-        ({"lora_alpha": "16"}, "lora_alpha=16"),
-        ({"lora_alpha": float("nan")}, "lora_alpha=nan"),
-        ({"use_dora": True}, "unsupported kind of LoRA"),
-        ({"rank_pattern": {"proj": 4}}, "unsupported kind of LoRA"),
-        ({"alpha_pattern": {"proj": 4}}, "unsupported kind of LoRA"),
-    ],
-)
-def test_a_configuration_we_cannot_honour_is_refused(folder: Path, changes: dict[str, Any], said: str) -> None:
-    change_config(folder, **changes)
-    with pytest.raises(AdapterError, match=said):
-        AdapterFolder(folder)
-
-
-def test_a_configuration_that_is_no_mapping_is_refused(folder: Path) -> None:
-    (folder / CONFIG).write_text("[]")
-    with pytest.raises(AdapterError, match="not a LoRA adapter"):
-        AdapterFolder(folder)
-
-
 @pytest.mark.parametrize("key", [A, B])
-def test_a_missing_matrix_is_named(folder: Path, key: str) -> None:
+def test_a_missing_matrix_is_refused_by_name(folder: Path, key: str) -> None:
     change_weights(folder, {key: None})
     with pytest.raises(AdapterError, match=f"lacks a matrix.*got nothing, expected {key}"):
         AdapterFolder(folder)
 
 
-@pytest.mark.parametrize("stray", ["base_model.model.x.bias", f"base_model.model.{MODULE}.lora_magnitude_vector"])
-def test_a_stray_tensor_is_refused(folder: Path, stray: str) -> None:
-    change_weights(folder, {stray: torch.ones(3)})
-    with pytest.raises(AdapterError, match=r"lacks a matrix|not made of lora_A, lora_B pairs"):
+def test_a_pair_without_any_target_is_left_out_but_no_target_at_all_is_refused(folder: Path) -> None:
+    change_config(folder, target_modules=["MLP.0"])
+    read = AdapterFolder(folder)
+    assert set(read.shapes) == {name for name in LAYERS if name.endswith(".MLP.0")}
+    assert read.load().factors.keys() == read.shapes.keys()
+    change_config(folder, target_modules=["nothing"])
+    with pytest.raises(AdapterError, match="acts on no module"):
         AdapterFolder(folder)
+
+
+@pytest.mark.parametrize(
+    "stray",
+    [
+        ["base_model.model.x.bias"],
+        ["base_model.model.x.bias", "base_model.model.y.weight"],
+        ["base_model.model.head.weight", "base_model.model.head.bias", "base_model.model.norm.weight"],
+        [f"base_model.model.{MODULE}.lora_magnitude_vector"],
+        [f"base_model.model.{MODULE}.lora_B.bias"],
+        [f"base_model.model.{MODULE}.lora_A.default.weight"],
+        [f"base_model.model.{'x' * 300}.lora_{side}.weight" for side in "AB"],
+    ],
+    ids=lambda names: f"{len(names)} such as {names[0][-30:]}",
+)
+def test_tensors_that_are_no_matrices_of_a_pair_are_refused_by_name(folder: Path, stray: list[str]) -> None:
+    change_weights(folder, {name: torch.ones(2, 2) for name in stray})
+    with pytest.raises(AdapterError, match=f"not made of lora_A, lora_B pairs.*got {min(stray)[:40]}"):
+        AdapterFolder(folder)
+
+
+def test_two_pairs_that_mean_the_same_module_are_refused(folder: Path) -> None:
+    official = {
+        key.replace("model.aggregator.", "model.sem_seg_head.predictor.transformer."): tensor
+        for key, tensor in load_file(folder / WEIGHTS).items()
+    }
+    change_weights(folder, official)
+    change_config(folder, target_modules=None)
+    with pytest.raises(AdapterError, match=r"two pairs of matrices for one module.*got aggregator\."):
+        AdapterFolder(folder, our_name)
+
+
+@pytest.mark.parametrize("dtype", [torch.int32, torch.complex64, torch.bool])
+def test_matrices_of_other_than_floating_point_numbers_are_refused(folder: Path, dtype: torch.dtype) -> None:
+    change_weights(folder, {A: torch.ones(2, 16).to(dtype)})
+    with pytest.raises(AdapterError, match=f"unsupported type.*got {A}"):
+        AdapterFolder(folder)
+
+
+@pytest.mark.parametrize("name", [CONFIG, WEIGHTS, "fog_statistics.npz"])
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: os.symlink("/dev/zero", path)])
+def test_a_pipe_a_folder_or_a_device_in_place_of_a_file_is_refused_at_once(
+    folder: Path, name: str, make: Callable[[Path], None]
+) -> None:
+    (folder / name).unlink()
+    make(folder / name)
+    with pytest.raises(AdapterError, match=f"unreadable.*{name}.*not a regular file"):
+        AdapterFolder(folder)
+
+
+@pytest.mark.parametrize("name", [CONFIG, WEIGHTS, "fog_statistics.npz"])
+def test_a_huge_file_is_refused_without_being_read(folder: Path, name: str) -> None:
+    os.truncate(folder / name, 2**40)  # sparse: it takes no space on the disk
+    with pytest.raises(AdapterError, match=rf"unreadable.*{name}.*has 1099511627776 bytes, at most"):
+        AdapterFolder(folder)
+
+
+def test_a_header_of_many_megabytes_is_refused(folder: Path) -> None:
+    change_weights(folder, {f"{i}.{'x' * 200}.lora_A.weight": torch.ones(1, 1) for i in range(6000)})
+    with pytest.raises(AdapterError, match=r"unreadable adapter.*header is longer"):
+        AdapterFolder(folder)
+
+
+def test_a_file_replaced_by_a_pipe_since_it_was_opened_is_refused_at_once(folder: Path) -> None:
+    opened = AdapterFolder(folder)
+    (folder / WEIGHTS).unlink()
+    os.mkfifo(folder / WEIGHTS)
+    with pytest.raises(AdapterError, match=r"unreadable adapter.*not a regular file"):
+        opened.load()
+
+
+def test_values_beyond_the_range_of_half_precision_are_refused_there(folder: Path) -> None:
+    change_weights(folder, {B: torch.full((64, 2), 1e6)})
+    opened = AdapterFolder(folder)
+    assert opened.load(dtype=torch.float32).name == "fog"
+    with pytest.raises(AdapterError, match="NaN or infinity"):
+        opened.load(dtype=torch.float16)
 
 
 def test_an_adapter_without_tensors_is_refused(folder: Path) -> None:
@@ -161,7 +219,7 @@ def test_an_adapter_for_a_wider_base_is_refused_with_both_shapes(folder: Path) -
         AdapterFolder(folder).check(wider)
 
 
-def test_an_adapter_for_a_module_we_lack_is_refused_naming_it(folder: Path) -> None:
+def test_an_adapter_for_an_unknown_module_is_refused_by_name(folder: Path) -> None:
     change_config(folder, target_modules=None)
     change_weights(
         folder,
@@ -172,7 +230,7 @@ def test_an_adapter_for_a_module_we_lack_is_refused_naming_it(folder: Path) -> N
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_numbers_that_are_not_finite_are_refused_naming_the_module(folder: Path, bad: float) -> None:
+def test_values_that_are_not_finite_are_refused_by_module(folder: Path, bad: float) -> None:
     up = load_file(folder / WEIGHTS)[B]
     up[3, 1] = bad
     change_weights(folder, {B: up})
@@ -201,37 +259,17 @@ def test_a_file_replaced_by_one_without_a_module_is_refused(folder: Path) -> Non
         opened.load()
 
 
-class PeftModel(nn.Module):
-    """Modules of which some end alike."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        block = lambda: nn.ModuleDict({"q": nn.Linear(4, 4), "xq": nn.Linear(4, 4), "proj": nn.Linear(4, 4)})  # noqa: E731
-        self.visual = nn.ModuleDict({"attn": block(), "attn2": block()})
-        self.q = nn.Linear(4, 4)
+def resident_kib() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") // 1024
 
 
-@pytest.mark.parametrize(
-    "targets", [["q"], ["attn.q", "proj"], ["visual.attn.xq"], r".*attn\.(q|proj)", ["attn2.q", "q"], "all-linear"]
-)
-def test_targets_are_the_modules_that_peft_itself_adapts(targets: list[str] | str) -> None:
-    peft = pytest.importorskip("peft")
-    model = PeftModel()
-    names = {name for name, module in model.named_modules() if isinstance(module, nn.Linear)}
-    adapted = peft.get_peft_model(model, peft.LoraConfig(r=2, target_modules=targets)).base_model.model
-    theirs = {name for name, module in adapted.named_modules() if hasattr(module, "lora_A")}
-    assert {name for name in names if is_target(name, targets)} == theirs
-
-
-def test_tensors_of_modules_that_are_no_targets_do_not_act(folder: Path) -> None:
-    change_config(folder, target_modules=["MLP.0"])
-    read = AdapterFolder(folder)
-    assert set(read.shapes) == {name for name in LAYERS if name.endswith(".MLP.0")}
-    assert read.load().factors.keys() == read.shapes.keys()
-
-
-@pytest.mark.parametrize("key", ["use_dora", "fan_in_fan_out", "layers_to_transform"])
-def test_kinds_of_lora_that_mean_something_else_are_refused(folder: Path, key: str) -> None:
-    change_config(folder, **{key: [1]})
-    with pytest.raises(AdapterError, match=f"unsupported kind of LoRA.*{key}"):
-        AdapterFolder(folder)
+def test_loading_an_adapter_many_times_takes_no_more_memory(folder: Path) -> None:
+    opened, loads = AdapterFolder(folder), 1500
+    for _ in range(200):
+        opened.load()
+    gc.collect()
+    before = resident_kib()
+    for _ in range(loads):
+        opened.load()
+    gc.collect()
+    assert (resident_kib() - before) / loads < 1.5, "KiB per load"  # get_tensor of safe_open: about 6 to 11

@@ -9,7 +9,7 @@ from zipfile import ZipFile
 import numpy as np
 import pytest
 import torch
-from official import official_state, write_official_adapter
+from official import published_encoder, write_official_adapter, write_official_files
 from safetensors.torch import save_file
 from tiny import ARCH, drive, image, random_adapter, random_network
 from torch import nn
@@ -25,7 +25,7 @@ from semla_ros.modeling.lora import Adapter
 from semla_ros.modeling.navigators.clip import ClipNavigatorArch
 from semla_ros.pipeline.build import build_pipeline
 
-NAVIGATOR = ClipNavigatorArch(8, {"image_size": 16, "patch_size": 8, "width": 64, "layers": 1, "head_width": 64})
+NAVIGATOR = ClipNavigatorArch(embed_dim=8, image_size=16, patch_size=8, width=16, layers=1, heads=2)
 
 
 @pytest.fixture(autouse=True)
@@ -35,12 +35,11 @@ def _tiny_is_official(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def navigator() -> nn.Module:
-    torch.manual_seed(5)
-    return NAVIGATOR.build()
+    return published_encoder()
 
 
 def everywhere(name: str, network: CatSeg, seed: int) -> Adapter:
-    """On idle layers too, as the official code attaches them, with B = 0 there."""
+    """An adapter that also has factors on idle layers, as the official code attaches them, with B = 0 there."""
     adapter = random_adapter(name, network, seed=seed)
     idle = {
         key: (torch.randn(2, layer.in_features), torch.zeros(layer.out_features, 2))
@@ -53,16 +52,11 @@ def everywhere(name: str, network: CatSeg, seed: int) -> Adapter:
 
 @pytest.fixture
 def download(tmp_path: Path, navigator: nn.Module) -> Path:
-    """What a user has downloaded."""
-    folder = tmp_path / "download"
-    folder.mkdir()
+    """The files that a user has downloaded."""
     network = random_network()
-    torch.save({"model": official_state(network), "iteration": 3}, folder / "model_final.pth")
-    state = {f"visual.{key}": value for key, value in navigator.state_dict().items()} | {"logit_scale": torch.ones(1)}
-    save_file(state, folder / "clip.safetensors")
-    for seed, name in enumerate(("fog", "night")):
-        write_official_adapter(folder / "loradb", everywhere(name, network, seed), np.full(8, 3.0 * seed))
-    return folder
+    adapters = [everywhere(name, network, seed) for seed, name in enumerate(("fog", "night"))]
+    write_official_files(tmp_path / "download", network, navigator, adapters)
+    return tmp_path / "download"
 
 
 def imported(download: Path) -> Path:
@@ -84,7 +78,7 @@ def test_official_files_run_in_the_pipeline_with_the_same_weights(download: Path
     assert len(pipeline.classes) == 19
 
 
-def test_an_official_library_without_covariances_never_calls_anything_unknown(download: Path) -> None:
+def test_an_official_library_without_covariances_never_reports_out_of_distribution(download: Path) -> None:
     pipeline = build_pipeline(changed(Config(), {"model.bundle": str(imported(download)), "model.device": "cpu"}))
     embedding = pipeline.navigator.embed(image("blue"))
     assert pipeline.library.is_in_distribution(1000 * embedding)
@@ -113,16 +107,16 @@ def test_a_bad_adapter_leaves_nothing_behind(download: Path) -> None:
     assert [path.name for path in download.parent.iterdir()] == ["download"]
 
 
-def test_adapters_of_different_ranks_are_taken(download: Path) -> None:
+def test_adapters_of_different_ranks_are_accepted(download: Path) -> None:
     network = random_network()
     write_official_adapter(download / "loradb", random_adapter("rain", network, rank=5), np.zeros(8))
     assert {AdapterFolder(path).rank for path in (imported(download) / "adapters").iterdir()} == {2, 5}
 
 
-def test_adapters_of_different_bases_are_refused_naming_both(download: Path) -> None:
+def test_adapters_of_different_base_models_are_refused_with_both_names(download: Path) -> None:
     wide = random_network(replace(ARCH, vision_width=32))
     write_official_adapter(download / "loradb", random_adapter("rain", wide), np.zeros(8))
-    with pytest.raises(AdapterError, match=r"disagree on .*loradb/fog and .*loradb/rain.*16x16 layer and a 32x32 one"):
+    with pytest.raises(AdapterError, match=r"disagree on .*loradb/fog and .*loradb/rain.*layers of 16x16 and 32x32"):
         imported(download)
     assert [path.name for path in download.parent.iterdir()] == ["download"]
 
@@ -144,26 +138,56 @@ def test_a_library_may_come_as_a_zip(download: Path) -> None:
     assert sorted(path.name for path in (download / "bundle/adapters").iterdir()) == ["fog", "night"]
 
 
-def test_a_zip_that_reaches_out_leaves_nothing_behind(download: Path) -> None:
+def test_a_zip_that_leads_out_of_its_folder_leaves_nothing_behind(download: Path) -> None:
     with ZipFile(download / "loradb.zip", "w") as archive:
         archive.writestr("../evil", "")
     with pytest.raises(ArchiveError):
         import_models(
             download / "model_final.pth", download / "loradb.zip", str(download / "clip.safetensors"), download / "out"
         )
-    assert {path.name for path in download.iterdir()} == {"model_final.pth", "clip.safetensors", "loradb", "loradb.zip"}
+    assert {path.name for path in download.iterdir()} == {
+        "model_final.pth", "clip.safetensors", "open_clip_config.json", "loradb", "loradb.zip"
+    }  # fmt: skip
 
 
-def test_it_is_said_which_keys_are_knowingly_not_used(download: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_log_names_the_tensors_that_are_not_needed(download: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("INFO"):
         imported(download)
-    assert "all used but clip_pixel_std, pixel_mean, sem_seg_head.predictor.clip_model.logit_scale" in caplog.text
+    assert "not needed: clip_pixel_std, pixel_mean, sem_seg_head.predictor.clip_model.logit_scale" in caplog.text
 
 
 def test_an_adapter_of_another_navigator_is_refused(download: Path) -> None:
     np.savez(download / "loradb/fog/fog_statistics.npz", train_average_embedding=np.zeros((1, 5)))
     with pytest.raises(AdapterError, match="dimension 5, expected 8"):
         imported(download)
+
+
+def test_only_the_files_of_an_adapter_are_copied(download: Path) -> None:
+    fog = download / "loradb/fog"
+    (fog / "loop").symlink_to(fog, target_is_directory=True)
+    (fog / "notes.txt").write_text("private")
+    (download / "loradb/.git").mkdir()
+    (download / "loradb/__MACOSX").mkdir()
+    adapters = imported(download) / "adapters"
+    files = {"adapter_config.json", "adapter_model.safetensors", "fog_statistics.npz"}
+    assert {path.name for path in adapters.iterdir()} == {"fog", "night"}
+    assert {path.name for path in (adapters / "fog").iterdir()} == files
+
+
+def test_a_zip_with_entries_without_a_name_is_imported(download: Path) -> None:
+    with ZipFile(download / "loradb.zip", "w") as archive:
+        archive.writestr("./", "")
+        for file in (path for path in (download / "loradb").rglob("*") if path.is_file()):
+            archive.write(file, f"./{file.relative_to(download)}")
+    out = download / "bundle"
+    import_models(download / "model_final.pth", download / "loradb.zip", str(download / "clip.safetensors"), out)
+    assert {path.name for path in (out / "adapters").iterdir()} == {"fog", "night"}
+
+
+@pytest.mark.parametrize("kinds", [("unet", "clip"), ("catseg", "dino")])
+def test_an_unknown_kind_is_refused_before_any_file_is_read(download: Path, kinds: tuple[str, str]) -> None:
+    with pytest.raises(BundleError, match="unknown kind"):
+        import_models(download / "no.pth", download / "no", "no.safetensors", download / "bundle", *kinds)
 
 
 def test_a_missing_library_is_refused(download: Path) -> None:
@@ -202,7 +226,7 @@ def test_nothing_is_unpickled(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert capsys.readouterr().out == ""
 
 
-def test_what_is_no_state_dict_is_refused(tmp_path: Path) -> None:
+def test_a_checkpoint_without_a_state_dict_is_refused(tmp_path: Path) -> None:
     torch.save([torch.zeros(3)], tmp_path / "list.pth")
     with pytest.raises(BundleError, match="no state dict"):
         read_state(tmp_path / "list.pth")

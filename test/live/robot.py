@@ -1,4 +1,4 @@
-"""The rest of the robot: a camera, and everybody who listens to the node."""
+"""The other end of the node's topics, services and parameters: a camera, subscribers and clients."""
 
 from __future__ import annotations
 
@@ -13,20 +13,25 @@ import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.srv import ChangeState, GetState
+from live.process import Process, free_domain, release, until
 from rcl_interfaces.msg import Parameter
 from rcl_interfaces.srv import GetParameters, SetParametersAtomically
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter as ParameterOf
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
+from std_msgs.msg import Float32
+
+MASK, CONFIDENCE, SUPPORT = "segmentation/mask", "segmentation/confidence", "domain/support"
+SYNC_NS = 999 * 10**9
 
 
 def image(
-    stamp_ns: int, *, width: int = 64, height: int = 48, delay: int = 0, mood: int = 0, frame_id: str = "camera_front"
+    stamp_ns: int, *, width: int = 64, height: int = 48, delay: int = 0, command: int = 0, frame_id: str = "front"
 ) -> Image:
-    """An rgb8 message; its first pixel tells the stand-in pipeline what to do."""
+    """An rgb8 message. Its first pixel tells the stand-in pipeline how long to take and what to do."""
     rgb = np.full((height, width, 3), 90, np.uint8)
-    rgb[0, 0] = delay, mood, 0
+    rgb[0, 0] = delay, command, 0
     message = Image(height=height, width=width, encoding="rgb8", step=3 * width)
     message.header.frame_id = frame_id
     message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp_ns, 10**9)
@@ -39,119 +44,155 @@ def stamp_ns(message: Any) -> int:
 
 
 class Robot:
-    """A ROS node in a thread of the test, in a domain of its own."""
+    """A ROS node in a thread of the test, and processes beside it, in a ROS domain of their own.
 
-    def __init__(self, domain: int) -> None:
-        self.domain = domain
+    As a context manager it ends them all.
+    """
+
+    def __init__(self) -> None:
+        self.domain = free_domain()
+        self.processes: list[Process] = []
         self._context = rclpy.Context()
-        rclpy.init(context=self._context, domain_id=domain)
+        rclpy.init(context=self._context, domain_id=self.domain)
         self.node = rclpy.create_node("robot", context=self._context)
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self.node)
         self._thread = threading.Thread(target=self._executor.spin, daemon=True)
         self._thread.start()
-        self._diagnostics = self.listen(DiagnosticArray, "/diagnostics")
+        self._lists: dict[tuple[str, bool], list[list[Any]]] = {}
+        self._reports = self.listen(DiagnosticArray, "/diagnostics")
         self.states = self.listen(DiagnosticArray, "domain/state", transient_local=True)
 
-    def close(self) -> None:
+    def __enter__(self) -> Robot:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in self.processes:
+            process.kill()
         self._executor.shutdown()
         self._thread.join()
         self.node.destroy_node()
         self._context.shutdown()
+        release(self.domain)
+
+    def start(self, *command: Any, **options: Any) -> Process:
+        """Starts a process in the robot's domain, see `Process`."""
+        self.processes.append(Process(self.domain, *command, **options))
+        return self.processes[-1]
+
+    def until(self, condition: Callable[[], Any], what: str) -> Any:
+        """Waits for a condition, see `live.process.until`; the logs of all processes are shown if it fails."""
+        return until(condition, what, *self.processes)
+
+    def until_active(self) -> None:
+        """Waits until the node is active and its images, confidences and support scores arrive here."""
+        self.until(lambda: self.lifecycle() == "active", "the node to become active")
+        with (
+            self.hears(Image, MASK, CONFIDENCE) as (masks, confidences),
+            self.hears(Float32, SUPPORT) as (supports,),
+            self.camera() as publish,
+        ):
+            heard = (masks, confidences, supports)
+
+            def arrived() -> bool:
+                publish(image(10**9))
+                time.sleep(0.1)
+                return all(heard)
+
+            self.until(arrived, "a mask, a confidence image and a support score")
+            publish(image(SYNC_NS))
+            self.until(lambda: stamp_ns(confidences[-1]) == SYNC_NS, "the answer to the last image sent")
+            self.counts()
 
     def listen(self, kind: Any, topic: str, *, transient_local: bool = False, reliable: bool = True) -> list[Any]:
-        """A list that grows by each message; ``forget`` ends it."""
+        """A list that grows by each message, from a new subscription."""
         heard: list[Any] = []
-        qos = QoSProfile(depth=100, reliability=_reliability(reliable))
-        if transient_local:
-            qos.durability = DurabilityPolicy.TRANSIENT_LOCAL
-        self.node.create_subscription(kind, topic, heard.append, qos)
+        self._subscribe(kind, topic, heard.append, reliable, transient_local)
         return heard
-
-    def forget(self, *lists: list[Any]) -> None:
-        for subscription in list(self.node.subscriptions):
-            if any(subscription.callback.__self__ is heard for heard in lists):
-                self.node.destroy_subscription(subscription)
 
     @contextmanager
     def hears(self, kind: Any, *topics: str, reliable: bool = True) -> Iterator[tuple[list[Any], ...]]:
-        lists = tuple(self.listen(kind, topic, reliable=reliable) for topic in topics)
-        self.until(lambda: all(self.node.count_publishers(topic) for topic in topics))
-        time.sleep(0.2)  # the publisher learns of us a little later than we of it
+        """Lists of the messages that arrive in the ``with`` block. The subscriptions stay for later blocks.
+
+        `until_active` has made sure that messages of the usual topics arrive; others may miss the first ones.
+        """
+        lists: tuple[list[Any], ...] = tuple([] for _ in topics)
+        for topic, heard in zip(topics, lists, strict=True):
+            self._shared(kind, topic, reliable).append(heard)
         try:
             yield lists
         finally:
-            self.forget(*lists)
+            for topic, heard in zip(topics, lists, strict=True):
+                consumers = self._lists[topic, reliable]
+                consumers[:] = [each for each in consumers if each is not heard]
 
     @contextmanager
     def camera(
         self, *, reliable: bool = True, topic: str = "image", kind: Any = Image
     ) -> Iterator[Callable[[Any], None]]:
-        """What publishes a image; the node has subscribed with the same reliability."""
+        """A function that publishes an image. The node has subscribed with the same reliability."""
         with self.offers(reliable=reliable, topic=topic, kind=kind) as publisher:
             wanted = [_reliability(reliable)]
             self.until(
-                lambda: self._requested(publisher.topic_name) == wanted and publisher.get_subscription_count() == 1
+                lambda: self._requested(publisher.topic_name) == wanted and publisher.get_subscription_count() == 1,
+                f"the node to subscribe to {publisher.topic_name}, {wanted[0].name}",
             )
             yield publisher.publish
 
     @contextmanager
     def offers(self, *, reliable: bool = True, topic: str = "image", kind: Any = Image) -> Iterator[Any]:
-        """A publisher, heard or not."""
+        """A publisher, with or without a subscriber."""
         publisher = self.node.create_publisher(kind, topic, QoSProfile(depth=20, reliability=_reliability(reliable)))
         try:
             yield publisher
         finally:
             self.node.destroy_publisher(publisher)
 
-    def warm_up(self) -> None:
-        """Sends images until the first comes back: discovery takes its time on a busy machine, once."""
-        with self.hears(Image, "segmentation/mask", "segmentation/confidence") as heard, self.camera() as publish:
-            while not all(heard):
-                publish(image(1))
-                time.sleep(0.1)
-
-    def until(self, condition: Callable[[], Any], timeout_s: float = 10.0) -> Any:
-        """Waits for a condition and returns what it gave."""
-        end = time.monotonic() + timeout_s
-        while time.monotonic() < end:
-            if result := condition():
-                return result
-            time.sleep(0.01)
-        raise AssertionError("it did not come about in time")
+    def report(self) -> Any:
+        """The next diagnostics report about the node: it was made after this call."""
+        called_ns = time.time_ns()
+        newest = self.until(
+            lambda: next((each for each in self._reports[::-1] if stamp_ns(each) > called_ns), None),
+            "a diagnostics report",
+        )
+        return newest.status[0]
 
     def figures(self) -> dict[str, str]:
         """The details of the next diagnostics report."""
-        return {each.key: each.value for each in self.report().values}
+        return values(self.report())
 
-    def counts(self, figures: dict[str, str] | None = None) -> dict[str, int]:
-        """How many frames were received, segmented, dropped and failed."""
-        figures = figures or self.figures()
-        return {name[7:]: int(value) for name, value in figures.items() if name.startswith("frames_")}
+    def counts(self, received: int = 0) -> dict[str, int]:
+        """Numbers of frames received, segmented, dropped and failed, when every frame is accounted for.
 
-    def report(self) -> Any:
-        """The next diagnostics report; what happened before now is in it."""
-        time.sleep(0.05)  # the newest report may still be under way
-        count = len(self._diagnostics)
-        self.until(lambda: len(self._diagnostics) > count)
-        return self._diagnostics[-1].status[0]
+        Args:
+            received: Waits until so many have been received.
+        """
+
+        def settled() -> dict[str, int] | None:
+            counts = {name[7:]: int(value) for name, value in self.figures().items() if name.startswith("frames_")}
+            done = counts["segmented"] + counts["dropped"] + counts["failed"]
+            return counts if counts["received"] == done >= received else None
+
+        return dict(self.until(settled, f"at least {received} frames received, each segmented, dropped or failed"))
 
     def state(self) -> dict[str, str]:
         """The details of the newest domain state."""
-        return {each.key: each.value for each in self.states[-1].status[0].values}
+        return values(self.states[-1].status[0])
 
     def call(self, kind: Any, service: str, **request: Any) -> Any:
         client = self.node.create_client(kind, service)
-        assert client.wait_for_service(10.0), f"no service {service}"
-        future = client.call_async(kind.Request(**request))
-        self.until(future.done)
-        self.node.destroy_client(client)
-        return future.result()
+        try:
+            self.until(client.service_is_ready, f"the service {service}")
+            future = client.call_async(kind.Request(**request))
+            self.until(future.done, f"an answer of {service}")
+            return future.result()
+        finally:
+            self.node.destroy_client(client)
 
-    def set(self, **values: Any) -> Any:
+    def set(self, **settings: Any) -> Any:
         """Sets parameters, all or none; two underscores stand for a dot."""
         parameters = [
-            ParameterOf(name.replace("__", "."), value=value).to_parameter_msg() for name, value in values.items()
+            ParameterOf(name.replace("__", "."), value=value).to_parameter_msg() for name, value in settings.items()
         ]
         return self.call(SetParametersAtomically, "semla/set_parameters_atomically", parameters=parameters).result
 
@@ -168,8 +209,28 @@ class Robot:
     def lifecycle(self) -> str:
         return self.call(GetState, "semla/get_state").current_state.label
 
+    def _shared(self, kind: Any, topic: str, reliable: bool) -> list[list[Any]]:
+        """The lists that the one subscription to a topic fills."""
+        if (topic, reliable) not in self._lists:
+            lists = self._lists[topic, reliable] = []
+            self._subscribe(kind, topic, lambda message: [each.append(message) for each in lists], reliable)
+        return self._lists[topic, reliable]
+
+    def _subscribe(
+        self, kind: Any, topic: str, callback: Any, reliable: bool = True, transient_local: bool = False
+    ) -> None:
+        qos = QoSProfile(depth=100, reliability=_reliability(reliable))
+        if transient_local:
+            qos.durability = DurabilityPolicy.TRANSIENT_LOCAL
+        self.node.create_subscription(kind, topic, callback, qos)
+
     def _requested(self, topic: str) -> list[ReliabilityPolicy]:
         return [each.qos_profile.reliability for each in self.node.get_subscriptions_info_by_topic(topic)]
+
+
+def values(status: Any) -> dict[str, str]:
+    """The details of a DiagnosticStatus."""
+    return {each.key: each.value for each in status.values}
 
 
 def _reliability(reliable: bool) -> ReliabilityPolicy:

@@ -1,11 +1,14 @@
-"""A pipeline without networks. A image's first pixel tells it how long to take, and what is to happen."""
+"""A pipeline without networks. The first pixel of an image tells it how long to take and what to do."""
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+from live.gate import VARIABLE, Gate
 
 from semla_ros.adaptation.retrieval import Mixture
 from semla_ros.config import Config
@@ -14,42 +17,43 @@ from semla_ros.images.classes import ClassInfo, class_table
 from semla_ros.images.frame import Frame
 from semla_ros.pipeline.result import DomainState, SegmentationResult
 
-FINE, REFUSED, BROKEN, NIGHT, LOST = range(5)  # the moods of a image
+FINE, REFUSED, BROKEN, NIGHT, ADAPTATION_FAILS, WAIT = range(6)  # commands in the second channel of the first pixel
 UNREADABLE = "adapter is truncated (adapters/night): got 12 bytes, expected 3 MB"
 DAY_MIXTURE = Mixture(("day",), (1.0,), (5.0,), 0.2)
 NIGHT_MIXTURE = Mixture(("night", "rain"), (0.75, 0.25), (4.0, 6.0), 0.23)
-
-
-DAY = DomainState(
-    DAY_MIXTURE, upper_threshold=8.0, lower_threshold=6.0
-)  # its distance says the stamp of the newest frame, in seconds
+DAY = DomainState(DAY_MIXTURE, upper_threshold=8.0, lower_threshold=6.0)
 
 
 class StandIn:
+    """Stands in for `SemlaPipeline`. The distance in its domain state is the stamp of the newest frame in seconds."""
+
     def __init__(self, config: Config) -> None:
-        self.ballast = np.ones(50_000_000)  # 400 MB: seen to go when the models are freed
+        self.memory = np.ones(50_000_000)  # 400 MB, so that freeing the models shows
         self.config = config
         self.domain = DAY
+        self.gate = Gate(Path(os.environ.get(VARIABLE, "/nonexistent")))
 
     @property
     def classes(self) -> tuple[ClassInfo, ...]:
         return class_table(self.config.segmenter.classes or ("road", "car", "sky"))
 
     def process(self, frame: Frame) -> SegmentationResult:
-        delay, mood, _ = frame.rgb[0, 0]
+        delay, command, _ = frame.rgb[0, 0]
         time.sleep(0.01 * delay)
-        if mood == REFUSED:
-            raise ImageError("not a image", got="uint8 (48, 64)", expected="uint8 (H, W, 3)")
-        if mood == BROKEN:
-            raise RuntimeError("nobody thought of this")
-        self._look(NIGHT_MIXTURE if mood == NIGHT else DAY_MIXTURE, frame.stamp_ns)
-        self.domain = replace(self.domain, error=UNREADABLE if mood == LOST else "")
+        if command == WAIT:
+            self.gate.wait()
+        if command == REFUSED:
+            raise ImageError("not an image", got="uint8 (48, 64)", expected="uint8 (H, W, 3)")
+        if command == BROKEN:
+            raise RuntimeError("unexpected")
+        self._adapt(NIGHT_MIXTURE if command == NIGHT else DAY_MIXTURE, frame.stamp_ns)
+        self.domain = replace(self.domain, error=UNREADABLE if command == ADAPTATION_FAILS else "")
         height, width = frame.rgb.shape[:2]
         labels = np.tile(np.arange(width, dtype=np.uint8) % len(self.classes), (height, 1))
         confidence = np.full((height, width), 0.6, np.float32)
         return SegmentationResult(frame, labels, confidence, self.domain, {"segment": 0.01 * int(delay)})
 
-    def _look(self, mixture: Mixture, stamp_ns: int) -> None:
+    def _adapt(self, mixture: Mixture, stamp_ns: int) -> None:
         swapped = mixture != self.domain.mixture and not self.domain.frozen
         self.domain = replace(
             self.domain,
@@ -60,11 +64,13 @@ class StandIn:
             swapped=swapped,
         )
 
-    def configure(self, config: Config) -> None:
+    def check(self, config: Config) -> None:
         if "nothing" in config.segmenter.classes:
             raise ConfigError("no such class", where="segmenter.classes", got="nothing", expected="something")
+
+    def configure(self, config: Config) -> None:
         if "crash" in config.segmenter.classes:
-            raise RuntimeError("nobody thought of this")
+            raise RuntimeError("unexpected")
         self.config = config
 
     def freeze(self, frozen: bool) -> None:
@@ -82,7 +88,9 @@ def build(config: Config) -> StandIn:
     if config.model.bundle == "missing":
         raise BundleError("no such model bundle", where=config.model.bundle)
     if config.model.bundle == "slow":
-        time.sleep(3.0)
+        time.sleep(60.0)
+    if config.model.bundle == "damaged":
+        raise AdapterError("adapter is truncated", where="adapters/night", got="12 bytes", expected="3 MB")
     if config.model.bundle == "broken":
-        raise RuntimeError("nobody thought of this")
+        raise RuntimeError("unexpected")
     return StandIn(config)

@@ -9,9 +9,10 @@ from open_clip.model import CLIP
 from open_clip.tokenizer import SimpleTokenizer
 from tiny import ARCH, random_network
 
-from semla_ros.modeling.clip.network import Clip, VisionTransformer
-from semla_ros.modeling.clip.prompts import tokenize
+from semla_ros.modeling.clip.network import Clip
 from semla_ros.modeling.clip.state import clip_state
+from semla_ros.modeling.clip.tokenizer import tokenize
+from semla_ros.modeling.clip.vision import VisionTransformer
 
 PROMPTS = ("a road", "a photo of a traffic light in the scene", "sky")
 
@@ -31,21 +32,21 @@ def open_clip_model() -> CLIP:
 
 @pytest.fixture(scope="module")
 def converted(open_clip_model: CLIP) -> Clip:
-    clip = Clip(ARCH)
+    clip = Clip(ARCH.vision, ARCH.text, ARCH.guidance_layers)
     state = {key: value for key, value in clip_state(open_clip_model.state_dict()).items() if key != "logit_scale"}
     clip.load_state_dict(state)
     return clip.eval()
 
 
 @torch.inference_mode()
-def test_the_text_encoder_is_open_clips(converted: Clip, open_clip_model: CLIP) -> None:
+def test_the_text_encoder_equals_open_clips(converted: Clip, open_clip_model: CLIP) -> None:
     tokens = SimpleTokenizer(context_length=16)(list(PROMPTS))
     expected = open_clip_model.encode_text(tokens, normalize=True)
     assert torch.allclose(converted.encode_text(tokens), expected, atol=1e-6)
 
 
 @torch.inference_mode()
-def test_the_image_encoder_is_open_clips_but_for_the_last_block(converted: Clip, open_clip_model: CLIP) -> None:
+def test_the_dense_image_encoder_equals_open_clips_up_to_the_last_block(converted: Clip, open_clip_model: CLIP) -> None:
     visual, pixels = open_clip_model.visual, torch.randn(2, 3, 32, 32)
     seen: list[torch.Tensor] = []
     hooks = [visual.transformer.resblocks[i].register_forward_hook(lambda _, __, out: seen.append(out)) for i in (0, 1)]
@@ -57,8 +58,21 @@ def test_the_image_encoder_is_open_clips_but_for_the_last_block(converted: Clip,
         assert torch.allclose(ours, theirs[:, 1:], atol=1e-5)
 
 
+@pytest.mark.parametrize("gelu", [False, True])
 @torch.inference_mode()
-def test_the_last_block_carries_each_tokens_value_on_the_residual_of_cls(clip: Clip) -> None:
+def test_the_class_tokens_embedding_equals_open_clips(gelu: bool) -> None:
+    torch.manual_seed(3)
+    vision = {"image_size": 32, "patch_size": 8, "width": 16, "layers": 3, "head_width": 8}
+    text = {"context_length": 8, "vocab_size": 8, "width": 8, "heads": 1, "layers": 1}
+    theirs = CLIP(16, vision, text, quick_gelu=not gelu).visual.eval()
+    ours = VisionTransformer(replace(ARCH.vision, activation="gelu" if gelu else "quick_gelu"))
+    ours.load_state_dict(clip_state(theirs.state_dict()))
+    pixels = torch.randn(2, 3, 32, 32)
+    assert torch.allclose(ours(pixels), theirs(pixels), atol=1e-6)
+
+
+@torch.inference_mode()
+def test_the_dense_last_block_adds_each_tokens_value_to_the_residual_of_the_class_token(clip: Clip) -> None:
     block, x = clip.visual.transformer.resblocks[-1], torch.randn(2, 17, 16)
     for token in (0, 5):
         value = block.attn.out_proj(block.attn.v_proj(block.ln_1(x[:, token]))) + x[:, 0]
@@ -67,7 +81,7 @@ def test_the_last_block_carries_each_tokens_value_on_the_residual_of_cls(clip: C
 
 
 @torch.inference_mode()
-def test_prompts_are_encoded_as_one_by_one_at_full_length_under_a_causal_mask(clip: Clip) -> None:
+def test_the_prefix_tree_encodes_prompts_as_a_causal_mask_at_full_length_does(clip: Clip) -> None:
     tokens = tokenize(PROMPTS, 16)
     x = clip.token_embedding(tokens) + clip.positional_embedding
     causal = torch.ones(16, 16, dtype=torch.bool).tril()
@@ -81,7 +95,7 @@ def test_prompts_are_encoded_as_one_by_one_at_full_length_under_a_causal_mask(cl
 
 
 @torch.inference_mode()
-def test_a_prompt_is_encoded_alike_alone_and_beside_a_longer_one(clip: Clip) -> None:
+def test_the_embedding_of_a_prompt_does_not_depend_on_the_other_prompts(clip: Clip) -> None:
     together = clip.encode_text(tokenize(PROMPTS, 16))
     for index, prompt in enumerate(PROMPTS):
         assert torch.allclose(clip.encode_text(tokenize([prompt], 16))[0], together[index], atol=1e-6)
@@ -94,17 +108,17 @@ def test_text_embeddings_have_unit_length_and_differ(clip: Clip) -> None:
     assert (text[0] - text[1]).norm() > 0.01
 
 
-def test_a_prompt_longer_than_the_context_is_cut_and_keeps_its_end_mark() -> None:
+def test_a_prompt_longer_than_the_context_is_cut_and_keeps_its_end_token() -> None:
     tokens = tokenize(["a very " * 40 + "long road"], 16)
     assert tokens.shape == (1, 16)
     assert tokens.argmax().item() == 15
 
 
 @torch.inference_mode()
-def test_position_embeddings_are_resized_bicubic_and_cls_is_kept() -> None:
-    vision = VisionTransformer(replace(ARCH, position_grid=2))
+def test_position_embeddings_are_resized_bicubically_except_for_the_class_tokens() -> None:
+    vision = VisionTransformer(replace(ARCH.vision, position_grid=2))
     vision.positional_embedding.copy_(torch.randn(5, 16))
-    positions = vision._positions()
+    positions = vision.positions()
     square = vision.positional_embedding[1:].T.reshape(1, 16, 2, 2)
     expected = F.interpolate(square, (4, 4), mode="bicubic", align_corners=False)
     assert (positions[0] == vision.positional_embedding[0]).all()

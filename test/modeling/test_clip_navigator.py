@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tiny import NAVIGATOR, image
+from tiny import NAVIGATOR, image, random_navigator
 
 from semla_ros.errors import BundleError
 from semla_ros.modeling.navigators.clip import ClipNavigator, ClipNavigatorArch
@@ -12,8 +12,7 @@ from semla_ros.modeling.navigators.clip import ClipNavigator, ClipNavigatorArch
 
 @pytest.fixture(scope="module")
 def navigator() -> ClipNavigator:
-    torch.manual_seed(4)
-    return ClipNavigator(NAVIGATOR.build(), NAVIGATOR)
+    return random_navigator()
 
 
 def test_an_embedding_is_a_vector_of_doubles_and_the_same_every_time(navigator: ClipNavigator) -> None:
@@ -28,7 +27,7 @@ def test_embeddings_are_not_normalised(navigator: ClipNavigator) -> None:
     assert not np.isclose(lengths, 1.0).any()
 
 
-def test_a_image_is_resized_and_normalised_as_open_clip_does(navigator: ClipNavigator) -> None:
+def test_an_image_is_resized_bicubically_and_normalised(navigator: ClipNavigator) -> None:
     rgb = image("green", height=90, width=48)
     small = np.asarray(Image.fromarray(rgb).resize((16, 16), Image.Resampling.BICUBIC), np.float32) / 255
     pixels = torch.from_numpy((small - np.float32(NAVIGATOR.mean)) / np.float32(NAVIGATOR.std)).permute(2, 0, 1)
@@ -38,22 +37,32 @@ def test_a_image_is_resized_and_normalised_as_open_clip_does(navigator: ClipNavi
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 300), (480, 640)])
-def test_a_image_of_any_size_is_embedded(navigator: ClipNavigator, size: tuple[int, int]) -> None:
+def test_an_image_of_any_size_is_embedded(navigator: ClipNavigator, size: tuple[int, int]) -> None:
     assert np.isfinite(navigator.embed(image("blue", height=size[0], width=size[1]))).all()
 
 
-def test_like_images_lie_closer_than_unlike_ones(navigator: ClipNavigator) -> None:
+def test_similar_images_have_closer_embeddings_than_different_ones(navigator: ClipNavigator) -> None:
     red, again, blue = (navigator.embed(image(*what)) for what in (("red", 0), ("red", 1), ("blue", 0)))
     assert np.linalg.norm(red - again) < 0.3 * np.linalg.norm(red - blue)
 
 
-def test_the_encoder_is_frozen(navigator: ClipNavigator) -> None:
+def test_the_network_is_in_evaluation_mode_without_gradients(navigator: ClipNavigator) -> None:
     assert not navigator.network.training
     assert not any(parameter.requires_grad for parameter in navigator.network.parameters())
 
 
-def test_an_architecture_survives_plain_values() -> None:
+def test_an_architecture_is_written_and_read_unchanged() -> None:
     assert ClipNavigatorArch.from_dict(NAVIGATOR.to_dict()) == NAVIGATOR
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "expected"),
+    [("activation", "relu", "quick_gelu or gelu"), ("resize_mode", "longest", "shortest or squash"), ("heads", 3, "16"),
+     ("heads", 0, "16")],
+)  # fmt: skip
+def test_values_that_are_not_supported_are_refused(field: str, value: object, expected: str) -> None:
+    with pytest.raises(BundleError, match=f"navigator.{field}.*got {value}.*{expected}"):
+        ClipNavigatorArch.from_dict({**NAVIGATOR.to_dict(), field: value})
 
 
 def test_an_unknown_field_is_refused() -> None:

@@ -8,7 +8,8 @@ from tiny import CLASSES, image, random_network
 
 from semla_ros.modeling.base import Mode, PromptTemplates
 from semla_ros.modeling.catseg.segmenter import CatSegSegmenter
-from semla_ros.modeling.clip.prompts import prompts, tokenize
+from semla_ros.modeling.clip.prompts import prompts
+from semla_ros.modeling.clip.tokenizer import tokenize
 
 RGB = image("red", height=30, width=50)
 

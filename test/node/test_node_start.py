@@ -1,60 +1,106 @@
 """How the node starts and ends: processes, command lines, exit codes."""
 
+import random
 import signal
 import time
-from contextlib import contextmanager
 
 import pytest
 from paths import CONFIG, LIVE
 
 pytest.importorskip("rclpy")
 
-from live.process import STAND_IN, Process, free_domain
-from live.robot import Robot, image, stamp_ns
+from live.process import STAND_IN, Process, free_domain, release
+from live.robot import MASK, Robot, image
 from sensor_msgs.msg import Image
 
 pytestmark = pytest.mark.live
 SECOND = 10**9
 LARGE_IMAGES = CONFIG / "fastdds_large_images.xml"
+NODE = ("-m", "semla_ros.node.main")
+BOTH = pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 
 
-@contextmanager
-def running(**options):
-    """A node around the stand-in pipeline, and a robot beside it."""
-    robot = Robot(free_domain())
-    process = Process(robot.domain, STAND_IN, **options)
-    try:
-        yield process, robot
-    finally:
-        if process.popen.poll() is None:
-            process.stop(signal.SIGKILL)
-        robot.close()
+@pytest.fixture
+def robot():
+    with Robot() as robot:
+        yield robot
 
 
-def ended(**options):
+def ended(*command, **options):
     """Exit code and log of a node that does not come up."""
-    process = Process(free_domain(), STAND_IN, **options)
-    return process.wait(), process.log
+    domain = free_domain()
+    with Process(domain, *command or (STAND_IN,), **options) as process:
+        code = process.wait()
+    release(domain)
+    return code, process.log
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_a_busy_node_cleanly(how):
-    with running() as (process, robot), robot.camera() as publish:
+def assert_ends_cleanly(process, how):
+    assert process.stop(how) == 0, process.log
+    assert "Traceback" not in process.log, process.log
+    assert "ERROR" not in process.log, process.log
+
+
+@BOTH
+def test_a_signal_ends_a_busy_node_cleanly(robot, how):
+    process = robot.start(STAND_IN)
+    with robot.camera() as publish:
         for i in range(1, 30):
             publish(image(SECOND * i, width=640, height=480, delay=1))
             time.sleep(0.005)
-        assert process.stop(how) == 0
-        assert "Traceback" not in process.log
-        assert "ERROR" not in process.log
+        assert_ends_cleanly(process, how)
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_while_the_models_load_ends_the_node_cleanly(how):
-    with running(parameters={"model.bundle": "slow"}) as (process, robot):
-        robot.until(lambda: robot.node.count_publishers("/diagnostics"))
-        assert process.stop(how) == 0
-        assert "Traceback" not in process.log
-        assert "ERROR" not in process.log
+@BOTH
+def test_a_signal_while_the_models_load_ends_the_node_cleanly(robot, how):
+    process = robot.start(STAND_IN, parameters={"model.bundle": "slow"})
+    robot.until(lambda: robot.node.count_publishers("/diagnostics"), "the node")
+    began = time.monotonic()
+    assert_ends_cleanly(process, how)
+    assert time.monotonic() - began < 50.0  # the stand-in loads for 60 s; a loaded machine is slow itself
+
+
+@BOTH
+@pytest.mark.parametrize("delay_s", [0.0, 0.1, 0.3, 1.0])
+def test_a_signal_during_the_imports_ends_the_node_cleanly(how, delay_s):
+    with Robot() as robot:
+        process = robot.start(*NODE)
+        robot.until(process.handles_signals, "the handlers of signals")
+        time.sleep(delay_s)
+        assert_ends_cleanly(process, how)
+
+
+def test_a_signal_ends_a_node_whose_frame_takes_too_long(robot):
+    process = robot.start(STAND_IN)
+    with robot.hears(Image, MASK), robot.camera() as publish:
+        publish(image(SECOND, delay=250))
+        publish(image(2 * SECOND, delay=250))
+        assert_ends_cleanly(process, signal.SIGINT)
+
+
+def test_signals_that_the_parent_process_ignored_end_the_node(robot):
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a shell without job control does for `command &`
+    try:
+        process = robot.start(STAND_IN)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    robot.until(lambda: robot.lifecycle() == "active", "the node to become active")
+    assert_ends_cleanly(process, signal.SIGINT)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(100))
+def test_a_signal_at_a_random_moment_ends_the_node_cleanly(seed):
+    draw = random.Random(seed)
+    with Robot() as robot:
+        process = robot.start(*NODE)
+        robot.until(process.handles_signals, "the handlers of signals")
+        end = time.monotonic() + draw.uniform(0.0, 12.0)  # start-up takes half of that
+        with robot.offers(topic="image") as camera:
+            while time.monotonic() < end:
+                camera.publish(image(time.time_ns(), width=384, height=240))
+                time.sleep(0.03)
+            assert_ends_cleanly(process, draw.choice((signal.SIGINT, signal.SIGTERM)))
 
 
 def test_a_missing_bundle_ends_the_node_with_one_clear_message():
@@ -63,10 +109,18 @@ def test_a_missing_bundle_ends_the_node_with_one_clear_message():
     assert [line.partition("]: ")[2] for line in log.splitlines()] == ["no such model bundle (missing)"]
 
 
-def test_an_error_nobody_thought_of_while_loading_is_shown_whole():
+def test_a_damaged_adapter_library_ends_the_node_with_one_clear_message():
+    code, log = ended(parameters={"model.bundle": "damaged"})
+    assert code == 1
+    assert [line.partition("]: ")[2] for line in log.splitlines()] == [
+        "adapter is truncated (adapters/night): got 12 bytes, expected 3 MB"
+    ]
+
+
+def test_an_unexpected_error_while_loading_is_logged_with_its_traceback():
     code, log = ended(parameters={"model.bundle": "broken"})
     assert code == 1
-    assert "RuntimeError: nobody thought of this" in log
+    assert "RuntimeError: unexpected" in log
     assert "Traceback" in log
 
 
@@ -78,66 +132,111 @@ def test_a_wrong_parameter_at_the_start_ends_the_node_with_one_clear_message():
     ]
 
 
-def test_a_wrong_qos_override_ends_the_node_with_one_clear_message():
-    name = "qos_overrides./image.subscription.reliability"
-    code, log = ended(parameters={name: "sometimes"})
+WRONG_OVERRIDES = {
+    "/image.subscription.reliability": "no such reliability",
+    "/image.subscription.history": "wrong QoS override",
+    "/segmentation/mask.publisher.reliability": "wrong QoS override",
+}
+
+
+@pytest.mark.parametrize("name", WRONG_OVERRIDES)
+def test_a_wrong_qos_override_ends_the_node_with_one_clear_message(name):
+    code, log = ended(parameters={f"qos_overrides.{name}": "sometimes"})
     assert code == 1
-    assert f"no such reliability ({name}): got sometimes, expected auto | reliable | best_effort" in log
+    (line,) = (line for line in log.splitlines() if "[FATAL]" in line)
+    assert WRONG_OVERRIDES[name] in line
+    assert "sometimes" in line
     assert "Traceback" not in log
 
 
-def test_without_autostart_the_node_waits_to_be_configured_and_survives_a_missing_bundle():
-    with running(parameters={"autostart": False, "model.bundle": "missing"}) as (process, robot):
-        assert robot.lifecycle() == "unconfigured"
-        assert not robot.change("configure")
-        assert robot.lifecycle() == "unconfigured"
-        assert "no such model bundle (missing)" in process.log
-        assert process.stop() == 0
+def test_a_node_that_cannot_be_activated_publishes_nothing(robot):
+    overrides = {"qos_overrides./image.subscription.reliability": "sometimes", "autostart": False}
+    robot.start(STAND_IN, parameters=overrides)
+    assert robot.change("configure")
+    assert not robot.change("activate")
+    assert robot.lifecycle() == "inactive"
+    assert robot.figures()["state"] == "inactive"
+    assert not robot.states
 
 
-def test_namespace_and_remapping_move_the_topics():
-    options = {"remap": {"__ns": "/front", "image": "/camera/image_raw"}}
-    with (
-        running(**options) as (_, robot),
-        robot.hears(Image, "/front/segmentation/mask") as (masks,),
-        robot.camera(topic="/camera/image_raw") as publish,
-    ):
-        publish(image(SECOND))
-        robot.until(lambda: masks)
+@pytest.mark.parametrize("policy", ["reliability", "history"])
+def test_a_wrong_qos_override_of_the_other_transport_does_not_end_the_node(robot, policy):
+    process = robot.start(STAND_IN, parameters={f"qos_overrides./image/compressed.subscription.{policy}": "sometimes"})
+    robot.until_active()
+    result = robot.set(image_transport="compressed")
+    assert result.successful == (policy == "history")  # known only when the subscription is made
+    if policy == "history":
+        robot.until(lambda: "sometimes" in robot.report().message, "the error in the diagnostics")
+    else:
+        assert "got sometimes, expected auto | reliable | best_effort" in result.reason
+    assert robot.figures()["image_topic"] == "/image"
+    assert process.code is None
 
 
-def test_the_compressed_topic_follows_a_remapped_image():
-    options = {"remap": {"image": "/camera/image_raw"}, "parameters": {"image_transport": "compressed"}}
-    with running(**options) as (_, robot):
-        robot.until(lambda: robot.node.count_subscribers("/camera/image_raw/compressed"))
+def test_without_autostart_the_node_waits_to_be_configured_and_survives_a_missing_bundle(robot):
+    process = robot.start(STAND_IN, parameters={"autostart": False, "model.bundle": "missing"})
+    assert robot.lifecycle() == "unconfigured"
+    assert not robot.change("configure")
+    assert robot.lifecycle() == "unconfigured"
+    assert "no such model bundle (missing)" in process.log
+    assert process.stop() == 0
 
 
-def test_qos_overrides_are_obeyed():
+def test_an_empty_list_of_classes_in_a_parameter_file_means_those_of_the_bundle(robot, tmp_path):
+    file = tmp_path / "dumped.yaml"
+    file.write_text("/**:\n  ros__parameters:\n    segmenter:\n      classes: []\n    library:\n      exclude: []\n")
+    robot.start(STAND_IN, params_file=file)
+    robot.until(lambda: robot.lifecycle() == "active", "the node to become active")
+    assert robot.get("segmenter.classes") == [""]
+
+
+def test_namespace_and_remapping_move_the_topics_and_the_namespace_is_in_the_diagnostics(robot):
+    robot.start(STAND_IN, remap={"__ns": "/front", "image": "/camera/image_raw"})
+    with robot.hears(Image, "/front/segmentation/mask") as (masks,), robot.camera(topic="/camera/image_raw") as publish:
+
+        def arrived():
+            publish(image(SECOND))
+            time.sleep(0.05)
+            return masks
+
+        robot.until(arrived, "a mask in the namespace")
+    assert robot.report().name == "/front/semla: segmentation"
+
+
+def test_the_compressed_topic_follows_a_remapped_image(robot):
+    robot.start(STAND_IN, remap={"image": "/camera/image_raw"}, parameters={"image_transport": "compressed"})
+    robot.until(lambda: robot.node.count_subscribers("/camera/image_raw/compressed"), "the subscription")
+
+
+def test_qos_overrides_are_obeyed(robot):
     overrides = {
         "qos_overrides./image.subscription.reliability": "best_effort",
         "qos_overrides./segmentation/mask.publisher.reliability": "best_effort",
     }
-    with running(parameters=overrides) as (_, robot), robot.offers(reliable=True):
-        subscriptions = robot.until(lambda: robot.node.get_subscriptions_info_by_topic("/image"))
-        publishers = robot.until(lambda: robot.node.get_publishers_info_by_topic("/segmentation/mask"))
-        time.sleep(0.5)  # a reliable camera changes nothing
-        subscriptions += robot.node.get_subscriptions_info_by_topic("/image")
-    assert {each.qos_profile.reliability.name for each in subscriptions + publishers} == {"BEST_EFFORT"}
+    robot.start(STAND_IN, parameters=overrides)
+
+    def offered(infos):
+        return {each.qos_profile.reliability.name for each in infos if each.node_name == "semla"}
+
+    def subscribed():
+        return offered(robot.node.get_subscriptions_info_by_topic("/image"))
+
+    def published():
+        return offered(robot.node.get_publishers_info_by_topic("/segmentation/mask"))
+
+    with robot.offers(reliable=True):
+        assert robot.until(subscribed, "the subscription") == {"BEST_EFFORT"}
+        assert robot.until(published, "the publisher") == {"BEST_EFFORT"}
+        for _ in range(2):  # the node has seen the reliable camera by then, and changes nothing
+            robot.report()
+        assert subscribed() == {"BEST_EFFORT"}
 
 
-def test_the_shipped_profile_lets_large_best_effort_images_through():
+def test_the_shipped_profile_lets_large_best_effort_images_through(robot):
     profile = {"FASTDDS_DEFAULT_PROFILES_FILE": str(LARGE_IMAGES)}
-    camera = LIVE / "large_camera.py"
-    robot = Robot(free_domain())
-    node = Process(robot.domain, STAND_IN, **profile)
-    try:
-        with robot.hears(Image, "segmentation/mask", reliable=False) as (masks,):
-            sender = Process(robot.domain, camera, **profile)
-            robot.until(lambda: len(masks) == 10, timeout_s=15.0)
-            assert sender.wait() == 0
-    finally:
-        code = node.stop()
-        robot.close()
-    assert code == 0
-    assert [stamp_ns(mask) for mask in masks] == [SECOND * i for i in range(1, 11)]
+    node = robot.start(STAND_IN, **profile)
+    with robot.hears(Image, MASK, reliable=False) as (masks,):
+        robot.start(LIVE / "large_camera.py", **profile)
+        robot.until(lambda: len(masks) >= 10, "ten masks of large images")
+        assert node.stop() == 0
     assert {(mask.width, mask.height) for mask in masks} == {(1280, 720)}

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable
+import weakref
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,11 @@ from paths import DATA
 from rosbags.rosbag1 import Writer as Writer1
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
+from videos import half_video
 
 from semla_ros.errors import RecordingError, SemlaError
 from semla_ros.images.frame import Frame
-from semla_ros.recordings import open_recording, with_ground_truth
+from semla_ros.recordings import IncompleteError, open_recording, with_ground_truth
 
 ROS1, ROS2 = get_typestore(Stores.ROS1_NOETIC), get_typestore(Stores.ROS2_JAZZY)
 SECOND = 1_000_000_000
@@ -170,7 +172,7 @@ def test_a_negative_stamp_makes_a_bad_frame(tmp_path: Path) -> None:
     bag = write_bag(tmp_path / "bag", [("/cam", 1, image(-3 * SECOND)), ("/cam", 2, image(2))])
     errors: list[SemlaError] = []
     assert [frame.stamp_ns for frame in open_recording(bag).frames(errors.append)] == [2]
-    assert "frame 0: absurd stamp: got -3 s" in str(errors[0])
+    assert "frame 0: negative stamp: got -3 s" in str(errors[0])
 
 
 def bad_and_good(folder: Path) -> Path:
@@ -218,15 +220,20 @@ def test_a_truncated_bag_is_refused_naming_it_or_tells_where_it_breaks_off(
         list(open_recording(part).frames())
 
 
-def test_a_bag_that_breaks_off_tells_so_once_and_keeps_what_came_before(tmp_path: Path) -> None:
+def broken_bag(folder: Path) -> Path:
+    """A bag of 19 images whose last chunk is damaged."""
     noise = np.random.default_rng(5).integers(0, 256, (300, 300, 3), dtype=np.uint8)
-    path = write_bag(tmp_path / "bag", [("/cam", i, image(i, noise)) for i in range(1, 20)], compress=True)
+    path = write_bag(folder / "bag", [("/cam", i, image(i, noise)) for i in range(1, 20)], compress=True)
     data = bytearray((path / "bag.mcap").read_bytes())
     last_chunk = data.rindex(b"\x28\xb5\x2f\xfd")  # zstd's magic number
     data[last_chunk : last_chunk + 4] = bytes(4)
     (path / "bag.mcap").write_bytes(data)
+    return path
+
+
+def test_a_bag_that_breaks_off_tells_so_once_and_keeps_what_came_before(tmp_path: Path) -> None:
     errors: list[SemlaError] = []
-    stamps = [frame.stamp_ns for frame in open_recording(path).frames(errors.append)]
+    stamps = [frame.stamp_ns for frame in open_recording(broken_bag(tmp_path)).frames(errors.append)]
     assert 1 <= len(stamps) < 19
     assert stamps == list(range(1, len(stamps) + 1))
     assert len(errors) == 1
@@ -410,3 +417,137 @@ def test_a_sound_file_holds_no_images(tmp_path: Path) -> None:
         container.mux(stream.encode(sound))
     with pytest.raises(RecordingError, match="no images in it"):
         open_recording(tmp_path / "sound.wav")
+
+
+@pytest.mark.parametrize("definition", ["this is no message definition", "unknown_msgs/Thing thing"])
+def test_an_unrelated_topic_whose_type_cannot_be_parsed_does_not_hide_the_images(
+    tmp_path: Path, definition: str
+) -> None:
+    with Writer(tmp_path / "bag", version=8, storage_plugin=StoragePlugin.MCAP) as writer:
+        camera = writer.add_connection("/cam", IMAGE, typestore=ROS2)
+        other = writer.add_connection("/other", "some_msgs/srv/Odd_Event", msgdef=definition, rihs01="RIHS01_0")
+        writer.write(other, 1, b"")
+        writer.write(camera, 2, ROS2.serialize_cdr(image(2), IMAGE))
+    assert [frame.stamp_ns for frame in open_recording(tmp_path / "bag").frames()] == [2]
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("amber_mcap/amber_mcap.mcap", "mcap recover"),
+        ("amber_db3/amber_db3.db3", "ros2 bag reindex"),
+        ("ubiquity_fiducial_board.bag", "rosbag reindex"),
+    ],
+)
+def test_the_error_for_a_truncated_bag_names_the_tool_that_repairs_it(tmp_path: Path, name: str, advice: str) -> None:
+    part = tmp_path / Path(name).name
+    data = (DATA / name).read_bytes()
+    part.write_bytes(data[: len(data) // 2])
+    with pytest.raises(RecordingError, match=advice):
+        list(open_recording(part).frames())
+
+
+def test_a_bag_that_breaks_off_tells_how_many_frames_are_missing(tmp_path: Path) -> None:
+    errors: list[SemlaError] = []
+    stamps = [frame.stamp_ns for frame in open_recording(broken_bag(tmp_path)).frames(errors.append)]
+    (error,) = errors
+    assert isinstance(error, IncompleteError)
+    assert error.missing == 19 - len(stamps)
+    assert f"{error.missing} of 19 are missing" in str(error)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".avi"])
+def test_a_video_cut_in_half_tells_how_many_frames_are_missing(tmp_path: Path, suffix: str) -> None:
+    errors: list[SemlaError] = []
+    frames = list(open_recording(half_video(tmp_path, suffix)).frames(errors.append))
+    assert 5 < len(frames) < 30
+    incomplete = [error for error in errors if isinstance(error, IncompleteError)]
+    assert len(incomplete) == 1
+    assert incomplete[0].missing == 38 - len(frames) - (len(errors) - 1)
+    assert f"{incomplete[0].missing} of 38 are missing" in str(incomplete[0])
+
+
+def test_a_video_cut_in_half_whose_header_has_no_count_tells_how_long_it_should_be(tmp_path: Path) -> None:
+    errors: list[SemlaError] = []
+    assert 5 < len(list(open_recording(half_video(tmp_path, ".mkv")).frames(errors.append))) < 30
+    assert isinstance(errors[-1], IncompleteError)
+    assert "file ends early: got 1." in str(errors[-1])
+    assert "expected 4.75 s" in str(errors[-1])
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".avi", ".mkv"])
+def test_a_whole_video_has_no_missing_frames(tmp_path: Path, suffix: str) -> None:
+    half_video(tmp_path, suffix)
+    assert len(list(open_recording(tmp_path / f"whole{suffix}").frames())) == 38
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.mp4"])
+def test_a_topic_is_refused_where_the_recording_is_no_bag(tmp_path: Path, name: str) -> None:
+    path = write_images(tmp_path, name) if name == "a.png" else write_video(tmp_path / name)
+    with pytest.raises(RecordingError, match=r"only a bag has topics .*got /camera/image_raw"):
+        open_recording(path, "/camera/image_raw")
+
+
+@pytest.mark.parametrize("name", ["bag", "a.mp4"])
+def test_a_frame_rate_is_refused_where_the_recording_has_times_of_its_own(tmp_path: Path, name: str) -> None:
+    path = write_bag(tmp_path / name, [("/cam", 1, image(1))]) if name == "bag" else write_video(tmp_path / name)
+    with pytest.raises(RecordingError, match=r"only for image files .*got 5"):
+        open_recording(path, fps=5.0)
+
+
+@pytest.mark.parametrize(
+    ("names", "stamps"),
+    [
+        (
+            ["1403636579.763555.png", "1403636579.8.png", "1403636580.png"],
+            [1403636579_763555000, 1403636579_800000000, 1403636580_000000000],
+        ),
+        (["1403636579.png", "1403636581.png"], [1403636579 * SECOND, 1403636581 * SECOND]),
+        (["1403636579.25.png", "1403636579.5.png"], [1403636579_250000000, 1403636579_500000000]),
+    ],
+)
+def test_names_that_are_times_in_seconds_are_the_stamps(tmp_path: Path, names: list[str], stamps: list[int]) -> None:
+    frames = list(open_recording(write_images(tmp_path, *names)).frames())
+    assert [frame.stamp_ns for frame in frames] == stamps
+    assert reds(frames) == list(range(len(names)))
+
+
+def test_ground_truth_of_an_earlier_time_is_read_once_and_not_kept() -> None:
+    kept: weakref.WeakSet[Any] = weakref.WeakSet()
+    most = 0
+
+    class Mask:
+        """Stands for an array; can be counted while it is alive."""
+
+    def masks() -> Iterator[tuple[int, Any]]:
+        nonlocal most
+        for stamp in range(20_000):
+            mask = Mask()
+            kept.add(mask)
+            most = max(most, len(kept))
+            yield stamp, mask
+
+    frames = [Frame(RGB, stamp) for stamp in (19_000, 19_001, 19_002)]
+    pairs = list(with_ground_truth(iter(frames), masks()))
+    assert [mask is not None for _, mask in pairs] == [True] * 3
+    assert most < 10
+
+
+def thermal(bits: int, seed: int = 0) -> np.ndarray:
+    pixels = np.random.default_rng(seed).integers(0, 2**bits, (4, 6)).astype("<u2")
+    pixels[0, 0] = 2**bits - 1
+    return pixels
+
+
+def test_a_thermal_recording_of_14_bits_is_not_dark_and_does_not_flicker(tmp_path: Path) -> None:
+    levels = [thermal(14), np.full((4, 6), 2**13, "<u2"), np.full((4, 6), 2**10, "<u2")]
+    messages = [("/thermal", i, image(i, each.view(np.uint8), "mono16", width=6)) for i, each in enumerate(levels, 1)]
+    recording = open_recording(write_bag(tmp_path / "bag", messages))
+    for _ in range(2):  # each reading learns the depth anew
+        assert reds(recording.frames()) == [255, 128, 16]
+
+
+def test_16_bit_image_files_are_scaled_by_the_bits_they_use(tmp_path: Path) -> None:
+    for number, pixels in enumerate([thermal(12), np.full((4, 6), 2**11, "<u2")]):
+        assert cv2.imwrite(str(tmp_path / f"{number}.png"), pixels)
+    assert reds(open_recording(tmp_path).frames()) == [255, 128]

@@ -15,17 +15,21 @@ from rosbags.highlevel import AnyReader
 from rosbags.interfaces import QosDurability, QosReliability
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
+from videos import half_video
 
 from semla_ros.adaptation.retrieval import Mixture
+from semla_ros.config import Config
 from semla_ros.errors import EmbeddingError, RecordingError, SemlaError
 from semla_ros.images.classes import class_table
 from semla_ros.images.conversion import decode_compressed
 from semla_ros.images.frame import Frame
 from semla_ros.pipeline.result import DomainState, SegmentationResult
 from semla_ros.recordings import Recording, open_recording
-from semla_ros.recordings import writer as result_bag
 from semla_ros.recordings.replay import ReplaySummary, Swap, replay
 
+MASK, CONFIDENCE, STATE = "/semla/segmentation/mask", "/semla/segmentation/confidence", "/semla/domain/state"
+LABELS, SUPPORT = "/semla/segmentation/labels", "/semla/domain/support"
+OVERLAY = "/semla/segmentation/overlay/compressed"
 FIXTURES = ["ubiquity_fiducial_board.bag", "amber_mcap", "amber_db3", "udacity_highway.mp4"]
 DAY, NIGHT = Mixture(("day",), (1.0,), (2.0,), 0.5), Mixture(("night", "dusk"), (0.75, 0.25), (1.0, 3.0), 0.8)
 SECOND = 1_000_000_000
@@ -35,6 +39,7 @@ class DarknessPipeline:
     """Stands in for the real one: two classes by brightness, night and day by the image's mean."""
 
     classes = class_table(["road", "sky"])
+    config = Config()
 
     def __init__(self, label_type: type = np.uint8, fails_at: tuple[int, ...] = (), error: str = "") -> None:
         self.domain = DomainState(upper_threshold=8.0, lower_threshold=6.0, error=error)
@@ -103,13 +108,13 @@ def test_every_frame_of_a_real_recording_is_written_with_its_stamp_frame_id_and_
     topics = read(tmp_path / "out.mcap")
     frames = list(recording.frames())
     assert summary.frames == len(frames) == recording.frame_count
-    for topic in (result_bag.MASK, result_bag.CONFIDENCE):
+    for topic in (MASK, CONFIDENCE):
         messages = [message for _, message in topics[topic]]
         assert [stamp(message) for message in messages] == [frame.stamp_ns for frame in frames]
         assert [message.header.frame_id for message in messages] == [frame.frame_id for frame in frames]
         assert all((m.height, m.width) == f.rgb.shape[:2] for m, f in zip(messages, frames, strict=True))
         assert all(m.encoding == "mono8" and m.step == m.width and not m.is_bigendian for m in messages)
-    assert [stamp(message) for _, message in topics[result_bag.STATE]] == [frame.stamp_ns for frame in frames]
+    assert [stamp(message) for _, message in topics[STATE]] == [frame.stamp_ns for frame in frames]
 
 
 def test_the_topics_and_types_are_those_of_the_live_node(tmp_path: Path) -> None:
@@ -131,28 +136,28 @@ def test_labels_and_state_are_offered_to_late_subscribers_and_everything_reliabl
     with AnyReader([tmp_path / "out.mcap"]) as reader:
         profiles = {c.topic: c.ext.offered_qos_profiles[0] for c in reader.connections}  # type: ignore[union-attr]
     transient_local = {topic for topic, qos in profiles.items() if qos.durability is QosDurability.TRANSIENT_LOCAL}
-    assert transient_local == {result_bag.LABELS, result_bag.STATE}
+    assert transient_local == {LABELS, STATE}
     assert {qos.reliability for qos in profiles.values()} == {QosReliability.RELIABLE}
 
 
 def test_the_mask_the_confidence_and_the_support_hold_what_the_pipeline_said(tmp_path: Path) -> None:
     run(images(tmp_path / "in", 0, 192, 64), tmp_path / "out.mcap")
     topics = read(tmp_path / "out.mcap")
-    assert [int(pixels(m).max()) for _, m in topics[result_bag.MASK]] == [0, 1, 0]
-    assert [np.unique(pixels(m)).tolist() for _, m in topics[result_bag.CONFIDENCE]] == [[255], [128], [128]]
-    support = topics[result_bag.SUPPORT]
+    assert [int(pixels(m).max()) for _, m in topics[MASK]] == [0, 1, 0]
+    assert [np.unique(pixels(m)).tolist() for _, m in topics[CONFIDENCE]] == [[255], [128], [128]]
+    support = topics[SUPPORT]
     assert [(t, round(m.data, 6)) for t, m in support] == [(SECOND // 10, 0.5), (SECOND // 5, 0.8)]
 
 
 def test_more_than_255_classes_are_written_as_mono16(tmp_path: Path) -> None:
     run(images(tmp_path / "in", 192), tmp_path / "out.mcap", DarknessPipeline(np.uint16))
-    ((_, mask),) = read(tmp_path / "out.mcap")[result_bag.MASK]
+    ((_, mask),) = read(tmp_path / "out.mcap")[MASK]
     assert (mask.encoding, mask.step, np.unique(pixels(mask)).tolist()) == ("mono16", 16, [1])
 
 
 def test_the_classes_come_first_and_once_with_names_and_colours(tmp_path: Path) -> None:
     run(images(tmp_path / "in", 0, 1), tmp_path / "out.mcap")
-    ((_, labels),) = read(tmp_path / "out.mcap")[result_bag.LABELS]
+    ((_, labels),) = read(tmp_path / "out.mcap")[LABELS]
     assert json.loads(labels.data) == [
         {"id": 0, "name": "road", "color": [128, 64, 128]},
         {"id": 1, "name": "sky", "color": [70, 130, 180]},
@@ -161,7 +166,7 @@ def test_the_classes_come_first_and_once_with_names_and_colours(tmp_path: Path) 
 
 def test_the_domain_state_is_a_diagnostic_that_warns_out_of_the_library(tmp_path: Path) -> None:
     run(images(tmp_path / "in", 0, 255), tmp_path / "out.mcap")
-    statuses = [message.status[0] for _, message in read(tmp_path / "out.mcap")[result_bag.STATE]]
+    statuses = [message.status[0] for _, message in read(tmp_path / "out.mcap")[STATE]]
     assert [status.level for status in statuses] == [0, 1]
     assert statuses[0].name == "semla: domain"
     values = {pair.key: pair.value for pair in statuses[0].values}
@@ -172,8 +177,8 @@ def test_the_overlay_is_a_jpeg_of_the_image_in_its_classes_colours_and_only_made
     recording = images(tmp_path / "in", 200)
     run(recording, tmp_path / "plain.mcap")
     run(recording, tmp_path / "painted.mcap", with_overlay=True)
-    assert result_bag.OVERLAY not in read(tmp_path / "plain.mcap")
-    ((_, message),) = read(tmp_path / "painted.mcap")[result_bag.OVERLAY]
+    assert OVERLAY not in read(tmp_path / "plain.mcap")
+    ((_, message),) = read(tmp_path / "painted.mcap")[OVERLAY]
     expected = (np.array([70, 130, 180]) + 200) / 2
     assert np.abs(decode_compressed(message) - expected).max() <= 3
 
@@ -205,7 +210,7 @@ def test_bad_images_and_refused_ones_are_counted_told_and_passed_over(tmp_path: 
     assert (summary.frames, summary.bad_frames) == (2, 2)
     assert "0.png" in str(errors[0])
     assert str(errors[1]) == f"stamp {SECOND // 5}: not finite (embedding)"
-    assert [stamp(m) for _, m in read(tmp_path / "out.mcap")[result_bag.MASK]] == [SECOND // 10, 3 * SECOND // 10]
+    assert [stamp(m) for _, m in read(tmp_path / "out.mcap")[MASK]] == [SECOND // 10, 3 * SECOND // 10]
 
 
 def test_a_reason_why_adapting_fails_is_told_once_and_costs_no_frame(tmp_path: Path) -> None:
@@ -216,10 +221,23 @@ def test_a_reason_why_adapting_fails_is_told_once_and_costs_no_frame(tmp_path: P
     assert [str(error) for error in errors] == ["stamp 0: cannot adapt: adapter night is truncated"]
 
 
+def test_a_recording_that_ends_early_is_written_as_far_as_it_goes_and_marked_incomplete(tmp_path: Path) -> None:
+    errors: list[SemlaError] = []
+    recording = open_recording(half_video(tmp_path))
+    summary = run(recording, tmp_path / "out.mcap", on_error=errors.append)
+    assert summary.incomplete is errors[-1]
+    assert summary.incomplete.missing == 38 - summary.frames - summary.bad_frames
+    assert len(read(tmp_path / "out.mcap")[MASK]) == summary.frames > 5
+
+
+def test_a_complete_recording_is_not_marked_incomplete(tmp_path: Path) -> None:
+    assert run(images(tmp_path / "in", 1, 2), tmp_path / "out.mcap").incomplete is None
+
+
 def test_a_recording_without_one_good_image_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
     recording = images(tmp_path / "in", 1)
     (tmp_path / "in" / "0.png").write_bytes(b"no image")
-    with pytest.raises(RecordingError, match=r"no image could be segmented .*got 1 bad ones"):
+    with pytest.raises(RecordingError, match=r"no image could be segmented .*got 1 bad images"):
         run(recording, tmp_path / "out.mcap")
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
 
@@ -254,7 +272,7 @@ def test_frames_with_a_ground_truth_mask_of_their_stamp_are_scored(tmp_path: Pat
 
 def test_stamps_that_jump_back_are_kept_while_the_bag_stays_in_order(tmp_path: Path) -> None:
     run(write_drive(tmp_path / "drive", [500, 900, 300, 700], []), tmp_path / "out.mcap")
-    masks = read(tmp_path / "out.mcap")[result_bag.MASK]
+    masks = read(tmp_path / "out.mcap")[MASK]
     assert [stamp(message) for _, message in masks] == [500, 900, 300, 700]
     assert [time_ns for time_ns, _ in masks] == [500, 900, 900, 900]
 
@@ -270,19 +288,19 @@ def test_the_same_input_twice_gives_the_same_file(tmp_path: Path, fixture: str) 
 def test_a_name_without_suffix_gives_a_bag_folder_with_metadata(tmp_path: Path) -> None:
     run(images(tmp_path / "in", 1), tmp_path / "deep" / "out")
     assert sorted(path.name for path in (tmp_path / "deep" / "out").iterdir()) == ["metadata.yaml", "out.mcap"]
-    assert len(read(tmp_path / "deep" / "out")[result_bag.MASK]) == 1
+    assert len(read(tmp_path / "deep" / "out")[MASK]) == 1
 
 
 @pytest.mark.parametrize("name", ["out.mcap", "out"])
 def test_an_existing_output_is_refused_and_kept_unless_it_may_be_overwritten(tmp_path: Path, name: str) -> None:
     recording = images(tmp_path / "in", 1, 2)
     run(recording, tmp_path / name)
-    recording._files.pop()  # type: ignore[attr-defined]
+    shorter = images(tmp_path / "shorter", 1)
     with pytest.raises(RecordingError, match=f"output exists already .*{name}"):
-        run(recording, tmp_path / name)
-    assert len(read(tmp_path / name)[result_bag.MASK]) == 2
-    run(recording, tmp_path / name, overwrite=True)
-    assert len(read(tmp_path / name)[result_bag.MASK]) == 1
+        run(shorter, tmp_path / name)
+    assert len(read(tmp_path / name)[MASK]) == 2
+    run(shorter, tmp_path / name, overwrite=True)
+    assert len(read(tmp_path / name)[MASK]) == 1
     assert no_leftovers(tmp_path)
 
 
@@ -324,13 +342,13 @@ def test_an_interrupted_replay_leaves_nothing_and_keeps_the_bag_that_was_there(
         with pytest.raises(interruption):
             run(recording, out, overwrite=True, on_progress=interrupt)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in", name]
-    assert len(read(tmp_path / name)[result_bag.MASK]) == 3
+    assert len(read(tmp_path / name)[MASK]) == 3
 
 
 @pytest.fixture(scope="module")
 def bundled() -> Callable[[], Any]:
     """Builds pipelines of the bundled model."""
-    from semla_ros.config import Config, changed
+    from semla_ros.config import changed
     from semla_ros.pipeline.build import build_pipeline
 
     config = changed(Config(), {"model.device": "cpu"})

@@ -1,4 +1,4 @@
-"""StreetWorld's drive: continuous weather, exact stamps, a bag that reads back."""
+"""The drive: continuous weather, exact stamps, and a bag that reads back."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from rosbags.highlevel import AnyReader
 
 from semla_ros.errors import ConfigError, RecordingError
-from semla_ros.streetworld.drive import DEMO_LEGS, Drive, Leg, write_drive
+from semla_ros.streetworld.drive import DEMO_LEGS, Drive, DriveFrame, Leg, write_drive
 from semla_ros.streetworld.legs import Itinerary
 
 SIZE = (60, 96)
@@ -18,12 +19,12 @@ LEGS = (Leg("clear_day", 0.5, 0.4), Leg("fog_day", 0.5))
 
 
 def test_stamps_step_by_exactly_one_over_the_rate() -> None:
-    stamps = [shot.frame.stamp_ns for shot in Drive(LEGS, 1, SIZE).frames()]
+    stamps = [item.frame.stamp_ns for item in Drive(LEGS, 1, SIZE).frames()]
     assert len(stamps) == 14
     assert set(np.diff(stamps)) == {100_000_000}
 
 
-def test_the_demo_drives_about_a_minute_through_four_domains() -> None:
+def test_the_demo_drive_lasts_about_a_minute_and_has_four_domains() -> None:
     drive = Drive(DEMO_LEGS, 1, SIZE)
     assert 550 <= len(drive) <= 660
     assert [leg.domain for leg in DEMO_LEGS] == ["clear_day", "fog_day", "clear_night", "snow_day"]
@@ -31,17 +32,17 @@ def test_the_demo_drives_about_a_minute_through_four_domains() -> None:
 
 def test_frames_rendered_alone_equal_those_of_the_drive() -> None:
     drive = Drive(LEGS, 2, SIZE)
-    shots = list(drive.frames())
-    assert all(np.array_equal(Drive(LEGS, 2, SIZE).frame(i).frame.rgb, shots[i].frame.rgb) for i in (7, 3))
+    frames = list(drive.frames())
+    assert all(np.array_equal(Drive(LEGS, 2, SIZE).frame(i).frame.rgb, frames[i].frame.rgb) for i in (7, 3))
 
 
 def test_the_domain_changes_in_the_middle_of_the_transition() -> None:
-    shots = list(Drive(LEGS, 1, SIZE).frames())
-    assert [shot.steady for shot in shots] == [True] * 5 + [False] * 4 + [True] * 5
-    assert [shot.domain for shot in shots] == ["clear_day"] * 7 + ["fog_day"] * 7
+    frames = list(Drive(LEGS, 1, SIZE).frames())
+    assert [item.steady for item in frames] == [True] * 5 + [False] * 4 + [True] * 5
+    assert [item.domain for item in frames] == ["clear_day"] * 7 + ["fog_day"] * 7
 
 
-def test_weather_passes_continuously_from_leg_to_leg() -> None:
+def test_weather_changes_continuously_from_leg_to_leg() -> None:
     itinerary = Itinerary((Leg("clear_day", 1, 3), Leg("fog_day", 1)), 1)
     fog = np.array([itinerary.at(t)[1].fog for t in np.arange(0, 5, 0.1)])
     assert fog[0] < 0.002
@@ -50,13 +51,13 @@ def test_weather_passes_continuously_from_leg_to_leg() -> None:
     assert np.diff(fog).max() < 1.1 * (fog[-1] - fog[0]) / 30
 
 
-def test_the_camera_moves_and_neighbouring_images_resemble_each_other() -> None:
+def test_neighbouring_frames_differ_less_than_distant_frames() -> None:
     drive = Drive((Leg("clear_day", 3.0),), 1, SIZE)
     first, next_, later = (drive.frame(i).frame.rgb.astype(int) for i in (0, 1, 20))
     assert 0 < np.abs(next_ - first).mean() < np.abs(later - first).mean()
 
 
-def test_the_bag_reads_back_with_its_encodings_sizes_and_truth(tmp_path: Path) -> None:
+def test_the_bag_reads_back_with_its_encodings_sizes_and_ground_truth(tmp_path: Path) -> None:
     drive = Drive(LEGS, 1, SIZE)
     write_drive(tmp_path / "bag", drive)
     with AnyReader([tmp_path / "bag"]) as reader:
@@ -66,27 +67,27 @@ def test_the_bag_reads_back_with_its_encodings_sizes_and_truth(tmp_path: Path) -
     assert {topic: len(found) for topic, found in messages.items()} == dict.fromkeys(
         ("/camera/image_raw", "/camera/camera_info", "/camera/ground_truth", "/camera/domain"), 14
     )
-    shot = drive.frame(6)
+    expected = drive.frame(6)
     stamp, image = messages["/camera/image_raw"][6]
     assert (image.encoding, image.height, image.width, image.step) == ("rgb8", 60, 96, 288)
-    assert np.array_equal(image.data.reshape(60, 96, 3), shot.frame.rgb)
-    assert stamp == shot.frame.stamp_ns == image.header.stamp.sec * 10**9 + image.header.stamp.nanosec
+    assert np.array_equal(image.data.reshape(60, 96, 3), expected.frame.rgb)
+    assert stamp == expected.frame.stamp_ns == image.header.stamp.sec * 10**9 + image.header.stamp.nanosec
     ground_truth = messages["/camera/ground_truth"][6][1]
     assert (ground_truth.encoding, ground_truth.step) == ("mono8", 96)
-    assert np.array_equal(ground_truth.data.reshape(60, 96), shot.labels)
+    assert np.array_equal(ground_truth.data.reshape(60, 96), expected.labels)
     info = messages["/camera/camera_info"][6][1]
     assert np.allclose(info.k.reshape(3, 3), drive.camera.matrix)
     assert info.header.frame_id == image.header.frame_id == "camera"
     assert json.loads(messages["/camera/domain"][6][1].data) == {"domain": "clear_day", "steady": False}
 
 
-def test_a_bag_is_not_written_over(tmp_path: Path) -> None:
+def test_an_existing_bag_is_not_overwritten(tmp_path: Path) -> None:
     with pytest.raises(RecordingError, match="exists already"):
         write_drive(tmp_path, Drive(LEGS, 1, SIZE))
 
 
 @pytest.mark.parametrize("legs", [(), (Leg("clear_day", 0.0),), (Leg("clear_day", 1.0, -1.0),), (Leg("hail", 1.0),)])
-def test_legs_without_length_or_of_no_domain_are_refused(legs: tuple[Leg, ...]) -> None:
+def test_legs_without_length_or_with_an_unknown_domain_are_refused(legs: tuple[Leg, ...]) -> None:
     with pytest.raises(ConfigError):
         Drive(legs)
 
@@ -94,3 +95,27 @@ def test_legs_without_length_or_of_no_domain_are_refused(legs: tuple[Leg, ...]) 
 def test_a_rate_of_zero_is_refused() -> None:
     with pytest.raises(ConfigError, match="rate_hz"):
         Drive(LEGS, rate_hz=0.0)
+
+
+def test_the_bag_has_a_version_that_humble_reads(tmp_path: Path) -> None:
+    write_drive(tmp_path / "bag", Drive((Leg("dusk", 0.1),), 1, SIZE))
+    metadata = yaml.safe_load((tmp_path / "bag/metadata.yaml").read_text())
+    assert metadata["rosbag2_bagfile_information"]["version"] <= 8
+
+
+@pytest.mark.parametrize("cause", [KeyboardInterrupt, OSError])
+def test_a_drive_that_is_interrupted_leaves_no_bag(
+    cause: type[BaseException], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drive = Drive(LEGS, 1, SIZE)
+    render = drive.frame
+
+    def interrupted(number: int) -> DriveFrame:
+        if number == 3:
+            raise cause
+        return render(number)
+
+    monkeypatch.setattr(drive, "frame", interrupted)
+    with pytest.raises(cause):
+        write_drive(tmp_path / "bag", drive)
+    assert not (tmp_path / "bag").exists()

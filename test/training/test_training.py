@@ -6,13 +6,14 @@ import torch
 from tiny import ARCH
 from torch import nn
 
+from semla_ros.errors import ImageError, TrainingError
 from semla_ros.modeling.catseg.network import CatSeg
-from semla_ros.modeling.clip.prompts import tokenize
+from semla_ros.modeling.clip.tokenizer import tokenize
 from semla_ros.streetworld.dataset import write_dataset
 from semla_ros.training.card import write_card
 from semla_ros.training.clip import navigator_arch, new_clip
 from semla_ros.training.data import Images, load_images
-from semla_ros.training.loop import Schedule, fit
+from semla_ros.training.loop import Schedule
 from semla_ros.training.segmenter import Prompts, backbone, segmentation_loss, train_adapter
 
 CLASSES = ("road", "sky")
@@ -27,40 +28,7 @@ def images() -> Images:
     return Images(images, labels, ["a road below the sky"] * 8)
 
 
-def trained(folder, steps: int, seed: int = 3) -> torch.Tensor:
-    torch.manual_seed(0)
-    layer = nn.Linear(4, 1)
-    schedule = Schedule(steps=12, batch=1, lr=0.1, warmup=2)
-
-    def loss(draw: torch.Generator) -> torch.Tensor:
-        if steps == 0:
-            raise KeyboardInterrupt
-        return layer(torch.rand(8, 4, generator=draw)).square().mean()
-
-    def broken(draw: torch.Generator) -> torch.Tensor:
-        nonlocal steps
-        out = loss(draw)
-        steps -= 1
-        return out
-
-    fit("layer", layer, broken, schedule, folder, seed)
-    return layer.weight.detach()
-
-
-def test_an_interrupted_training_goes_on_as_if_nothing_had_happened(tmp_path, monkeypatch):
-    whole = trained(tmp_path / "whole", 100)
-    monkeypatch.setattr("semla_ros.training.loop.Checkpoint.save_now_and_then", lambda self, step: self.save(step))
-    with pytest.raises(KeyboardInterrupt):
-        trained(tmp_path / "broken", 5)
-    assert torch.equal(trained(tmp_path / "broken", 100), whole)
-
-
-def test_a_finished_training_is_not_done_again(tmp_path):
-    first = trained(tmp_path, 100)
-    assert torch.equal(trained(tmp_path, 0), first)
-
-
-def test_the_learning_rate_rises_to_its_peak_and_falls_to_nothing():
+def test_the_learning_rate_rises_to_its_peak_and_falls_to_zero():
     schedule = Schedule(steps=100, batch=1, lr=1.0, warmup=10)
     rates = [schedule.rate(step) for step in range(100)]
     assert max(rates) == pytest.approx(1.0, abs=0.03)
@@ -68,13 +36,13 @@ def test_the_learning_rate_rises_to_its_peak_and_falls_to_nothing():
     assert rates[-1] < 0.01
 
 
-def test_every_way_to_ask_for_a_class_is_drawn():
+def test_every_synonym_of_a_class_is_drawn():
     prompts = Prompts(("car",), ARCH.context_length)
     drawn = {tuple(prompts.draw(torch.Generator().manual_seed(seed))[0].tolist()) for seed in range(40)}
     assert len(drawn) == 3
 
 
-def test_the_clip_of_a_segmenter_is_the_one_that_was_pretrained():
+def test_the_backbone_computes_the_same_text_embeddings_as_the_pretrained_clip():
     torch.manual_seed(0)
     clip = new_clip(ARCH).eval()
     tokens = tokenize(["a road"], ARCH.context_length)
@@ -83,12 +51,12 @@ def test_the_clip_of_a_segmenter_is_the_one_that_was_pretrained():
     assert torch.allclose(network.clip.encode_text(tokens), theirs, atol=1e-5)
 
 
-def test_the_navigator_looks_at_the_resolution_it_was_pretrained_at():
+def test_the_navigator_has_the_image_size_of_the_pretraining():
     arch = navigator_arch(ARCH)
-    assert arch.vision["image_size"] == ARCH.position_grid * ARCH.patch_size
+    assert arch.image_size == ARCH.position_grid * ARCH.patch_size
 
 
-def test_unlabelled_pixels_do_not_count(images):
+def test_unlabelled_pixels_do_not_contribute_to_the_loss(images):
     torch.manual_seed(0)
     network = CatSeg(ARCH)
     nn.init.normal_(network.clip.visual.proj)
@@ -100,7 +68,7 @@ def test_unlabelled_pixels_do_not_count(images):
     assert segmentation_loss(network, tokens, pixels, labels) > 0
 
 
-def test_an_adapter_learns_and_leaves_the_base_as_it_was(images, tmp_path):
+def test_training_an_adapter_lowers_the_loss_and_keeps_the_base_weights(images, tmp_path):
     torch.manual_seed(0)
     network = backbone(ARCH, new_clip(ARCH).state_dict()).eval()
     before = {key: value.clone() for key, value in network.state_dict().items()}
@@ -116,17 +84,17 @@ def test_an_adapter_learns_and_leaves_the_base_as_it_was(images, tmp_path):
     assert any(up.abs().max() > 0 for _, up in adapter.factors.values())
 
 
-def test_data_sets_come_back_at_the_asked_sizes_in_order(tmp_path):
+def test_data_sets_are_loaded_in_order_and_at_the_requested_sizes(tmp_path):
     write_dataset(tmp_path / "fog_day", "fog_day", 2, 0, (48, 64))
     write_dataset(tmp_path / "corridor", "corridor", 3, 0, (48, 64))
-    images = load_images([tmp_path / "fog_day", tmp_path / "corridor"], 32, 16, most=2)
+    images = load_images([tmp_path / "fog_day", tmp_path / "corridor"], 32, 16, limit=2)
     assert images.images.shape == (4, 32, 32, 3)
     assert images.labels.shape == (4, 16, 16)
     assert images.captions[0] == (tmp_path / "fog_day/captions.txt").read_text().splitlines()[0]
     assert set(np.unique(images.labels)) <= set(range(12))
 
 
-def test_mirrored_images_keep_their_labels_under_them(images):
+def test_images_are_mirrored_together_with_their_labels(images):
     left = Images(images.images.copy(), images.labels.copy(), images.captions)
     left.images[:] = 0
     left.labels[:] = 0
@@ -137,10 +105,31 @@ def test_mirrored_images_keep_their_labels_under_them(images):
     assert len({bool(label[0, 0]) for label in labels}) == 2
 
 
-def test_the_model_card_tells_how_the_loss_fell(tmp_path):
+def test_the_model_card_has_the_first_and_the_last_loss(tmp_path):
     log = tmp_path / "clip.csv"
     log.write_text("step,loss,learning_rate,seconds\n19,4.5,1e-3,3\n39,2.5,1e-4,6\n")
     write_card(tmp_path / "README.md", "A stand-in.", 7, "8 images", {"clip": (log, Schedule(40, 16, 1e-3))})
     text = (tmp_path / "README.md").read_text()
     assert "| clip | 40 | 16 | 0.001 | 4.5 | 2.5 | 6 |" in text
     assert "seed 7" in text
+
+
+def test_samples_without_a_caption_are_incomplete_and_not_loaded(tmp_path):
+    write_dataset(tmp_path, "dusk", 2, 0, (48, 64))
+    captions = (tmp_path / "captions.txt").read_text().splitlines()
+    (tmp_path / "captions.txt").write_text(f"{captions[0]}\n")
+    images = load_images([tmp_path], 32, 16)
+    assert len(images) == len(images.captions) == 1
+
+
+def test_a_folder_without_samples_is_refused(tmp_path):
+    with pytest.raises(TrainingError, match=rf"no complete data set.*{tmp_path.name}"):
+        load_images([tmp_path], 32, 16)
+
+
+def test_a_damaged_training_image_is_refused_by_name(tmp_path):
+    write_dataset(tmp_path, "dusk", 2, 0, (48, 64))
+    file = tmp_path / "labels/000001.png"
+    file.write_bytes(file.read_bytes()[:50])
+    with pytest.raises(ImageError, match=r"cannot be read.*labels/000001\.png"):
+        load_images([tmp_path], 32, 16)

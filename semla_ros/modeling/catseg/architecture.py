@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import ClassVar
 
+from semla_ros.errors import BundleError
 from semla_ros.modeling.base import Architecture
+from semla_ros.modeling.clip.network import TextSizes
+from semla_ros.modeling.clip.vision import VisionSizes
 
 CLIP_MEAN = (122.7709383, 116.7460125, 104.09373615)
 CLIP_STD = (68.5005327, 66.6321579, 70.3231630)
+MAX_LAYERS, MAX_SIZE = 200, 1_000_000
 
 
 @dataclass(frozen=True)
@@ -50,10 +54,54 @@ class CatSegArch(Architecture):
     padded_classes: int = 256
     pooling: int = 1
 
+    def __post_init__(self) -> None:
+        """Refuses sizes that make no network.
+
+        Raises:
+            BundleError: Names a size, its value and what it must be.
+        """
+        for each in fields(self):
+            value = getattr(self, each.name)
+            low, high = int(each.name != "guidance_layers"), MAX_LAYERS if "layers" in each.name else MAX_SIZE
+            pair, numbers = each.type != "int", value if isinstance(value, tuple) else (value,)
+            fits = isinstance(value, tuple) is pair and len(numbers) == 1 + pair
+            if not fits or not all(type(number) is int and low <= number <= high for number in numbers):
+                self._refuse(each.name, f"{'two whole numbers' if pair else 'a whole number'} from {low} to {high}")
+        if self.grid < 1:
+            self._refuse("patch_size", f"at most {self.image_size}, the image size")
+        for size, divisor in (
+            ("vision_width", self.vision_heads), ("text_width", self.text_heads),
+            ("aggregator_dim", self.aggregator_heads), ("grid", min(self.window, self.grid)),
+        ):  # fmt: skip
+            if getattr(self, size) % divisor:
+                self._refuse(size, f"a multiple of {divisor}")
+        if any(dim % 16 for dim in self.decoder_dims):
+            self._refuse("decoder_dims", "multiples of 16")
+        if not self.guidance_layers[0] < self.guidance_layers[1] < self.vision_layers - 1:
+            self._refuse("guidance_layers", f"two layers in order, below {self.vision_layers - 1}")
+        if self.pooling > self.grid:
+            self._refuse("pooling", f"at most {self.grid}, the side of the token grid")
+
+    def _refuse(self, name: str, expected: str) -> None:
+        raise BundleError("sizes that make no network", where=name, got=repr(getattr(self, name)), expected=expected)
+
     @property
     def grid(self) -> int:
         """Side of the token grid."""
         return self.image_size // self.patch_size
+
+    @property
+    def vision(self) -> VisionSizes:
+        """Sizes of CLIP's image encoder."""
+        return VisionSizes(
+            self.image_size, self.patch_size, self.position_grid, self.embed_dim, self.vision_width,
+            self.vision_layers, self.vision_heads,
+        )  # fmt: skip
+
+    @property
+    def text(self) -> TextSizes:
+        """Sizes of CLIP's text encoder."""
+        return TextSizes(self.text_width, self.text_layers, self.text_heads, self.context_length, self.vocab_size)
 
 
 VIT_B16 = CatSegArch(

@@ -67,7 +67,7 @@ class CatSeg(nn.Module):
     def __init__(self, arch: CatSegArch) -> None:
         super().__init__()
         self.arch = arch
-        self.clip = Clip(arch)
+        self.clip = Clip(arch.vision, arch.text, arch.guidance_layers)
         self.aggregator = Aggregator(arch)
         self.upsample1 = nn.ConvTranspose2d(arch.vision_width, arch.decoder_guidance_dims[0], 2, 2)
         self.upsample2 = nn.ConvTranspose2d(arch.vision_width, arch.decoder_guidance_dims[1], 4, 4)

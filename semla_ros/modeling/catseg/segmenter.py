@@ -16,7 +16,8 @@ from semla_ros.modeling.base import UNDEFINED, Mode, PromptTemplates
 from semla_ros.modeling.catseg.architecture import CLIP_MEAN, CLIP_STD
 from semla_ros.modeling.catseg.network import CatSeg
 from semla_ros.modeling.catseg.tiling import Plain, SlidingWindow, Tiling, resized
-from semla_ros.modeling.clip.prompts import prompts, tokenize
+from semla_ros.modeling.clip.prompts import prompts
+from semla_ros.modeling.clip.tokenizer import tokenize
 
 CHUNK = 8  # classes that are resized to the image at a time, so that memory does not grow with their number
 MIB = 2**20

@@ -1,4 +1,4 @@
-"""State dicts of CLIP: several published layouts to one."""
+"""State dicts of CLIP: the published layouts to ours."""
 
 from __future__ import annotations
 
@@ -8,10 +8,14 @@ from torch import Tensor
 
 
 def clip_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A CLIP state dict of any flavour with one tensor a projection.
+    """Splits the fused tensors of a CLIP state dict: one weight and one bias per projection.
 
-    Accepts PyTorch's fused ``in_proj_weight`` (OpenAI, open_clip), CAT-Seg's ``q_proj_weight`` and SemLA's
-    ``q_proj.weight`` beside it; biases are always fused in those.
+    Args:
+        state: In one of three layouts: PyTorch's fused ``in_proj_weight`` (OpenAI, open_clip), CAT-Seg's
+            ``q_proj_weight``, or SemLA's ``q_proj.weight`` beside it. Their biases are always fused.
+
+    Returns:
+        The same tensors by the names of `semla_ros.modeling.clip`.
     """
     out: dict[str, Tensor] = {}
     for key, value in state.items():

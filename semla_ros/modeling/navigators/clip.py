@@ -1,69 +1,90 @@
-"""The navigator: a CLIP image encoder that says where in embedding space an image lies."""
+"""The CLIP navigator: an image encoder whose embeddings tell domains apart."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
-import open_clip
 import torch
 from numpy.typing import NDArray
-from open_clip.model import CLIP
-from open_clip.transform import image_transform
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 from semla_ros.errors import BundleError
 from semla_ros.modeling.base import Architecture, NavigatorKind
+from semla_ros.modeling.clip.published import image_encoder
+from semla_ros.modeling.clip.transformer import ACTIVATIONS
+from semla_ros.modeling.clip.vision import VisionSizes, VisionTransformer
 
-HEAD_WIDTH = 64  # of every CLIP that OpenAI published
+RESIZE_MODES = "shortest", "squash"
 
 
 @dataclass(frozen=True)
 class ClipNavigatorArch(Architecture):
-    """An open_clip image encoder and its preprocessing.
+    """Sizes of a CLIP image encoder, and its preprocessing.
 
     Attributes:
-        embed_dim: Dimension D of embeddings.
-        vision: open_clip's ``vision_cfg``.
-        quick_gelu: OpenAI's models and ours use QuickGELU.
-        resize_mode: open_clip's: "shortest" (then a centre crop), "squash" or "longest".
-        mean: Of the normalisation, on 0 to 1.
-        std: Likewise.
+        embed_dim: Dimension D of the embeddings.
+        image_size: Side of the square input, pixels.
+        patch_size: Side of a patch, pixels.
+        width: Width of the tokens.
+        layers: Number of transformer blocks.
+        heads: Attention heads per block; they divide the width.
+        activation: "quick_gelu" (OpenAI's models and ours) or "gelu".
+        resize_mode: "shortest" resizes the shorter side to ``image_size`` and cuts out the centre; "squash" resizes
+            both sides.
+        mean: Mean that pixels are normalised by, per channel, for pixel values of 0 to 1. OpenAI's by default.
+        std: Standard deviation, likewise.
+
+    Raises:
+        BundleError: A value is not one of those named here, or the heads do not divide the width.
     """
 
     kind: ClassVar[str] = "clip"
     embed_dim: int
-    vision: Mapping[str, Any] = field(default_factory=dict)
-    quick_gelu: bool = True
+    image_size: int
+    patch_size: int
+    width: int
+    layers: int
+    heads: int
+    activation: str = "quick_gelu"
     resize_mode: str = "shortest"
-    mean: tuple[float, ...] = tuple(open_clip.OPENAI_DATASET_MEAN)
-    std: tuple[float, ...] = tuple(open_clip.OPENAI_DATASET_STD)
+    mean: tuple[float, ...] = (0.48145466, 0.4578275, 0.40821073)
+    std: tuple[float, ...] = (0.26862954, 0.26130258, 0.27577711)
 
-    def build(self) -> nn.Module:
-        """The untrained image encoder."""
-        text = {"context_length": 8, "vocab_size": 8, "width": 8, "heads": 1, "layers": 1}
-        visual: nn.Module = CLIP(self.embed_dim, dict(self.vision), text, quick_gelu=self.quick_gelu).visual
-        return visual
+    def __post_init__(self) -> None:
+        for field, known in (("activation", ACTIVATIONS), ("resize_mode", RESIZE_MODES)):
+            if getattr(self, field) not in known:
+                where, got = f"navigator.{field}", getattr(self, field)
+                raise BundleError(f"unknown {field}", where=where, got=got, expected=" or ".join(known))
+        if self.heads < 1 or self.width % self.heads:
+            raise BundleError(
+                "attention heads do not divide the width", where="navigator.heads", got=self.heads,
+                expected=f"a divisor of {self.width}",
+            )  # fmt: skip
+
+    def build(self) -> VisionTransformer:
+        """Returns the image encoder, untrained."""
+        sizes = VisionSizes(
+            self.image_size, self.patch_size, self.image_size // self.patch_size, self.embed_dim, self.width,
+            self.layers, self.heads, self.activation,
+        )  # fmt: skip
+        return VisionTransformer(sizes)
 
 
 class ClipNavigator:
     """Embeds images.
 
     Args:
-        network: Image encoder: (B, 3, S, S) normalised to (B, D).
-        arch: What it was built from.
+        network: Image encoder built by ``arch.build()``, with its weights.
+        arch: Its sizes and preprocessing.
     """
 
-    def __init__(self, network: nn.Module, arch: ClipNavigatorArch) -> None:
+    def __init__(self, network: VisionTransformer, arch: ClipNavigatorArch) -> None:
         self.network = network.eval().requires_grad_(False)
         self.arch = arch
-        self._preprocess = image_transform(
-            arch.vision["image_size"], is_train=False, mean=arch.mean, std=arch.std, resize_mode=arch.resize_mode,
-            interpolation="bicubic",
-        )  # fmt: skip
 
     @property
     def embed_dim(self) -> int:
@@ -72,42 +93,43 @@ class ClipNavigator:
 
     @torch.inference_mode()
     def embed(self, rgb: NDArray[np.uint8]) -> NDArray[np.float64]:
-        """Unnormalised image embedding: rgb (H, W, 3) uint8 to (D,)."""
-        pixels = self._preprocess(Image.fromarray(rgb))[None].to(next(self.network.parameters()).device)
+        """Returns the unnormalised embedding (D,) of an image (H, W, 3) uint8, RGB."""
+        pixels = self.pixels(rgb)[None].to(self.network.proj.device)
         embedding: NDArray[np.float64] = self.network(pixels)[0].double().cpu().numpy()
         return embedding
 
+    def pixels(self, rgb: NDArray[np.uint8]) -> Tensor:
+        """Preprocesses an image as open_clip does: (H, W, 3) uint8, RGB, to normalised (3, S, S) float32."""
+        resize = squashed if self.arch.resize_mode == "squash" else centre
+        square = np.array(resize(Image.fromarray(rgb), self.arch.image_size))
+        mean, std = (torch.tensor(values).view(3, 1, 1) for values in (self.arch.mean, self.arch.std))
+        return (torch.from_numpy(square).permute(2, 0, 1) / 255 - mean) / std
 
-def from_published(state: Mapping[str, Tensor], where: object) -> tuple[ClipNavigatorArch, dict[str, Tensor]]:
-    """The image encoder of a CLIP's state dict, its sizes read off the shapes.
 
-    Args:
-        state: Tensors of a CLIP, with or without its text encoder.
-        where: File or model it came from, for messages.
+def squashed(image: Image.Image, side: int) -> Image.Image:
+    """The whole image as a square, its sides resized apart; bicubic with antialiasing."""
+    return image.resize((side, side), Image.Resampling.BICUBIC)
+
+
+def centre(image: Image.Image, side: int) -> Image.Image:
+    """The central square of the image, resized so that its shorter side fits; bicubic with antialiasing."""
+    shorter = min(image.size)
+    width, height = (side if each == shorter else side * each // shorter for each in image.size)
+    image = image.resize((width, height), Image.Resampling.BICUBIC)
+    left, top = round((width - side) / 2), round((height - side) / 2)
+    return image.crop((left, top, left + side, top + side))
+
+
+def from_published(
+    state: Mapping[str, Tensor], source: str, model: str = ""
+) -> tuple[ClipNavigatorArch, dict[str, Tensor]]:
+    """Makes a navigator of a published CLIP; arguments and errors as in `image_encoder`.
 
     Returns:
-        The architecture and the state dict of the image encoder.
-
-    Raises:
-        BundleError: It holds no CLIP vision transformer.
+        The architecture and the state dict of its network.
     """
-    visual = {key.removeprefix("visual."): value.float() for key, value in state.items() if key.startswith("visual.")}
-    if not {"conv1.weight", "positional_embedding", "proj"} <= visual.keys():
-        raise BundleError(
-            "no CLIP vision transformer", where=where, got=sorted(state)[:3], expected="visual.conv1.weight, ..."
-        )
-    width, _, patch, _ = visual["conv1.weight"].shape
-    grid = round((len(visual["positional_embedding"]) - 1) ** 0.5)
-    layers = len({key.split(".")[2] for key in visual if key.startswith("transformer.resblocks.")})
-    vision = {
-        "image_size": grid * patch,
-        "patch_size": patch,
-        "width": width,
-        "layers": layers,
-        "head_width": HEAD_WIDTH,
-    }
-    arch = ClipNavigatorArch(visual["proj"].shape[1], vision)
-    return arch, visual
+    fields, ours = image_encoder(state, source, model)
+    return ClipNavigatorArch.from_dict(fields), ours
 
 
 KIND = NavigatorKind(

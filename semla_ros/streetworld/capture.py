@@ -1,4 +1,4 @@
-"""The image a camera takes of the layers in some weather: air, drops, flakes, lens, sensor."""
+"""The camera image of a rendered scene in given weather: atmosphere, rain, snow, lens and sensor."""
 
 from __future__ import annotations
 
@@ -10,49 +10,58 @@ from numpy.typing import NDArray
 
 from semla_ros.streetworld.layers import Layers
 from semla_ros.streetworld.lighting import emission, horizon_color, radiance
-from semla_ros.streetworld.weather import Weather, fogged
+from semla_ros.streetworld.weather import Weather, apply_fog
 
 Array = NDArray[np.float32]
 
 
-def image(layers: Layers, weather: Weather, rng: np.random.Generator, lens_seed: int = 0) -> NDArray[np.uint8]:
-    """Takes a image.
+def capture(layers: Layers, weather: Weather, rng: np.random.Generator, lens_seed: int = 0) -> NDArray[np.uint8]:
+    """Computes the camera image.
 
     Args:
-        layers: What is in view.
-        weather: Light, weather and lens.
-        rng: Drops, flakes and sensor noise come from it.
-        lens_seed: Place of the stains on the lens, which stay where they are during a drive.
+        layers: Geometry and surfaces in view.
+        weather: Light, weather, lens and sensor.
+        rng: Random generator of raindrops, snowflakes and sensor noise.
+        lens_seed: Seed of the stains on the lens. It is constant during a drive, so the stains do not move.
 
     Returns:
         (H, W, 3) uint8, RGB.
     """
-    light = through_air(radiance(layers, weather), layers, weather)
-    light += _bloom(layers, weather)
+    light = apply_atmosphere(radiance(layers, weather), layers, weather)
+    light += _lamp_bloom(layers, weather)
     airlight = horizon_color(weather)
     if weather.rain > 0.02:
-        _streaks(light, weather, airlight, rng)
+        _add_rain_streaks(light, weather, airlight, rng)
     if weather.flakes > 0.02:
-        _flakes(light, weather, airlight, rng)
-    light = _lens(light, weather, lens_seed)
-    return _sensor(light, weather, rng)
+        _add_snowflakes(light, weather, airlight, rng)
+    light = _apply_lens(light, weather, lens_seed)
+    return _apply_sensor(light, weather, rng)
 
 
-def through_air(scene: Array, layers: Layers, weather: Weather) -> Array:
-    """Fog by the depth law; at night the headlights light the fog itself."""
-    if layers.plan.ceiling:
+def apply_atmosphere(scene: Array, layers: Layers, weather: Weather) -> Array:
+    """Adds fog by Koschmieder's law and, at night, the light that fog scatters back from the headlights.
+
+    Args:
+        scene: Radiance of the surfaces, linear light, (H, W, 3) float32.
+        layers: Geometry in view.
+        weather: Light and weather.
+
+    Returns:
+        Radiance at the lens, linear light, (H, W, 3) float32.
+    """
+    if layers.layout.ceiling:
         return scene
-    hazy = fogged(scene, layers.depth, weather.fog, horizon_color(weather))
+    hazy = apply_fog(scene, layers.depth, weather.fog, horizon_color(weather))
     glare = weather.night * min(weather.fog / 0.04, 1.0)
     if glare > 0.02:
-        cone = np.exp(-((layers.beam / 0.55) ** 2) - ((layers.up + 0.16) / 0.2) ** 2)
+        cone = np.exp(-((layers.ray_right / 0.55) ** 2) - ((layers.ray_up + 0.16) / 0.2) ** 2)
         lit = 1.0 - np.exp(np.float32(-3 * weather.fog) * np.minimum(layers.depth, 40.0))
         hazy += (np.float32(0.11 * glare) * cone * lit)[..., None]
     return hazy
 
 
-def _bloom(layers: Layers, weather: Weather) -> Array:
-    """Bright lamps spread: a little in the lens, much in fog and rain."""
+def _lamp_bloom(layers: Layers, weather: Weather) -> Array:
+    """Glow around bright lamps: small in clear air, large in fog and rain."""
     height, width = layers.depth.shape
     haze = min(weather.fog / 0.03, 1.0)
     transmission = np.exp(np.float32(-0.6 * weather.fog) * layers.depth)[..., None]
@@ -65,8 +74,8 @@ def _bloom(layers: Layers, weather: Weather) -> Array:
     return wide
 
 
-def _streaks(light: Array, weather: Weather, airlight: Array, rng: np.random.Generator) -> None:
-    """Falling drops: many faint streaks, brighter than what is behind them."""
+def _add_rain_streaks(light: Array, weather: Weather, airlight: Array, rng: np.random.Generator) -> None:
+    """Draws falling raindrops as faint streaks that are brighter than the background. Changes ``light`` in place."""
     height, width = light.shape[:2]
     count = int(420 * weather.rain * height * width / 92160)
     x, y = rng.uniform(0, width, count), rng.uniform(-0.1 * height, height, count)
@@ -80,8 +89,8 @@ def _streaks(light: Array, weather: Weather, airlight: Array, rng: np.random.Gen
     light += strength[..., None] * (airlight * 1.1 + 0.25 * light.mean(axis=(0, 1)) + 0.02)
 
 
-def _flakes(light: Array, weather: Weather, airlight: Array, rng: np.random.Generator) -> None:
-    """Falling snow: few large near flakes, many small far ones."""
+def _add_snowflakes(light: Array, weather: Weather, airlight: Array, rng: np.random.Generator) -> None:
+    """Draws falling snow: few large flakes nearby, many small ones far away. Changes ``light`` in place."""
     height, width = light.shape[:2]
     scale = width / 384
     count = int(520 * weather.flakes * height * width / 92160)
@@ -96,16 +105,17 @@ def _flakes(light: Array, weather: Weather, airlight: Array, rng: np.random.Gene
     light += (color - light) * veil
 
 
-def _lens(light: Array, weather: Weather, seed: int) -> Array:
+def _apply_lens(light: Array, weather: Weather, seed: int) -> Array:
+    """Blurs the image and adds stains on the lens."""
     width = light.shape[1]
     sharp = weather.blur * width / 384
     if sharp > 0.2:
         cv2.GaussianBlur(light, (0, 0), sharp, dst=light)
-    return _stained(light, weather.dirt, seed) if weather.dirt > 0.02 else light
+    return _apply_stains(light, weather.dirt, seed) if weather.dirt > 0.02 else light
 
 
-def _stained(light: Array, dirt: float, seed: int) -> Array:
-    """Stains blur and veil what lies behind them."""
+def _apply_stains(light: Array, dirt: float, seed: int) -> Array:
+    """Blurs and tints the image behind randomly placed stains."""
     rng = np.random.default_rng(seed)
     height, width = light.shape[:2]
     stain = np.zeros((height, width), np.float32)
@@ -125,23 +135,23 @@ def _stained(light: Array, dirt: float, seed: int) -> Array:
     return out
 
 
-def _sensor(light: Array, weather: Weather, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Exposure, shot and read noise, gamma 2, eight bits."""
+def _apply_sensor(light: Array, weather: Weather, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Applies exposure, shot and read noise and a gamma of 2, and quantises to 8 bits."""
     light = np.maximum(light * np.float32(weather.exposure), 0)
-    grain = _grain(light.shape, rng)
+    grain = _standard_noise(light.shape, rng)
     light += grain * (np.float32(weather.noise) * (0.35 + 2.5 * cv2.sqrt(light)))
     shown = cv2.sqrt(np.clip(light, 0.0, 1.0)) * np.float32(255)
     return (shown + np.float32(0.5)).astype(np.uint8)
 
 
-def _grain(shape: tuple[int, ...], rng: np.random.Generator) -> Array:
-    """Standard normal noise, cut at random out of one larger sheet: drawing it anew would cost more than the street."""
+def _standard_noise(shape: tuple[int, ...], rng: np.random.Generator) -> Array:
+    """Standard normal noise: a random crop of one cached array, because drawing new noise costs more than rendering."""
     height, width = shape[:2]
     row, column = rng.integers(0, 64, 2)
-    grain: Array = _sheet(height + 64, width + 64)[row : row + height, column : column + width]
+    grain: Array = _noise_sheet(height + 64, width + 64)[row : row + height, column : column + width]
     return grain
 
 
 @lru_cache(maxsize=2)
-def _sheet(height: int, width: int) -> Array:
+def _noise_sheet(height: int, width: int) -> Array:
     return np.random.default_rng(11).standard_normal((height, width, 3), np.float32)

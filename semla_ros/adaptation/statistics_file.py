@@ -1,0 +1,115 @@
+"""``<name>_statistics.npz``: the statistics of an adapter's training images on disk.
+
+The file comes from untrusted sources. Names, types and shapes of its arrays are checked before any data is read, so
+that a small file cannot fill the memory; nothing is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from semla_ros.adaptation.metrics import METRICS
+from semla_ros.adaptation.statistics import Statistics
+from semla_ros.errors import AdapterError
+
+Array = NDArray[np.float64]
+CENTROID, MEAN_DISTANCE, COVARIANCE, P99, COUNT = (
+    "train_average_embedding", "mean_distance", "covariance", "distance_p99", "count",
+)  # fmt: skip
+MEAN_DISTANCES = {name: f"{MEAN_DISTANCE}_{name}" for name in METRICS} | {"euclidean": MEAN_DISTANCE}
+READ_HEADER = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+SCALARS = *MEAN_DISTANCES.values(), P99, COUNT
+MAX_DIMENSION = 4096  # a covariance of this size takes 128 MiB
+MAX_VALUE = 1e6  # squares of larger values lose their meaning in single precision
+RANGES = {CENTROID: (-MAX_VALUE, MAX_VALUE), COVARIANCE: (-(MAX_VALUE**2), MAX_VALUE**2), COUNT: (1.0, 2.0**53)}
+NEGATIVE_VARIANCE = 1e-3  # share of the mean variance by which rounding may make an eigenvalue negative
+
+
+def load_statistics(path: Path) -> Statistics:
+    """Reads the statistics of an adapter. The one array of official files, ``train_average_embedding``, is enough.
+
+    Args:
+        path: An npz file with ``train_average_embedding`` (1, D) or (D,), and optionally ``covariance`` (D, D) and the
+            scalars ``mean_distance`` (Euclidean), ``mean_distance_<metric>``, ``distance_p99`` and ``count``.
+
+    Raises:
+        AdapterError: The file is missing, damaged or no npz, or an array has an impossible type, shape or value.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            centroid = _read(archive, CENTROID, _is_vector, f"(1, D), D at most {MAX_DIMENSION}")
+            if centroid is None:
+                raise ValueError(f"it has no {CENTROID}")
+            square = centroid.size, centroid.size
+            covariance = _read(archive, COVARIANCE, lambda shape: shape == square, str(square))
+            scalars = {key: _read(archive, key, lambda shape: shape in ((), (1,)), "a scalar") for key in SCALARS}
+        if covariance is not None:
+            _check_covariance(covariance)
+        known = {key: value.item() for key, value in scalars.items() if value is not None}
+    except Exception as error:  # NumPy and zipfile report a damaged file by a dozen exception types
+        raise AdapterError(
+            "unreadable statistics", where=path, expected=f"an npz with {CENTROID} (1, D)", hint=str(error)
+        ) from error
+    means = {name: known[key] for name, key in MEAN_DISTANCES.items() if key in known}
+    count = int(known[COUNT]) if COUNT in known else None
+    return Statistics(centroid.reshape(-1), means, covariance, known.get(P99, np.nan), count)
+
+
+def save_statistics(statistics: Statistics, path: Path) -> None:
+    """Writes what `load_statistics` reads, as float32, the count as int64. Unknown values are left out."""
+    moments: dict[str, Any] = {MEAN_DISTANCES[name]: mean for name, mean in statistics.mean_distances.items()}
+    moments |= {CENTROID: statistics.centroid[None], P99: statistics.distance_p99}
+    if statistics.covariance is not None:
+        moments[COVARIANCE] = statistics.covariance
+    arrays = {key: np.asarray(value, np.float32) for key, value in moments.items() if not np.isnan(value).all()}
+    if statistics.count is not None:
+        arrays[COUNT] = np.asarray(statistics.count, np.int64)
+    np.savez(path, **arrays)  # type: ignore[arg-type]
+
+
+def _read(archive: zipfile.ZipFile, key: str, fits: Callable[[tuple[int, ...]], bool], expected: str) -> Array | None:
+    """Reads one array as float64 after a look at its header; None if the archive does not have it."""
+    member = f"{key}.npy"
+    if member not in archive.namelist():
+        return None
+    with archive.open(member) as stream:
+        shape, dtype = _header(stream)
+    if dtype.kind not in "fiu" or not fits(shape):
+        raise ValueError(f"{key} is {dtype} {shape}, expected real numbers {expected}")
+    with archive.open(member) as stream:
+        array: Array = npy.read_array(stream, allow_pickle=False).astype(np.float64)
+    least, most = RANGES.get(key, (0.0, MAX_VALUE))
+    if not ((array >= least) & (array <= most)).all():
+        raise ValueError(f"{key} is not finite or out of range, expected {least:g} to {most:g}")
+    return array
+
+
+def _header(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Returns shape and dtype of the npy file that a stream begins with."""
+    version = npy.read_magic(stream)
+    if version not in READ_HEADER:
+        raise ValueError(f"npy version {version} is not supported")
+    shape, _, dtype = READ_HEADER[version](stream)
+    return shape, dtype
+
+
+def _is_vector(shape: tuple[int, ...]) -> bool:
+    return len(shape) > 0 and shape[:-1] in ((), (1,)) and 1 <= shape[-1] <= MAX_DIMENSION
+
+
+def _check_covariance(covariance: Array) -> None:
+    """Raises ValueError unless the matrix is symmetric and, but for rounding, positive semidefinite."""
+    variance = float(np.trace(covariance)) / len(covariance)
+    if not np.allclose(covariance, covariance.T, rtol=1e-3, atol=NEGATIVE_VARIANCE * abs(variance)):
+        raise ValueError(f"{COVARIANCE} is not symmetric")
+    try:
+        np.linalg.cholesky(covariance + max(NEGATIVE_VARIANCE * variance, 1e-12) * np.eye(len(covariance)))
+    except np.linalg.LinAlgError as error:
+        raise ValueError(f"{COVARIANCE} is not positive semidefinite") from error

@@ -1,0 +1,17 @@
+"""Which extra of the package brings a module that is not installed."""
+
+from __future__ import annotations
+
+EXTRAS = {
+    "workshop": ("open_clip", "torchvision", "peft", "matplotlib", "jinja2", "rich"),
+    "ros": ("rclpy", "sensor_msgs", "std_msgs", "std_srvs", "diagnostic_msgs"),
+}
+
+
+def remedy(error: ModuleNotFoundError) -> str | None:
+    """How to install the module that an import missed; None where no extra brings it."""
+    module = (error.name or "").split(".")[0]
+    for extra, modules in EXTRAS.items():
+        if module in modules:
+            return f"this needs {module}, which is not installed: pip install 'semla_ros[{extra}]'"
+    return None

@@ -1,0 +1,92 @@
+"""Image files: read completely or refused, written completely or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from semla_ros.errors import ImageError
+
+
+def read_rgb(path: Path) -> NDArray[np.uint8]:
+    """Reads a colour image.
+
+    Args:
+        path: Image file of any format that OpenCV reads.
+
+    Returns:
+        (H, W, 3) uint8, RGB, contiguous.
+
+    Raises:
+        ImageError: The file is missing, truncated, damaged or no image.
+    """
+    return np.ascontiguousarray(_read(path, cv2.IMREAD_COLOR)[..., ::-1])
+
+
+def read_unchanged(path: Path) -> NDArray[np.integer]:
+    """Reads the stored values of an image, for example the ids of a label map.
+
+    Args:
+        path: Image file of any format that OpenCV reads.
+
+    Returns:
+        (H, W) or (H, W, C), uint8 or uint16 as in the file.
+
+    Raises:
+        ImageError: The file is missing, truncated, damaged or no image.
+    """
+    return _read(path, cv2.IMREAD_UNCHANGED)
+
+
+def write_image(path: Path, pixels: NDArray[np.uint8]) -> None:
+    """Writes an image as PNG. The file appears under its name only after it is complete.
+
+    Args:
+        path: File to write; its folder exists. An existing file is replaced.
+        pixels: RGB (H, W, 3) or single-channel (H, W), uint8.
+
+    Raises:
+        ImageError: The disk is full or the place cannot be written to.
+    """
+    encoded = cv2.imencode(".png", pixels[..., ::-1] if pixels.ndim == 3 else pixels)[1]
+    partial = path.with_name(path.name + ".partial")
+    with writing(path):
+        try:
+            partial.write_bytes(encoded.tobytes())
+            os.replace(partial, path)
+        except OSError:
+            partial.unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turns an operating system error while ``path`` is written into an error that names the file and the remedy.
+
+    Raises:
+        ImageError: The disk is full or the place cannot be written to.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise ImageError(
+            "file cannot be written", where=path, got=error.strerror,
+            hint="Free space on the disk or choose another folder, then run the command again.",
+        ) from error  # fmt: skip
+
+
+def _read(path: Path, flags: int) -> NDArray[np.integer]:
+    try:
+        image = cv2.imread(str(path), flags)
+    except cv2.error:  # for example a header that announces billions of pixels
+        image = None
+    if image is None:
+        hint = "The file is missing, damaged or not an image: restore it or remove it."
+        raise ImageError("image file cannot be read", where=path, hint=hint)
+    return np.asarray(image)

@@ -1,0 +1,92 @@
+"""CLIP image encoders in open_clip's published form.
+
+A state dict holds neither the number of attention heads nor the activation. With wrong ones it still loads, and embeds
+wrongly, so both are read from the model's configuration.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from semla_ros.errors import BundleError
+from semla_ros.modeling.clip.state import clip_state
+
+CONFIG = "open_clip_config.json"
+SIZES = {"image_size", "patch_size", "width", "layers", "head_width"}
+WITHOUT_EFFECT = {"patch_dropout", "output_tokens", "mlp_ratio"}  # in training only; or told by the tensors' shapes
+NEEDED = {"conv1.weight", "positional_embedding", "proj"}
+
+
+def image_encoder(
+    state: Mapping[str, Tensor], source: str, model: str = ""
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Takes the image encoder out of a CLIP.
+
+    Args:
+        state: Tensors of a CLIP in open_clip's layout, with or without its text encoder.
+        source: File that they were read from. ``open_clip_config.json`` beside it describes the model.
+        model: open_clip's name of the model, such as "ViT-L-14-quickgelu"; takes the place of that file.
+
+    Returns:
+        Sizes and preprocessing, by the field names of `semla_ros.modeling.navigators.clip.ClipNavigatorArch`, and the
+        state dict of `semla_ros.modeling.clip.vision.VisionTransformer`.
+
+    Raises:
+        BundleError: The tensors are no CLIP vision transformer, the configuration is missing or malformed, or it asks
+            for something that our network does not compute.
+    """
+    visual = {key.removeprefix("visual."): value.float() for key, value in state.items() if key.startswith("visual.")}
+    if not visual.keys() >= NEEDED:
+        raise BundleError(
+            "no CLIP vision transformer", where=source, got=sorted(state)[:3], expected="visual.conv1.weight, ..."
+        )
+    config = _of_model(model) if model else _beside(Path(source))
+    return _fields(config, model or str(Path(source).with_name(CONFIG))), clip_state(visual)
+
+
+def _of_model(name: str) -> dict[str, Any]:
+    import open_clip
+
+    config = open_clip.get_model_config(name) if name in open_clip.list_models() else None
+    if config is None:
+        raise BundleError("unknown model", where=name, expected="a name in open_clip.list_models()")
+    return {"model_cfg": config}
+
+
+def _beside(file: Path) -> dict[str, Any]:
+    path = file.with_name(CONFIG)
+    if not path.is_file():
+        raise BundleError(
+            "navigator without a configuration", where=file, expected=f"{CONFIG} beside it",
+            hint="Weights do not tell the attention heads nor the activation. Put the model's configuration there, or "
+            "name the model: --navigator-model ViT-L-14-quickgelu is OpenAI's, which SemLA uses.",
+        )  # fmt: skip
+    try:
+        config: dict[str, Any] = json.loads(path.read_text())
+        return config
+    except ValueError as error:
+        raise BundleError("malformed configuration", where=path, hint=str(error)) from error
+
+
+def _fields(config: Any, where: str) -> dict[str, Any]:
+    try:
+        model, preprocess = config["model_cfg"], config.get("preprocess_cfg", {})
+        vision = {"head_width": 64, **model["vision_cfg"]}  # open_clip's default
+        sizes = {name: int(vision[name]) for name in SIZES}
+        sizes["heads"] = sizes["width"] // sizes.pop("head_width")
+        activation = "quick_gelu" if model.get("quick_gelu") else "gelu"
+        given = {key: preprocess[key] for key in ("mean", "std", "resize_mode") if key in preprocess}
+        fields = {"embed_dim": int(model["embed_dim"]), **sizes, "activation": activation, **given}
+    except (KeyError, TypeError, ValueError, AttributeError, ZeroDivisionError) as error:
+        raise BundleError("malformed configuration", where=where, hint=repr(error)) from error
+    unsupported = sorted(vision.keys() - SIZES - WITHOUT_EFFECT)
+    if preprocess.get("interpolation", "bicubic") != "bicubic":
+        unsupported.append(f"interpolation {preprocess['interpolation']}")
+    if unsupported:
+        raise BundleError("unsupported kind of CLIP", where=where, got=", ".join(unsupported), expected="a plain ViT")
+    return fields

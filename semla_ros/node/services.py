@@ -1,0 +1,60 @@
+"""The node's services: ~/freeze, ~/reset and ~/reload_library."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from rclpy.node import Node
+from std_srvs.srv import SetBool, Trigger
+
+from semla_ros.node.stream import Stream
+from semla_ros.node.throttled_log import reason
+
+
+class Services:
+    """Answers services while frames are computed; what they change is in force from the next frame on.
+
+    Args:
+        node: The node that offers the services.
+        stream: Returns the running pipeline; None while the node is not configured.
+    """
+
+    def __init__(self, node: Node, stream: Callable[[], Stream | None]) -> None:
+        self._stream = stream
+        node.create_service(SetBool, "~/freeze", self._freeze)
+        node.create_service(Trigger, "~/reset", self._reset)
+        node.create_service(Trigger, "~/reload_library", self._reload_library)
+
+    def _freeze(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        def freeze(stream: Stream) -> str:
+            stream.freeze(request.data)
+            return "the mixture is held" if request.data else "the mixture follows the domain"
+
+        return self._answer(response, freeze)
+
+    def _reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        def reset(stream: Stream) -> str:
+            stream.reset()
+            return "the next frame is treated as the first"
+
+        return self._answer(response, reset)
+
+    def _reload_library(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        def reload(stream: Stream) -> str:
+            rejected = stream.reload_library()
+            return f"the library was read again, without: {rejected}" if rejected else "the library was read again"
+
+        return self._answer(response, reload)
+
+    def _answer(self, response: Any, action: Callable[[Stream], str]) -> Any:
+        """Fills ``success`` and ``message``; an error becomes the message of a refusal."""
+        stream = self._stream()
+        if stream is None:
+            response.success, response.message = False, "not configured: no models are loaded"
+            return response
+        try:
+            response.success, response.message = True, action(stream)
+        except Exception as error:
+            response.success, response.message = False, reason(error)
+        return response

@@ -1,0 +1,66 @@
+"""SIGINT and SIGTERM: the main thread waits for them while another thread does the work."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import traceback
+from collections.abc import Callable
+from queue import SimpleQueue
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+GRACE_S = 3.0  # `ros2 launch` sends the next, harder signal after 5 s
+
+Stopping = Callable[[], bool]
+
+
+class Stopped(Exception):  # noqa: N818  # not an error
+    """A wait was given up because the process was told to end."""
+
+
+def run_until_signal(work: Callable[[Stopping], int], grace_s: float = GRACE_S) -> int:
+    """Runs a function in a thread of its own until it returns, or until the process gets SIGINT or SIGTERM.
+
+    The main thread only waits. It therefore notices a signal at any moment, during long imports as well, and no
+    exception is raised in the middle of the work. Both signals are handled even where the parent process had them
+    ignored, as shells do for commands started with ``&``. Call it in the main thread.
+
+    After a signal the work has ``grace_s`` seconds to return. Then the process ends at once with exit code 0: Python
+    would otherwise wait for every thread that still loads or computes.
+
+    Args:
+        work: Gets a function that returns True as soon as a signal has arrived, and returns the exit code. An
+            exception is printed with its traceback and gives exit code 1.
+        grace_s: Largest time from a signal to the end of the process, seconds.
+
+    Returns:
+        The exit code of the work, where no signal arrived before it returned.
+    """
+    codes: SimpleQueue[int | None] = SimpleQueue()  # put() is safe in a signal handler
+    stop = threading.Event()
+    handle_signals(lambda *_: codes.put(None))
+    thread = threading.Thread(target=lambda: codes.put(_exit_code(work, stop.is_set)), name="semla_main", daemon=True)
+    thread.start()
+    code = codes.get()
+    if code is None:
+        stop.set()
+        thread.join(grace_s)
+        os._exit(0)
+    handle_signals(signal.SIG_IGN)  # the process is ending already
+    return code
+
+
+def handle_signals(handler: Callable[..., object] | signal.Handlers) -> None:
+    """Sets the handler of SIGINT and SIGTERM."""
+    for each in SIGNALS:
+        signal.signal(each, handler)
+
+
+def _exit_code(work: Callable[[Stopping], int], stopping: Stopping) -> int:
+    try:
+        return work(stopping)
+    except BaseException:
+        if not stopping():
+            traceback.print_exc()
+        return 1

@@ -1,0 +1,103 @@
+"""How each output message is made, for any implementation of ROS messages.
+
+The functions receive a message factory, because the live node needs messages of rclpy and the bag writer needs those
+of rosbags.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from semla_ros.images import conversion
+from semla_ros.topics.sources import ClassList, DomainReport, SegmentedImage, resized
+
+ENCODINGS = {(2, "uint8"): "mono8", (2, "uint16"): "mono16", (2, "float32"): "32FC1", (3, "uint8"): "rgb8"}
+
+
+class NewMessage(Protocol):
+    """Creates a message, for example ``new("std_msgs/msg/String", data="road")``.
+
+    Byte arrays are passed as 1-D uint8 arrays and diagnostic levels as integers.
+    """
+
+    def __call__(self, kind: str, /, **fields: Any) -> Any: ...  # noqa: D102
+
+
+def mask(source: SegmentedImage, new: NewMessage) -> Any:
+    """Class ids, mono8 or mono16."""
+    return image(source.header, source.labels, new)
+
+
+def confidence(source: SegmentedImage, new: NewMessage) -> Any:
+    """Probability of each pixel's class, mono8 or 32FC1."""
+    return image(source.header, source.confidence, new)
+
+
+def color(source: SegmentedImage, new: NewMessage) -> Any:
+    """Labels in the colours of their classes, rgb8."""
+    return image(source.header, conversion.colorize(source.labels, source.classes), new)
+
+
+def overlay(source: SegmentedImage, new: NewMessage) -> Any:
+    """Camera image blended with the colours of the classes, rgb8."""
+    size = source.labels.shape
+    rgb = source.rgb if source.rgb.shape[:2] == size else resized(source.rgb, size, cv2.INTER_AREA)
+    return image(source.header, conversion.overlay(rgb, source.labels, source.classes, source.overlay_opacity), new)
+
+
+def support(source: SegmentedImage, new: NewMessage) -> Any:
+    """Support score; None while it is unknown."""
+    return new("std_msgs/msg/Float32", data=source.support) if math.isfinite(source.support) else None
+
+
+def labels(source: ClassList, new: NewMessage) -> Any:
+    """Classes as JSON: a list of id, name and RGB color."""
+    return new("std_msgs/msg/String", data=json.dumps([asdict(info) for info in source.classes]))
+
+
+def label_info(source: ClassList, new: NewMessage) -> Any:
+    """Classes as the standard message for label images."""
+    class_map = [new("vision_msgs/msg/VisionClass", class_id=info.id, class_name=info.name) for info in source.classes]
+    kind = "vision_msgs/msg/LabelInfo"
+    return new(kind, header=source.header, class_map=class_map, threshold=source.threshold)
+
+
+def state(source: DomainReport, new: NewMessage) -> Any:
+    """Domain state as diagnostics."""
+    values = [new("diagnostic_msgs/msg/KeyValue", key=key, value=value) for key, value in source.values.items()]
+    status = new(
+        "diagnostic_msgs/msg/DiagnosticStatus",
+        level=source.level, name=source.name, message=source.message, hardware_id="", values=values,
+    )  # fmt: skip
+    return new("diagnostic_msgs/msg/DiagnosticArray", header=source.header, status=[status])
+
+
+def header(stamp_ns: int, frame_id: str, new: NewMessage) -> Any:
+    """std_msgs/Header of a time in nanoseconds and a coordinate frame."""
+    seconds, nanoseconds = divmod(stamp_ns, 1_000_000_000)
+    stamp = new("builtin_interfaces/msg/Time", sec=seconds, nanosec=nanoseconds)
+    return new("std_msgs/msg/Header", stamp=stamp, frame_id=frame_id)
+
+
+def image(header: Any, pixels: NDArray[Any], new: NewMessage) -> Any:
+    """sensor_msgs/Image with unpadded rows, little-endian.
+
+    Args:
+        header: std_msgs/Header.
+        pixels: (H, W) uint8, uint16 or float32, or (H, W, 3) uint8 RGB.
+        new: Message factory.
+    """
+    packed = np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("<"))
+    return new(
+        "sensor_msgs/msg/Image",
+        header=header, height=packed.shape[0], width=packed.shape[1],
+        encoding=ENCODINGS[packed.ndim, pixels.dtype.name], is_bigendian=0, step=packed.strides[0],
+        data=packed.view(np.uint8).reshape(-1),
+    )  # fmt: skip

@@ -1,0 +1,55 @@
+"""The table of all outputs. A new output is one more entry: the live node and the bag writer both read this table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from semla_ros.topics import messages
+from semla_ros.topics.sources import ClassList, DomainReport, SegmentedImage
+
+MASK, CONFIDENCE = "segmentation/mask", "segmentation/confidence"
+COLOR, OVERLAY = "segmentation/color", "segmentation/overlay"
+LABELS, LABEL_INFO = "segmentation/labels", "segmentation/label_info"
+SUPPORT, STATE = "domain/support", "domain/state"
+
+IMAGE = "sensor_msgs/msg/Image"
+
+
+@dataclass(frozen=True)
+class Topic:
+    """One output topic. All topics are reliable.
+
+    Attributes:
+        name: Relative topic name, so that a namespace and remapping work.
+        kind: Message type, for example "sensor_msgs/msg/Image". Where its package is missing, the topic is left out.
+        source: Class of what the messages are made from. One message is made from each object of this class.
+        make: Makes the message from a source, with a message factory; None if there is nothing to publish.
+        transient_local: Whether a late subscriber receives the last message.
+        on_demand: Whether messages are made only while somebody subscribes, or when a bag is asked to hold them.
+    """
+
+    name: str
+    kind: str
+    source: type
+    make: Callable[[Any, messages.NewMessage], Any]
+    transient_local: bool = False
+    on_demand: bool = False
+
+    @property
+    def depth(self) -> int:
+        """Number of messages that the publisher keeps."""
+        return 1 if self.transient_local else 10
+
+
+TOPICS = (
+    Topic(MASK, IMAGE, SegmentedImage, messages.mask),
+    Topic(CONFIDENCE, IMAGE, SegmentedImage, messages.confidence),
+    Topic(COLOR, IMAGE, SegmentedImage, messages.color, on_demand=True),
+    Topic(OVERLAY, IMAGE, SegmentedImage, messages.overlay, on_demand=True),
+    Topic(SUPPORT, "std_msgs/msg/Float32", SegmentedImage, messages.support),
+    Topic(LABELS, "std_msgs/msg/String", ClassList, messages.labels, transient_local=True),
+    Topic(LABEL_INFO, "vision_msgs/msg/LabelInfo", ClassList, messages.label_info, transient_local=True),
+    Topic(STATE, "diagnostic_msgs/msg/DiagnosticArray", DomainReport, messages.state, transient_local=True),
+)

@@ -1,0 +1,126 @@
+"""What output messages are made from: a segmented image, the list of classes, or the domain state."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from semla_ros.config import OutputConfig
+from semla_ros.images.classes import ClassInfo
+from semla_ros.images.encodings import Labels
+from semla_ros.topics.domain import key_values, level_and_message
+
+if TYPE_CHECKING:
+    from semla_ros.pipeline.result import DomainState, SegmentationResult
+
+
+@dataclass(frozen=True, eq=False)
+class SegmentedImage:
+    """One segmentation result at the size and in the encoding in which it is published.
+
+    Attributes:
+        header: std_msgs/Header of the camera image. All messages made from this object carry it.
+        rgb: Camera image at its full size, (H, W, 3) uint8.
+        labels: Class ids, (h, w) uint8 or uint16, with h <= H and w <= W.
+        confidence: round(255 p), (h, w) uint8; or p, (h, w) float32.
+        classes: The segmenter's classes.
+        overlay_opacity: Opacity of the class colours in the overlay, 0 to 1.
+        support: Support score of the active mixture (paper, Eq. 15); NaN before the first embedding.
+    """
+
+    header: Any
+    rgb: NDArray[np.uint8]
+    labels: Labels
+    confidence: NDArray[np.uint8] | NDArray[np.float32]
+    classes: Sequence[ClassInfo]
+    overlay_opacity: float
+    support: float
+
+    @classmethod
+    def of(
+        cls, result: SegmentationResult, header: Any, classes: Sequence[ClassInfo], config: OutputConfig
+    ) -> SegmentedImage:
+        """Scales and encodes a result as the settings ask.
+
+        Labels and confidence are scaled by nearest neighbour: every published pixel is a pixel of the result.
+        """
+        labels, confidence = result.labels, result.confidence
+        size = output_size(labels.shape[0], labels.shape[1], config)
+        if size != labels.shape:
+            labels = resized(labels, size, cv2.INTER_NEAREST)
+            confidence = resized(confidence, size, cv2.INTER_NEAREST)
+        if config.confidence_encoding == "mono8":
+            confidence = np.asarray(cv2.convertScaleAbs(confidence, alpha=255.0))  # rounds and saturates
+        support = result.domain.support
+        return cls(header, result.frame.rgb, labels, confidence, classes, config.overlay_opacity, support)
+
+
+@dataclass(frozen=True)
+class ClassList:
+    """The classes of the label images.
+
+    Attributes:
+        header: std_msgs/Header; its stamp is the time from which the list is valid.
+        classes: The segmenter's classes.
+        threshold: Pixels with a lower confidence are unlabelled, 0 to 1.
+    """
+
+    header: Any
+    classes: Sequence[ClassInfo]
+    threshold: float
+
+
+@dataclass(frozen=True)
+class DomainReport:
+    """The domain state as a diagnostic status. Two reports are equal if all but their headers is equal.
+
+    Attributes:
+        header: std_msgs/Header of the camera image that the state belongs to.
+        name: Name of the status, for example "semla: domain".
+        level: 0 (OK) or 1 (WARN).
+        message: The state in one line.
+        values: The state as pairs of strings, see `semla_ros.topics.domain.key_values`.
+    """
+
+    header: Any = field(compare=False)
+    name: str
+    level: int
+    message: str
+    values: Mapping[str, str]
+
+    @classmethod
+    def of(cls, state: DomainState, header: Any, reporter: str) -> DomainReport:
+        """Builds the report.
+
+        Args:
+            state: State of the pipeline.
+            header: std_msgs/Header of the camera image that the state belongs to.
+            reporter: Name of the reporting node with its namespace, so that two robots can be told apart.
+        """
+        return cls(header, f"{reporter}: domain", *level_and_message(state), key_values(state))
+
+
+def output_size(height: int, width: int, config: OutputConfig) -> tuple[int, int]:
+    """Size of what is published.
+
+    Args:
+        height: Height of the input, pixels.
+        width: Width of the input, pixels.
+        config: The wanted size. A side of 0 keeps the proportions of the input.
+
+    Returns:
+        (height, width) in pixels, at least 1 and never larger than the input.
+    """
+    wide = min(width, config.output_width or round(width * config.output_height / height) or width)
+    high = min(height, config.output_height or round(height * wide / width))
+    return max(1, high), wide
+
+
+def resized(pixels: NDArray[Any], size: tuple[int, ...], interpolation: int) -> NDArray[Any]:
+    """Pixels (H, W) or (H, W, C) scaled to ``size`` (height, width) with an interpolation of OpenCV."""
+    return np.asarray(cv2.resize(pixels, (size[1], size[0]), interpolation=interpolation))

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from semla_ros.config import OutputConfig
+from semla_ros.images.classes import class_table
+from semla_ros.pipeline.result import DomainState
+from semla_ros.topics.sources import DomainReport, SegmentedImage, output_size
+
+CLASSES = class_table(("road", "sky"))
+
+
+def result(height: int = 48, width: int = 64) -> SimpleNamespace:
+    generator = np.random.default_rng(0)
+    frame = SimpleNamespace(rgb=generator.integers(0, 256, (height, width, 3), np.uint8))
+    labels = generator.integers(0, 12, (height, width), np.uint8)
+    confidence = (labels / 12).astype(np.float32)
+    return SimpleNamespace(frame=frame, labels=labels, confidence=confidence, domain=DomainState())
+
+
+def published(seen: Any, **settings: Any) -> SegmentedImage:
+    return SegmentedImage.of(seen, None, CLASSES, OutputConfig(**settings))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "size"),
+    [
+        ((0, 0), (480, 640)),
+        ((320, 0), (240, 320)),
+        ((0, 120), (120, 160)),
+        ((320, 200), (200, 320)),
+        ((1280, 0), (480, 640)),
+        ((0, 4800), (480, 640)),
+        ((1, 0), (1, 1)),
+    ],
+)
+def test_the_published_size_is_the_requested_one_but_never_larger_than_the_input(
+    wanted: tuple[int, int], size: tuple[int, int]
+) -> None:
+    assert output_size(480, 640, OutputConfig(output_width=wanted[0], output_height=wanted[1])) == size
+
+
+def test_mono8_confidence_is_rounded_to_255ths() -> None:
+    seen = result()
+    seen.confidence = np.array([[0.0, 0.001, 0.002, 0.5, 0.999, 1.0]], np.float32)
+    seen.labels = np.zeros((1, 6), np.uint8)
+    confidence = published(seen).confidence
+    assert confidence.dtype == np.uint8
+    assert confidence.tolist() == [[0, 0, 1, 128, 255, 255]]
+
+
+def test_float_confidence_is_published_unchanged() -> None:
+    seen = result()
+    assert published(seen, confidence_encoding="32FC1").confidence is seen.confidence
+
+
+def test_a_smaller_output_has_no_new_class_and_each_label_keeps_its_own_confidence() -> None:
+    image = published(result(), output_width=20, confidence_encoding="32FC1")
+    assert image.labels.shape == image.confidence.shape == (15, 20)
+    np.testing.assert_array_equal(image.confidence, (image.labels / 12).astype(np.float32))
+
+
+def test_labels_above_255_are_kept_in_a_smaller_output() -> None:
+    seen = result()
+    seen.labels = seen.labels.astype(np.uint16) + 300
+    image = published(seen, output_width=20)
+    assert image.labels.dtype == np.uint16
+    assert image.labels.min() >= 300
+
+
+def test_domain_reports_are_equal_if_all_but_their_headers_is_equal() -> None:
+    report = DomainReport.of(DomainState(swaps=1), "header 1", "semla")
+    assert report == DomainReport.of(DomainState(swaps=1), "header 2", "semla")
+    assert report != DomainReport.of(DomainState(swaps=2), "header 1", "semla")
+    assert report != DomainReport.of(DomainState(swaps=1), "header 1", "robot_1/semla")
+
+
+def test_a_domain_report_names_its_reporter() -> None:
+    assert DomainReport.of(DomainState(), None, "robot_1/semla").name == "robot_1/semla: domain"

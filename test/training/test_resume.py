@@ -1,0 +1,152 @@
+"""An interrupted training continues from its checkpoint: weights and log equal those of an uninterrupted one."""
+
+from __future__ import annotations
+
+import csv
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from semla_ros.errors import TrainingError
+from semla_ros.training.loop import Schedule, fit
+
+STEPS = 60
+SECONDS_PER_STEP = 2.0  # so that a checkpoint is due after 30 steps
+
+
+class Clock:
+    """A clock that the test moves."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.seconds = 1000.0
+        monkeypatch.setattr(time, "monotonic", lambda: self.seconds)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return Clock(monkeypatch)
+
+
+def train(folder: Path, clock: Clock, interrupt_at: int | None = None, inputs: int = 4) -> Tensor:
+    """Trains one linear layer; returns its weight.
+
+    Args:
+        folder: Folder of checkpoint and log.
+        clock: Moves by `SECONDS_PER_STEP` in every step.
+        interrupt_at: Number of steps after which this run is interrupted; None runs to the end.
+        inputs: Width of the layer.
+    """
+    torch.manual_seed(0)
+    layer = nn.Linear(inputs, 1)
+    done = 0
+
+    def loss(generator: torch.Generator) -> Tensor:
+        nonlocal done
+        if done == interrupt_at:
+            raise KeyboardInterrupt
+        done += 1
+        clock.seconds += SECONDS_PER_STEP
+        return layer(torch.rand(8, inputs, generator=generator)).square().mean()
+
+    fit("layer", layer, loss, Schedule(STEPS, batch=1, lr=0.1, warmup=2), folder, seed=3)
+    return layer.weight.detach()
+
+
+def log_rows(folder: Path) -> list[dict[str, str]]:
+    with (folder / "layer.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize("interrupted_at", [35, 45, 59])
+def test_a_resumed_training_equals_an_uninterrupted_one(tmp_path: Path, clock: Clock, interrupted_at: int) -> None:
+    expected = train(tmp_path / "whole", clock)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "resumed", clock, interrupt_at=interrupted_at)
+    clock.seconds += 100_000
+    assert torch.equal(train(tmp_path / "resumed", clock), expected)
+    assert log_rows(tmp_path / "resumed") == log_rows(tmp_path / "whole")
+
+
+def test_the_log_has_one_row_per_twenty_steps_with_the_seconds_since_the_start(tmp_path: Path, clock: Clock) -> None:
+    train(tmp_path, clock)
+    assert [(row["step"], row["seconds"]) for row in log_rows(tmp_path)] == [("19", "40"), ("39", "80"), ("59", "120")]
+
+
+def test_a_finished_training_is_not_repeated_and_its_log_stays(tmp_path: Path, clock: Clock) -> None:
+    first, rows = train(tmp_path, clock), log_rows(tmp_path)
+    assert torch.equal(train(tmp_path, clock, interrupt_at=0), first)
+    assert log_rows(tmp_path) == rows
+
+
+def test_a_training_without_its_checkpoint_starts_a_new_log(tmp_path: Path, clock: Clock) -> None:
+    train(tmp_path, clock)
+    rows = log_rows(tmp_path)
+    (tmp_path / "layer.pt").unlink()
+    train(tmp_path, clock)
+    assert log_rows(tmp_path) == rows
+
+
+@pytest.mark.parametrize("content", [b"", b"no checkpoint", None], ids=["empty", "garbage", "truncated"])
+def test_a_damaged_checkpoint_is_refused_with_a_remedy(tmp_path: Path, clock: Clock, content: bytes | None) -> None:
+    train(tmp_path, clock)
+    checkpoint = tmp_path / "layer.pt"
+    checkpoint.write_bytes(checkpoint.read_bytes()[:-200] if content is None else content)
+    with pytest.raises(TrainingError, match=r"checkpoint cannot be read.*layer\.pt.*Delete it"):
+        train(tmp_path, clock)
+    assert len(log_rows(tmp_path)) == 3
+
+
+@pytest.mark.parametrize("state", [{"weight": torch.zeros(2)}, [1, 2], {"step": 3, "trained": {}, "optimizer": {}}])
+def test_a_file_that_is_no_checkpoint_of_this_training_is_refused(tmp_path: Path, clock: Clock, state: object) -> None:
+    torch.save(state, tmp_path / "layer.pt")
+    with pytest.raises(TrainingError, match=r"checkpoint of another training.*layer\.pt.*Delete it"):
+        train(tmp_path, clock)
+
+
+def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path, clock: Clock) -> None:
+    train(tmp_path, clock, inputs=5)
+    with pytest.raises(TrainingError, match=r"checkpoint of another training.*layer\.pt.*size mismatch"):
+        train(tmp_path, clock, inputs=4)
+
+
+def test_a_failed_save_keeps_the_last_checkpoint(tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    save = torch.save
+
+    def full_disk(state: object, path: Path) -> None:
+        save(state, path)
+        path.write_bytes(path.read_bytes()[:100])
+        raise RuntimeError("unexpected pos 100 vs 4096")
+
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path, clock, interrupt_at=45)
+    kept = (tmp_path / "layer.pt").read_bytes()
+    monkeypatch.setattr(torch, "save", full_disk)
+    with pytest.raises(TrainingError, match=r"checkpoint cannot be written.*layer\.pt"):
+        train(tmp_path, clock)
+    assert (tmp_path / "layer.pt").read_bytes() == kept
+
+
+def test_a_row_of_the_log_that_was_cut_off_is_replaced(tmp_path: Path, clock: Clock) -> None:
+    expected = train(tmp_path / "whole", clock)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "resumed", clock, interrupt_at=45)
+    with (tmp_path / "resumed/layer.csv").open("a") as file:
+        file.write("59,0.00")
+    assert torch.equal(train(tmp_path / "resumed", clock), expected)
+    assert log_rows(tmp_path / "resumed") == log_rows(tmp_path / "whole")
+
+
+def test_a_file_that_is_no_log_is_refused_and_kept(tmp_path: Path, clock: Clock) -> None:
+    (tmp_path / "layer.csv").write_text("name,price\nbread,3\n")
+    with pytest.raises(TrainingError, match=r"not a training log.*layer\.csv"):
+        train(tmp_path, clock)
+    assert "bread" in (tmp_path / "layer.csv").read_text()
+
+
+def test_a_log_that_cannot_be_written_is_an_error(tmp_path: Path, clock: Clock) -> None:
+    (tmp_path / "layer.csv.partial").mkdir()
+    with pytest.raises(TrainingError, match=r"log cannot be written.*layer\.csv"):
+        train(tmp_path, clock)
