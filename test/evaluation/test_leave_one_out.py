@@ -8,6 +8,7 @@ import pytest
 import torch
 from tiny import CLASSES
 
+from semla_ros.adaptation.retrieval import Mixture
 from semla_ros.cli import main
 from semla_ros.config import Config, changed
 from semla_ros.errors import AdapterError
@@ -48,13 +49,13 @@ def pipeline(pristine_bundle: Path) -> SemlaPipeline:
 
 
 def fused_by(pipeline: SemlaPipeline, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, float]]:
-    """Every mixture that is fused from now on."""
+    """Returns a list to which every mixture that is fused from now on is added, as name to weight."""
     seen: list[dict[str, float]] = []
-    apply = pipeline.fuser.apply
+    fuse = pipeline.fuse
     monkeypatch.setattr(
-        pipeline.fuser,
-        "apply",
-        lambda mix, weights: (seen.append({a.name: w for a, w in zip(mix, weights, strict=True)}), apply(mix, weights)),
+        pipeline,
+        "fuse",
+        lambda mixture: (seen.append(dict(zip(mixture.names, mixture.weights, strict=True))), fuse(mixture)),
     )
     return seen
 
@@ -83,8 +84,7 @@ def test_scores_come_from_one_confusion_matrix_per_domain(pipeline: SemlaPipelin
     domains = [Domain("red"), Domain("green", 3)]
     score = LeaveOneOut(pipeline, methods=["oracle"]).run(domains)["oracle"]
     for domain in domains:
-        pipeline.fuser.apply([pipeline.library.load(domain.name)], (1.0,))
-        pipeline.segmenter.refresh_text()
+        pipeline.fuse(Mixture((domain.name,), (1.0,), (0.0,)))
         confusion = ConfusionMatrix(3)
         for item in domain:
             confusion.add(item.labels, pipeline.segmenter.segment(item.rgb)[0])
