@@ -15,7 +15,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from semla_ros.adaptation.metrics import METRICS
+from semla_ros.adaptation.metrics import EUCLIDEAN, METRICS
 from semla_ros.adaptation.statistics import Statistics
 from semla_ros.errors import AdapterError
 
@@ -23,9 +23,7 @@ Array = NDArray[np.float64]
 CENTROID, MEAN_DISTANCE, COVARIANCE, P99, COUNT = (
     "train_average_embedding", "mean_distance", "covariance", "distance_p99", "count",
 )  # fmt: skip
-MEAN_DISTANCES = {name: f"{MEAN_DISTANCE}_{name}" for name in METRICS} | {"euclidean": MEAN_DISTANCE}
 READ_HEADER = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
-SCALARS = *MEAN_DISTANCES.values(), P99, COUNT
 MAX_DIMENSION = 4096  # a covariance of this size takes 128 MiB
 MAX_VALUE = 1e6  # squares of larger values lose their meaning in single precision
 RANGES = {CENTROID: (-MAX_VALUE, MAX_VALUE), COVARIANCE: (-(MAX_VALUE**2), MAX_VALUE**2), COUNT: (1.0, 2.0**53)}
@@ -49,7 +47,8 @@ def load_statistics(path: Path) -> Statistics:
                 raise ValueError(f"it has no {CENTROID}")
             square = centroid.size, centroid.size
             covariance = _read(archive, COVARIANCE, lambda shape: shape == square, str(square))
-            scalars = {key: _read(archive, key, lambda shape: shape in ((), (1,)), "a scalar") for key in SCALARS}
+            keys = *map(_mean_distance_key, METRICS), P99, COUNT
+            scalars = {key: _read(archive, key, lambda shape: shape in ((), (1,)), "a scalar") for key in keys}
         if covariance is not None:
             _check_covariance(covariance)
         known = {key: value.item() for key, value in scalars.items() if value is not None}
@@ -57,14 +56,14 @@ def load_statistics(path: Path) -> Statistics:
         raise AdapterError(
             "unreadable statistics", where=path, expected=f"an npz with {CENTROID} (1, D)", hint=str(error)
         ) from error
-    means = {name: known[key] for name, key in MEAN_DISTANCES.items() if key in known}
+    means = {name: known[_mean_distance_key(name)] for name in METRICS if _mean_distance_key(name) in known}
     count = int(known[COUNT]) if COUNT in known else None
     return Statistics(centroid.reshape(-1), means, covariance, known.get(P99, np.nan), count)
 
 
 def save_statistics(statistics: Statistics, path: Path) -> None:
     """Writes what `load_statistics` reads, as float32, the count as int64. Unknown values are left out."""
-    moments: dict[str, Any] = {MEAN_DISTANCES[name]: mean for name, mean in statistics.mean_distances.items()}
+    moments: dict[str, Any] = {_mean_distance_key(name): mean for name, mean in statistics.mean_distances.items()}
     moments |= {CENTROID: statistics.centroid[None], P99: statistics.distance_p99}
     if statistics.covariance is not None:
         moments[COVARIANCE] = statistics.covariance
@@ -72,6 +71,10 @@ def save_statistics(statistics: Statistics, path: Path) -> None:
     if statistics.count is not None:
         arrays[COUNT] = np.asarray(statistics.count, np.int64)
     np.savez(path, **arrays)  # type: ignore[arg-type]
+
+
+def _mean_distance_key(metric: str) -> str:
+    return MEAN_DISTANCE if metric == EUCLIDEAN.name else f"{MEAN_DISTANCE}_{metric}"
 
 
 def _read(archive: zipfile.ZipFile, key: str, fits: Callable[[tuple[int, ...]], bool], expected: str) -> Array | None:

@@ -272,4 +272,4 @@ def test_loading_an_adapter_many_times_takes_no_more_memory(folder: Path) -> Non
     for _ in range(loads):
         opened.load()
     gc.collect()
-    assert (resident_kib() - before) / loads < 1.5, "KiB per load"  # get_tensor of safe_open: about 6 to 11
+    assert (resident_kib() - before) / loads < 2, "KiB per load"  # get_tensor of safe_open leaks 6 to 11

@@ -11,10 +11,10 @@ import torch
 from tiny import random_adapter, random_network
 from torch import nn
 
-from semla_ros.adaptation.metrics import METRICS
+from semla_ros.adaptation.metrics import METRICS, Metric
 from semla_ros.adaptation.retrieval import Mixture, retrieve
 from semla_ros.adaptation.statistics import Statistics
-from semla_ros.adaptation.thresholds import Thresholds
+from semla_ros.adaptation.thresholds import UPPER_MEAN_DISTANCES, Thresholds
 from semla_ros.errors import AdapterError, BundleError
 from semla_ros.library import adapter_library
 from semla_ros.library.adapter_folder import CONFIG, WEIGHTS, AdapterFolder, save_adapter
@@ -76,6 +76,20 @@ def test_retrieval_comparison_and_thresholds_use_the_metric_of_the_library(folde
     assert found.distances == pytest.approx([library.index_of([n]).distances(embedding).item() for n in found.names])
     assert library.index.metric is metric
     assert library.thresholds == Thresholds.of(library.index, [s.mean_distance(metric) for s in library.statistics])
+
+
+def test_a_new_metric_is_one_function_and_one_entry(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    manhattan = Metric("manhattan", lambda embedding, centroids, _: np.abs(centroids - embedding).sum(1))
+    monkeypatch.setitem(METRICS, "manhattan", manhattan)
+    embeddings = np.random.default_rng(1).normal(3.0, 1.0, (40, 8))
+    save_adapter(random_adapter("fog", NETWORK), Statistics.of(embeddings), folder)
+    library = opened(folder, metric="manhattan")
+    found = library.retrieve(np.full(8, 2.5), 1, 0.05)
+    assert (found.names, found.distances) == (("fog",), (np.abs(library.centroids[1] - 2.5).sum(),))
+    assert library.index.distance(np.zeros(8), np.ones(8)) == 8.0
+    mean = np.abs(embeddings - embeddings.mean(0)).sum(1).mean()
+    assert library.statistics[1].mean_distance(manhattan) == pytest.approx(mean, rel=1e-6)
+    assert library.thresholds.upper_threshold == pytest.approx(UPPER_MEAN_DISTANCES * mean, rel=1e-6)
 
 
 def test_mahalanobis_leaves_out_adapters_without_a_covariance_of_500_images(folder: Path) -> None:

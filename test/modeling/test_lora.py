@@ -17,7 +17,7 @@ from semla_ros.modeling.catseg.network import CatSeg
 from semla_ros.modeling.lora import Adapter, LoraFuser, attach, detach
 
 WEIGHTS = 0.6, 0.3, 0.1
-STATISTICS = Statistics(np.zeros(8), 1.0)
+STATISTICS = Statistics(np.zeros(8), {"euclidean": 1.0})
 
 
 @pytest.fixture
