@@ -16,7 +16,6 @@ from semla_ros.config import TrackerConfig
 Vector = NDArray[np.float64]
 Metric = Callable[[Vector, Vector], float]
 SECOND_NS = 1_000_000_000
-REST_SHARE = 0.5  # the average rests while it moves by less than this share of the lower threshold
 
 
 class Decision(Enum):
@@ -37,7 +36,8 @@ class DomainTracker:
 
     A swap is due in three cases: there is no mixture yet; the moving average has stayed far from the anchor for
     ``debounce_s`` (the domain has changed); or, once after each swap, the average has come to rest away from the anchor
-    (the mixture was retrieved in the middle of a change). All times are message stamps, never the wall clock.
+    (the mixture was retrieved in the middle of a change). The average rests while it stays within the lower threshold
+    of one place for ``debounce_s``. All times are message stamps, never the wall clock.
 
     Attributes:
         config: Time constants and stamp tolerance. Its thresholds are ignored in favour of the two below.
@@ -133,14 +133,14 @@ class DomainTracker:
             self._beyond_ns = self._stamp_ns
 
     def _watch_rest(self) -> None:
-        """Waits until the average has rested for ``debounce_s``. Looks again if that is not at the anchor."""
+        """After a swap, waits until the average rests, and looks again if that is not at the anchor."""
         if self._rest is None or self.ema is None:
             return
         place, since_ns = self._rest
-        if self.metric(self.ema, place) > self._rest_distance:
+        if self.metric(self.ema, place) > self.lower_threshold:
             self._rest, self._looks_again = (self.ema, self._stamp_ns), False
         elif self._has_passed(self.config.debounce_s, since_ns):
-            self._looks_again = self.distance > self._rest_distance
+            self._looks_again = self.distance > self.lower_threshold
             self._rest = self._rest if self._looks_again else None
 
     def _is_due(self) -> bool:
@@ -152,7 +152,3 @@ class DomainTracker:
 
     def _has_passed(self, seconds: float, since_ns: int) -> bool:
         return self._stamp_ns - since_ns >= seconds * SECOND_NS
-
-    @property
-    def _rest_distance(self) -> float:
-        return REST_SHARE * self.lower_threshold

@@ -1,7 +1,8 @@
-"""What a segmenter and a navigator are, and the registry of their kinds.
+"""Interfaces of segmenters and navigators, and the registry of their kinds.
 
-A new segmenter is a folder that defines a `SegmenterKind` and one line in `SEGMENTERS`; a new navigator is a file that
-defines a `NavigatorKind` and one line in `NAVIGATORS`. The rest of the project uses these interfaces only.
+To add a segmenter, write a folder whose module defines ``KIND``, a `SegmenterKind`, and add one line to `SEGMENTERS`.
+To add a navigator, write a file that defines ``KIND``, a `NavigatorKind`, and add one line to `NAVIGATORS`. The rest of
+the project uses these interfaces only; ``test/other_kinds`` has an example of each.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ Mode = Literal["plain", "sliding"]
 PromptTemplates = Literal["official", "synonyms", "imagenet"]
 UNDEFINED = -1  # label of a pixel for which the network computed NaN or infinity
 
-# ``kind`` in bundle.yaml to the module whose KIND describes it.
+# ``kind`` in bundle.yaml to the module that defines KIND. It is imported when a bundle names the kind.
 SEGMENTERS = {"catseg": "semla_ros.modeling.catseg"}
 NAVIGATORS = {"clip": "semla_ros.modeling.navigators.clip"}
 DEFAULT_SEGMENTER, DEFAULT_NAVIGATOR = "catseg", "clip"
@@ -31,22 +32,22 @@ DEFAULT_SEGMENTER, DEFAULT_NAVIGATOR = "catseg", "clip"
 
 @dataclass(frozen=True)
 class Architecture:
-    """Sizes of a network, as fields of a dataclass.
+    """Sizes of a network: the fields of a frozen dataclass, all of them plain values.
 
     Attributes:
-        kind: Name in `SEGMENTERS` or `NAVIGATORS`.
+        kind: Name of its kind in `SEGMENTERS` or `NAVIGATORS`.
     """
 
     kind: ClassVar[str]
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns kind and sizes as plain values for YAML."""
+        """Returns kind and sizes as plain values, to be written to bundle.yaml."""
         sizes = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
         return {"kind": self.kind, **sizes}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Reads what `to_dict` wrote.
+        """Reads the values that `to_dict` returned.
 
         Raises:
             BundleError: A size is missing or unknown.
@@ -84,7 +85,10 @@ class Segmenter(Protocol):
         """Floating-point type that the network computes in."""
 
     def adapted_layers(self) -> dict[str, nn.Linear]:
-        """Returns the linear layers that adapters change, by module name: those that act on the output."""
+        """Returns the linear layers that adapters change, by module name.
+
+        Layers of `network` that have no effect on the output may be left out; adapters for them are then ignored.
+        """
 
     def set_classes(self, classes: Sequence[str], prompt_templates: PromptTemplates = "official") -> None:
         """Segments into other classes from now on. If this fails, the previous classes stay in force.
@@ -120,7 +124,7 @@ class Segmenter(Protocol):
 
 
 class Navigator(Protocol):
-    """An image encoder whose embeddings tell domains apart."""
+    """An image encoder whose embeddings differ between domains and are similar within one domain."""
 
     @property
     def network(self) -> nn.Module:
@@ -134,21 +138,22 @@ class Navigator(Protocol):
         """Returns the unnormalised embedding (D,) of an image (H, W, 3) uint8, RGB."""
 
 
+# Called with (network, classes, prompt templates, memory limit of a batch in MiB).
 MakeSegmenter = Callable[[Any, Sequence[str], PromptTemplates, int], Segmenter]
 
 
 @dataclass(frozen=True)
 class SegmenterKind:
-    """What the project needs to know of a kind of segmenter.
+    """Everything that the project needs to know about a kind of segmenter.
 
     Attributes:
-        architecture: Reads and writes its sizes in bundle.yaml.
-        network: Architecture to untrained network.
-        segmenter: Called with (network, classes, prompt_templates, memory_mib); returns the segmenter.
-        official_compat: Like ``segmenter``, with the faults of the published code; None where there is none.
-        from_published: Published state dict to (architecture, our state dict).
-        unused_keys: Published state dict to those of its keys that are knowingly left out.
-        module_name: Published module name to ours, for adapters.
+        architecture: Class of its sizes in bundle.yaml.
+        network: Called with an architecture; returns an untrained network.
+        segmenter: Returns the segmenter of a network, see `MakeSegmenter`.
+        official_compat: Like ``segmenter``, with the errors of the published code; None if there is no published code.
+        from_published: Called with a published state dict; returns (architecture, our state dict).
+        unused_keys: Called with a published state dict; returns the keys that ``from_published`` does not need.
+        module_name: Called with a published module name; returns ours. Adapters are published with such names.
     """
 
     architecture: type[Architecture]
@@ -162,11 +167,11 @@ class SegmenterKind:
 
 @dataclass(frozen=True)
 class NavigatorKind:
-    """What the project needs to know of a kind of navigator.
+    """Everything that the project needs to know about a kind of navigator.
 
     Attributes:
-        architecture: Reads and writes its sizes and preprocessing in bundle.yaml.
-        network: Architecture to untrained image encoder.
+        architecture: Class of its sizes and preprocessing in bundle.yaml.
+        network: Called with an architecture; returns an untrained image encoder.
         navigator: Called with (network, architecture); returns the navigator.
         from_published: Called with (published state dict, file or model it came from, published name of the model or
             ""); returns (architecture, our state dict).
@@ -179,7 +184,7 @@ class NavigatorKind:
 
 
 def segmenter_kind(name: str) -> SegmenterKind:
-    """The kind of segmenter that ``kind`` in bundle.yaml names.
+    """Returns the kind of segmenter that ``kind`` in bundle.yaml names.
 
     Raises:
         BundleError: There is no such kind.
@@ -189,7 +194,7 @@ def segmenter_kind(name: str) -> SegmenterKind:
 
 
 def navigator_kind(name: str) -> NavigatorKind:
-    """The kind of navigator that ``kind`` in bundle.yaml names.
+    """Returns the kind of navigator that ``kind`` in bundle.yaml names.
 
     Raises:
         BundleError: There is no such kind.
@@ -199,7 +204,7 @@ def navigator_kind(name: str) -> NavigatorKind:
 
 
 def linear_layers(network: nn.Module) -> dict[str, nn.Linear]:
-    """Every linear layer of a network by its module name."""
+    """Returns all linear layers of a network by module name."""
     return {name: module for name, module in network.named_modules() if isinstance(module, nn.Linear)}
 
 

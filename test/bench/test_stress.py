@@ -41,8 +41,8 @@ def test_every_change_brings_a_swap_and_lateness_is_told_in_frames(
 
 def test_a_pipeline_that_dawdles_at_swaps_is_found_out(pristine_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     slow = pipeline(pristine_bundle, 4, 50.0, SynchronousEmbedder)
-    apply = slow.fuser.apply
-    monkeypatch.setattr(slow.fuser, "apply", lambda *args: (time.sleep(0.1), apply(*args)))
+    fuse = slow.fuse
+    monkeypatch.setattr(slow, "fuse", lambda mixture: (time.sleep(0.1), fuse(mixture)))
     assert lateness(slow, IMAGES, swaps=3, rate_hz=50.0, every=10).worst_at_swap > 3
 
 

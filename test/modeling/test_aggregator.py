@@ -20,7 +20,7 @@ def _seeded() -> None:
 
 
 def concatenated_attention(layer: LinearAttention, tokens: Tensor, guidance: Tensor) -> Tensor:
-    """Linear attention across classes as the paper writes it: tokens (L, N, C), guidance (N, G)."""
+    """Linear attention between classes as in the paper: tokens (L, N, C), guidance (N, G)."""
     guides = guidance.expand(len(tokens), -1, -1)
     query, key = (F.elu(linear(torch.cat([tokens, guides], -1))) + 1 for linear in (layer.q, layer.k))
     heads = (x.unflatten(-1, (layer.heads, -1)) for x in (query, key, layer.v(tokens)))
@@ -30,7 +30,7 @@ def concatenated_attention(layer: LinearAttention, tokens: Tensor, guidance: Ten
 
 
 @torch.inference_mode()
-def test_a_guided_linear_layer_is_one_of_the_concatenation() -> None:
+def test_a_guided_linear_layer_equals_the_layer_on_the_concatenation() -> None:
     linear, x, guidance = nn.Linear(7, 5), torch.randn(2, 3, 4), torch.randn(2, 1, 3)
     expected = linear(torch.cat([x, guidance.expand(-1, 3, -1)], -1))
     assert torch.allclose(guided(linear, x, guidance), expected, atol=1e-6)
@@ -48,7 +48,7 @@ def test_one_weighted_padding_token_equals_that_many_copies(copies: int) -> None
 
 
 @torch.inference_mode()
-def test_padding_counts() -> None:
+def test_padding_tokens_change_the_result() -> None:
     layer = LinearAttention(8, 6, heads=2)
     inputs = torch.randn(1, 3, 4, 8), torch.randn(3, 1, 6), torch.randn(8), torch.randn(6)
     assert (layer(*inputs, 0) - layer(*inputs, COPIES)).abs().max() > 0.01
@@ -56,7 +56,7 @@ def test_padding_counts() -> None:
 
 @torch.inference_mode()
 @pytest.mark.parametrize("classes", [3, 8, 9])
-def test_class_attention_pads_up_to_its_number_of_classes(classes: int) -> None:
+def test_class_attention_is_padded_to_its_number_of_classes(classes: int) -> None:
     attention = ClassAttention(ARCH)
     for parameter in attention.parameters():
         parameter.copy_(torch.randn(parameter.shape) * 0.5)
@@ -71,7 +71,7 @@ def test_class_attention_pads_up_to_its_number_of_classes(classes: int) -> None:
 
 
 @torch.inference_mode()
-def test_pooled_class_attention_sees_averages_and_returns_to_the_grid() -> None:
+def test_pooled_class_attention_uses_averages_and_returns_to_the_grid() -> None:
     pooled, plain = ClassAttention(replace(ARCH, pooling=2)), ClassAttention(ARCH)
     plain.load_state_dict(pooled.state_dict())
     x, guidance = torch.randn(2, 3, 4, 4, 16), torch.randn(3, 8)

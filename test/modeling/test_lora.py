@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from tiny import random_adapter, random_network
 from torch import Tensor
 
 from semla_ros.adaptation.statistics import Statistics
+from semla_ros.errors import FusionError
 from semla_ros.library.adapter_folder import AdapterFolder, save_adapter
 from semla_ros.modeling.catseg.network import CatSeg
 from semla_ros.modeling.lora import Adapter, LoraFuser, attach, detach
@@ -98,7 +100,74 @@ def test_a_weight_of_zero_adds_nothing(network: CatSeg, adapters: list[Adapter])
     assert torch.allclose(logits(network), alone, atol=1e-6)
 
 
-def test_a_fresh_adapter_changes_nothing_and_leaves_no_trace(network: CatSeg) -> None:
+# Errors in the middle of a fusion
+
+
+def fail_at_call(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """Makes the matrix products of fusion fail once, at a call of this number, with the weights half changed."""
+    product, calls = torch.addmm, count(1)
+
+    def addmm(*args: Any, **kwargs: Any) -> Tensor:
+        if next(calls) == number:
+            raise torch.OutOfMemoryError("out of memory")
+        return product(*args, **kwargs)
+
+    monkeypatch.setattr(torch, "addmm", addmm)
+
+
+@pytest.mark.parametrize("number", [1, 20])
+@pytest.mark.parametrize("previous", [(), (0, 1)])
+def test_memory_that_runs_out_midway_leaves_the_previous_mixture(
+    network: CatSeg, adapters: list[Adapter], monkeypatch: pytest.MonkeyPatch, previous: tuple[int, ...], number: int
+) -> None:
+    fuser = LoraFuser(network.adapted_layers())
+    fuser.apply([adapters[i] for i in previous], WEIGHTS[: len(previous)])
+    before = weights(network)
+    with monkeypatch.context() as broken:
+        fail_at_call(broken, number)
+        with pytest.raises(torch.OutOfMemoryError):
+            fuser.apply(adapters[2:], (1.0,))
+    assert all(torch.equal(weight, before[name]) for name, weight in weights(network).items())
+    fuser.apply(adapters[2:], (1.0,))
+    assert not any(torch.equal(weight, before[name]) for name, weight in weights(network).items())
+
+
+def test_an_error_after_a_fusion_restores_the_previous_mixture(network: CatSeg, adapters: list[Adapter]) -> None:
+    fuser = LoraFuser(network.adapted_layers())
+    fuser.apply(adapters[:1], (1.0,))
+    before = weights(network)
+    name = next(iter(before))
+
+    def interrupted() -> None:
+        with fuser.applied(adapters[1:], (0.5, 0.5)):
+            assert not torch.equal(weights(network)[name], before[name])
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert all(torch.equal(weight, before[name]) for name, weight in weights(network).items())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e30])
+def test_fused_weights_that_are_not_finite_are_refused(
+    adapters: list[Adapter], dtype: torch.dtype, value: float
+) -> None:
+    network = random_network().to(dtype)
+    fuser = LoraFuser(network.adapted_layers())
+    fuser.apply(adapters[:1], (1.0,))
+    before = weights(network)
+    name, (down, up) = next(iter(adapters[1].factors.items()))
+    wild = Adapter("wild", {name: (torch.full_like(down, value), torch.full_like(up, value))}, 1.0)
+    with pytest.raises(FusionError, match="fused weights are not finite: got a, wild"):
+        fuser.apply([adapters[0], wild], (0.9, 0.1))
+    assert all(torch.equal(weight, before[name]) for name, weight in weights(network).items())
+
+
+# Training
+
+
+def test_a_new_adapter_changes_nothing_and_can_be_removed(network: CatSeg) -> None:
     state, before = {k: v.clone() for k, v in network.state_dict().items()}, logits(network)
     layers = network.adapted_layers()
     attach(layers, rank=4, alpha=8)
@@ -122,7 +191,7 @@ def test_an_adapter_computes_after_fusion_as_it_did_in_training(network: CatSeg)
     assert (trained - before).abs().max() > 0.01
 
 
-def test_only_the_adapter_learns(network: CatSeg) -> None:
+def test_only_the_adapter_gets_gradients(network: CatSeg) -> None:
     low_rank = attach(network.adapted_layers(), rank=2, alpha=4)
     text = network.clip.encode_text(torch.tensor([[5, 7, 49407, *[0] * 13], [6, 49407, *[0] * 14]]))
     network(torch.randn(1, 3, 32, 32), text).square().sum().backward()
@@ -154,7 +223,7 @@ def merged_by_peft(model: Any, adapter: str) -> dict[str, Tensor]:
     return {n: (m.base_layer.weight + m.get_delta_weight(adapter)).detach() for n, m in layers.items()}
 
 
-def test_an_adapter_of_ours_means_the_same_to_peft(
+def test_peft_merges_our_adapter_to_the_same_weights(
     network: CatSeg, saved: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     theirs = merged_by_peft(with_peft(random_network(), saved[:1], monkeypatch), "a")
@@ -176,7 +245,7 @@ def test_a_mixture_equals_pefts_concatenation(
     assert all(torch.allclose(theirs[name], ours[name], atol=1e-6) for name in ours)
 
 
-def test_a_network_that_peft_merged_a_mixture_into_computes_as_the_fused_one(
+def test_a_network_with_a_mixture_merged_by_peft_computes_the_same_logits(
     network: CatSeg, saved: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = with_peft(random_network(), saved, monkeypatch)

@@ -28,7 +28,7 @@ def inputs(classes: int, images: int = 2) -> tuple[Tensor, Tensor]:
 
 @torch.inference_mode()
 @pytest.mark.parametrize("classes", [1, 3, 8])
-def test_there_is_a_logit_for_every_class_at_four_times_the_grid(network: CatSeg, classes: int) -> None:
+def test_logits_have_four_times_the_resolution_of_the_grid_for_every_class(network: CatSeg, classes: int) -> None:
     logits = network(*inputs(classes))
     assert logits.shape == (2, classes, 16, 16)
     assert logits.isfinite().all()
@@ -49,7 +49,7 @@ def test_the_order_of_classes_does_not_matter(network: CatSeg) -> None:
 
 
 class Largest(TorchDispatchMode):
-    """Sees the result of every operation and keeps the largest size."""
+    """Records the number of elements of the largest tensor that any operation returns."""
 
     elements = 0
 
@@ -76,8 +76,8 @@ def test_a_hundred_classes_need_no_tensor_larger_than_their_volume(monkeypatch: 
 
 
 @torch.inference_mode()
-def test_above_the_padded_classes_the_least_similar_get_minus_a_hundred(network: CatSeg) -> None:
-    pixels, text = inputs(41)  # a mean similarity would keep others
+def test_of_more_than_the_padded_classes_the_least_similar_get_minus_100(network: CatSeg) -> None:
+    pixels, text = inputs(41)  # with the mean similarity other classes would be kept
     logits = network(pixels, text)
     dense, _ = network.clip.visual(pixels)
     best = (F.normalize(dense[:, 1:], dim=-1) @ text.T).amax(1)
@@ -100,7 +100,7 @@ def test_pooling_before_class_attention_keeps_the_shape_and_changes_the_numbers(
     assert 1e-4 < (one - other).abs().max() < 10
 
 
-def test_every_adapted_layer_acts() -> None:
+def test_every_adapted_layer_has_an_effect_on_the_output() -> None:
     network = random_network()
     layers = network.adapted_layers()
     network.requires_grad_(True)
@@ -114,7 +114,7 @@ def test_every_adapted_layer_acts() -> None:
 
 
 @pytest.mark.parametrize("arch", [ARCH, STREETWORLD, VIT_B16, VIT_L14_336])
-def test_an_architecture_survives_plain_values(arch: CatSegArch) -> None:
+def test_an_architecture_is_restored_from_its_plain_values(arch: CatSegArch) -> None:
     assert CatSegArch.from_dict(arch.to_dict()) == arch
 
 
@@ -124,5 +124,5 @@ def test_an_architecture_survives_plain_values(arch: CatSegArch) -> None:
 def test_the_published_sizes_have_the_published_number_of_parameters(arch: CatSegArch, parameters: int) -> None:
     with torch.device("meta"):
         network = CatSeg(arch)
-    assert sum(p.numel() for p in network.parameters()) + 1 == parameters  # and CLIP's logit scale, of no use here
+    assert sum(p.numel() for p in network.parameters()) + 1 == parameters  # CLIP's logit scale is left out
     assert arch.grid == 24

@@ -27,16 +27,16 @@ def test_without_adapters_and_with_even_sizes_it_segments_as_ours_does(official:
     assert (official.logits(RGB) == CatSegSegmenter(random_network(), CLASSES).logits(RGB)).all()
 
 
-def test_text_is_that_of_the_first_image(official: OfficialSegmenter) -> None:
-    bare = official._text.clone()
+def test_text_embeddings_of_the_first_image_are_kept(official: OfficialSegmenter) -> None:
+    bare = official.text.clone()
     fuse(official, seed=1)
-    first = official._text.clone()
+    first = official.text.clone()
     assert not torch.allclose(first, bare, atol=1e-3)
     official.segment(RGB)
     fuse(official, seed=2)
-    assert torch.equal(official._text, first)
+    assert torch.equal(official.text, first)
     official.set_classes(CLASSES)
-    assert not torch.allclose(official._text, first, atol=1e-3)
+    assert not torch.allclose(official.text, first, atol=1e-3)
 
 
 def test_clips_queries_keys_and_values_are_not_adapted(official: OfficialSegmenter) -> None:
@@ -45,7 +45,7 @@ def test_clips_queries_keys_and_values_are_not_adapted(official: OfficialSegment
     assert len(left_out) == CLIP_QUERIES_KEYS_AND_VALUES
 
 
-def test_odd_sizes_are_padded_in_the_plain_mode_alone(official: OfficialSegmenter) -> None:
+def test_odd_sizes_are_padded_in_plain_mode_only(official: OfficialSegmenter) -> None:
     ours, odd = CatSegSegmenter(random_network(), CLASSES), RGB[:30, :50]
     assert np.abs(official.probabilities(odd) - ours.probabilities(odd)).max() > 1e-3
     assert (official.probabilities(odd, "sliding") == ours.probabilities(odd, "sliding")).all()

@@ -1,4 +1,4 @@
-"""The official implementation's answers for seeded weights of both published sizes, met within rounding."""
+"""Our network against stored outputs of the official implementation, for seeded weights of both published sizes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from golden_weights import factor, fill, image, keys
 from numpy.typing import NDArray
 from paths import DATA
@@ -20,15 +19,15 @@ from semla_ros.modeling.catseg.segmenter import CatSegSegmenter
 from semla_ros.modeling.lora import Adapter, LoraFuser
 
 PARITY = DATA / "parity"
-LOGITS, PROBABILITIES = 1e-3, 1e-4  # rounding gives 1e-5; the mildest mistake (GELU for QuickGELU) 1e-2
-SIZES = {"vitb16": 11, "vitl14": 12}  # and the seeds of their weights
+LOGITS, PROBABILITIES = 1e-3, 1e-4  # rounding gives 1e-5; the smallest likely mistake (GELU for QuickGELU) 1e-2
+SIZES = {"vitb16": 11, "vitl14": 12}  # size to the seed of its weights
 
 Arrays = dict[str, NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
 class Golden:
-    """What the official code answered, and our network with the same weights."""
+    """Stored outputs of the official code, and our segmenter with the same weights."""
 
     answers: Arrays
     segmenter: CatSegSegmenter
@@ -52,15 +51,13 @@ def golden(request: pytest.FixtureRequest) -> Golden:
 
 @torch.inference_mode()
 def test_dense_features(golden: Golden) -> None:
-    side = golden.segmenter.network.arch.image_size
-    pixels = F.interpolate(golden.segmenter._normalised(golden.rgb), (side, side), mode="bilinear", align_corners=False)
-    dense, _ = golden.segmenter.network.clip.visual(pixels)
+    dense, _ = golden.segmenter.network.clip.visual(golden.segmenter.pixels(golden.rgb))
     assert dense.shape == (1, 577, golden.segmenter.network.arch.embed_dim)
     assert np.abs(dense[0, ::12].numpy() - golden.answers["dense"]).max() < LOGITS
 
 
 def test_text_embeddings(golden: Golden) -> None:
-    assert np.abs(golden.segmenter._text.numpy() - golden.answers["text"]).max() < PROBABILITIES
+    assert np.abs(golden.segmenter.text.numpy() - golden.answers["text"]).max() < PROBABILITIES
 
 
 def test_logits(golden: Golden) -> None:
@@ -82,7 +79,9 @@ def test_sliding_window_probabilities(golden: Golden) -> None:
 
 
 def seeded_adapter(name: str, segmenter: CatSegSegmenter, seed: int) -> Adapter:
-    """Rank 8 on every linear layer but CLIP's output projections, which the official code never calls as modules."""
+    """An adapter of rank 8 on every linear layer except CLIP's output projections, which the official code does not
+    call as modules.
+    """
     layers = linear_layers(segmenter.network).items()
     official = {official_name(n): layer for n, layer in layers if not n.endswith(".attn.out_proj")}
     assert len(official) == 155
@@ -95,10 +94,10 @@ def seeded_adapter(name: str, segmenter: CatSegSegmenter, seed: int) -> Adapter:
 
 
 def official_name(ours: str) -> str:
-    for room in ("clip", "aggregator"):
-        official = {"clip": "clip_model", "aggregator": "transformer"}[room]
-        if ours.startswith(f"{room}."):
-            return f"sem_seg_head.predictor.{official}{ours.removeprefix(room)}"
+    for part in ("clip", "aggregator"):
+        official = {"clip": "clip_model", "aggregator": "transformer"}[part]
+        if ours.startswith(f"{part}."):
+            return f"sem_seg_head.predictor.{official}{ours.removeprefix(part)}"
     return ours
 
 

@@ -15,7 +15,7 @@ FIRST_QUERY = CLIP + "transformer.resblocks.0.attn."
 
 
 @pytest.fixture(autouse=True)
-def _tiny_is_official(monkeypatch: pytest.MonkeyPatch) -> None:
+def _tiny_sizes_are_official(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("semla_ros.modeling.catseg.published.VIT_B16", ARCH)
 
 
@@ -38,13 +38,13 @@ def test_an_original_checkpoint_is_read(official: State, expected: CatSegSegment
     assert same(catseg_from_official(official, CLASSES), expected)
 
 
-def test_a_state_that_holds_every_projection_twice_is_read(official: State, expected: CatSegSegmenter) -> None:
+def test_a_state_with_every_projection_twice_is_read(official: State, expected: CatSegSegmenter) -> None:
     twice = {key.replace("_proj_weight", "_proj.weight"): value for key, value in official.items()}
     assert len(official | twice) > len(official)
     assert same(catseg_from_official(official | twice, CLASSES), expected)
 
 
-def test_fused_projections_are_taken_apart(official: State, expected: CatSegSegmenter) -> None:
+def test_fused_projections_are_split(official: State, expected: CatSegSegmenter) -> None:
     for key in [key for key in official if key.endswith("q_proj_weight")]:
         stem = key.removesuffix("q_proj_weight")
         official[f"{stem}in_proj_weight"] = torch.cat([official.pop(f"{stem}{p}_proj_weight") for p in "qkv"])
@@ -82,7 +82,7 @@ def test_another_backbone_is_refused_naming_the_known_ones(shape: tuple[int, ...
         architecture_of({"clip.visual.conv1.weight": torch.empty(shape)})
 
 
-def test_no_checkpoint_at_all_is_refused() -> None:
+def test_a_file_that_is_no_checkpoint_is_refused() -> None:
     with pytest.raises(BundleError, match="not an official CAT-Seg checkpoint"):
         catseg_from_official({"weight": torch.zeros(1)}, CLASSES)
 
@@ -100,7 +100,7 @@ def test_official_module_names_become_ours() -> None:
     assert our_name("upsample1.weight") == "upsample1.weight"
 
 
-def test_a_network_is_not_touched_by_weights_that_do_not_fit() -> None:
+def test_weights_that_do_not_fit_leave_the_network_unchanged() -> None:
     network = random_network()
     before = {key: value.clone() for key, value in network.state_dict().items()}
     wrong = {key: torch.zeros_like(value) for key, value in before.items()}

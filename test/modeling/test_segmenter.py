@@ -5,8 +5,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 from tiny import CLASSES, image, random_network
+from torch import Tensor
 
-from semla_ros.modeling.base import Mode, PromptTemplates
+from semla_ros.errors import ConfigError
+from semla_ros.modeling.base import UNDEFINED, Mode, PromptTemplates
+from semla_ros.modeling.catseg.official_compat import OfficialSegmenter
 from semla_ros.modeling.catseg.segmenter import CatSegSegmenter
 from semla_ros.modeling.clip.prompts import prompts
 from semla_ros.modeling.clip.tokenizer import tokenize
@@ -20,7 +23,7 @@ def segmenter() -> CatSegSegmenter:
 
 
 @pytest.mark.parametrize("mode", ["plain", "sliding"])
-def test_every_pixel_gets_its_most_probable_class_and_that_probability(segmenter: CatSegSegmenter, mode: Mode) -> None:
+def test_every_pixel_gets_its_most_probable_class_and_its_probability(segmenter: CatSegSegmenter, mode: Mode) -> None:
     labels, confidence = segmenter.segment(RGB, mode)
     probabilities = segmenter.probabilities(RGB, mode)
     assert labels.shape == confidence.shape == (30, 50)
@@ -46,22 +49,22 @@ def test_plain_probabilities_are_the_sigmoid_of_the_logits_resized(segmenter: Ca
     assert segmenter.probabilities(RGB) == pytest.approx(expected.numpy(), abs=1e-6)
 
 
-def test_another_size_of_the_result_can_be_asked_for(segmenter: CatSegSegmenter) -> None:
+def test_the_size_of_the_result_can_be_chosen(segmenter: CatSegSegmenter) -> None:
     labels, confidence = segmenter.segment(RGB, size=(7, 9))
     assert labels.shape == confidence.shape == (7, 9)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 64), (33, 31), (200, 320)])
-def test_a_image_of_any_size_is_segmented(segmenter: CatSegSegmenter, size: tuple[int, int]) -> None:
+def test_an_image_of_any_size_is_segmented(segmenter: CatSegSegmenter, size: tuple[int, int]) -> None:
     labels, _ = segmenter.segment(image("blue", height=size[0], width=size[1]))
     assert labels.shape == size
 
 
-def test_a_mirrored_view_of_an_array_is_a_image_too(segmenter: CatSegSegmenter) -> None:
+def test_an_array_with_negative_strides_is_segmented(segmenter: CatSegSegmenter) -> None:
     assert (segmenter.logits(RGB[:, ::-1]) == segmenter.logits(RGB[:, ::-1].copy())).all()
 
 
-def test_only_the_first_of_synonyms_is_asked_for(segmenter: CatSegSegmenter) -> None:
+def test_the_official_template_uses_the_first_synonym_alone(segmenter: CatSegSegmenter) -> None:
     alone = segmenter.logits(RGB)
     segmenter.set_classes(["road, street", "sky ,", "car,automobile"])
     assert (segmenter.logits(RGB) == alone).all()
@@ -74,7 +77,7 @@ def test_a_class_is_the_mean_direction_of_its_prompts(
 ) -> None:
     names = ["road, street", "sky"]
     segmenter.set_classes(names, prompt_templates)
-    for name, text in zip(names, segmenter._text, strict=True):
+    for name, text in zip(names, segmenter.text, strict=True):
         mean = segmenter.network.clip.encode_text(tokenize(prompts(name, prompt_templates), 16)).mean(0)
         assert torch.allclose(text, mean / mean.norm(), atol=1e-6)
 
@@ -85,20 +88,78 @@ def test_other_classes_give_other_logits(segmenter: CatSegSegmenter) -> None:
     assert np.abs(segmenter.logits(RGB) - before).max() > 1e-3
 
 
-def test_text_is_encoded_anew_when_it_is_refreshed(segmenter: CatSegSegmenter) -> None:
-    stale = segmenter._text.clone()
+def test_refreshing_encodes_the_classes_again(segmenter: CatSegSegmenter) -> None:
+    stale = segmenter.text.clone()
     segmenter.network.clip.text_projection.mul_(torch.randn(16, 1))
-    assert (segmenter._text == stale).all()
+    assert (segmenter.text == stale).all()
     segmenter.refresh_text()
     fresh = segmenter.network.clip.encode_text(tokenize([f"A photo of a {n} in the scene" for n in CLASSES], 16))
-    assert torch.allclose(segmenter._text, fresh)
-    assert not torch.allclose(segmenter._text, stale, atol=1e-3)
+    assert torch.allclose(segmenter.text, fresh)
+    assert not torch.allclose(segmenter.text, stale, atol=1e-3)
 
 
-def test_what_is_not_a_number_has_no_confidence(segmenter: CatSegSegmenter) -> None:
-    segmenter.network.aggregator.head.bias.fill_(torch.nan)
-    _, confidence = segmenter.segment(RGB)
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+@pytest.mark.parametrize("mode", ["plain", "sliding"])
+def test_pixels_that_are_not_finite_are_undefined_and_have_no_confidence(
+    segmenter: CatSegSegmenter, mode: Mode, value: float
+) -> None:
+    segmenter.network.aggregator.head.bias.fill_(value)
+    labels, confidence = segmenter.segment(RGB, mode)
+    assert (labels == UNDEFINED).all()
     assert (confidence == 0).all()
+
+
+@pytest.mark.parametrize("classes", [3, 20])
+def test_one_class_that_is_not_finite_makes_its_pixels_undefined_and_no_others(
+    segmenter: CatSegSegmenter, monkeypatch: pytest.MonkeyPatch, classes: int
+) -> None:
+    segmenter.set_classes([f"thing {i}" for i in range(classes)])
+    whole, _ = segmenter.segment(RGB)
+    forward = segmenter.network.forward
+
+    def broken(pixels: Tensor, text: Tensor) -> Tensor:
+        logits = forward(pixels, text)
+        logits[0, 1, :4] = torch.nan
+        return logits
+
+    monkeypatch.setattr(segmenter.network, "forward", broken)
+    labels, confidence = segmenter.segment(RGB)
+    undefined = labels == UNDEFINED
+    assert undefined[:6].all()
+    assert not undefined[9:].any()
+    assert (confidence[undefined] == 0).all()
+    assert (labels[~undefined] == whole[~undefined]).all()
+
+
+def test_no_classes_are_refused(segmenter: CatSegSegmenter) -> None:
+    with pytest.raises(ConfigError, match=r"no classes \(segmenter.classes\): expected at least one"):
+        segmenter.set_classes([])
+    assert segmenter.classes == CLASSES
+
+
+@pytest.mark.parametrize("kind", [CatSegSegmenter, OfficialSegmenter])
+def test_classes_whose_encoding_fails_leave_the_previous_ones_in_force(
+    kind: type[CatSegSegmenter], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    segmenter = kind(random_network(), CLASSES)
+    before, tokens, text = segmenter.logits(RGB), segmenter.tokens, segmenter.text
+    with monkeypatch.context() as broken:
+        broken.setattr(segmenter.network.clip, "encode_text", lambda tokens: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            segmenter.set_classes(["tree"])
+    assert segmenter.classes == CLASSES
+    assert segmenter.tokens is tokens
+    segmenter.refresh_text()
+    assert torch.equal(segmenter.text, text)
+    assert (segmenter.logits(RGB) == before).all()
+
+
+def test_the_network_input_of_an_image_gives_its_logits(segmenter: CatSegSegmenter) -> None:
+    pixels = segmenter.pixels(RGB)
+    assert pixels.shape == (1, 3, 32, 32)
+    with torch.inference_mode():
+        logits = segmenter.network(pixels, segmenter.text)[0].numpy()
+    assert (logits == segmenter.logits(RGB)).all()
 
 
 def test_windows_under_a_memory_cap_give_the_same_as_in_one_batch(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,7 +173,7 @@ def test_windows_under_a_memory_cap_give_the_same_as_in_one_batch(monkeypatch: p
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_a_network_in_half_precision_gives_nearly_the_same_probabilities(dtype: torch.dtype) -> None:
+def test_16_bit_precision_gives_nearly_the_same_probabilities(dtype: torch.dtype) -> None:
     exact, half = CatSegSegmenter(random_network(), CLASSES), CatSegSegmenter(random_network().to(dtype), CLASSES)
     assert half.dtype == dtype
     assert half.logits(RGB).dtype == np.float32

@@ -8,28 +8,28 @@ from semla_ros.modeling.catseg.tiling import Plain, SlidingWindow
 
 
 def test_the_sliding_window_averages_four_windows_and_the_whole_image() -> None:
-    pixels, view = torch.randn(1, 2, 640, 640), SlidingWindow()
-    crops = view.crops(pixels)
+    pixels, tiling = torch.randn(1, 2, 640, 640), SlidingWindow()
+    crops = tiling.crops(pixels)
     assert crops.shape == (5, 2, 384, 384)
-    out = view.blend(crops)  # of a "network" that sees through its window
+    out = tiling.blend(crops)  # as if the network returned its input
     whole = F.interpolate(pixels, (384, 384), mode="bilinear", align_corners=False).sigmoid()
     whole = F.interpolate(whole, (640, 640), mode="bilinear", align_corners=False)
     assert out.shape == (1, 2, 640, 640)
     assert torch.allclose(out, (pixels.sigmoid() + whole) / 2, atol=1e-5)
 
 
-def test_a_class_is_blended_alike_alone_and_beside_others() -> None:
-    logits, view = torch.randn(5, 3, 96, 96), SlidingWindow()
-    assert torch.equal(view.blend(logits)[:, 1:2], view.blend(logits[:, 1:2]))
+def test_classes_are_blended_independently_of_each_other() -> None:
+    logits, tiling = torch.randn(5, 3, 96, 96), SlidingWindow()
+    assert torch.equal(tiling.blend(logits)[:, 1:2], tiling.blend(logits[:, 1:2]))
 
 
-def test_the_plain_view_is_the_image_itself() -> None:
+def test_the_plain_tiling_is_the_image_itself() -> None:
     pixels = torch.randn(1, 3, 30, 50)
     assert torch.equal(Plain().crops(pixels), pixels)
     assert torch.equal(Plain().blend(pixels), pixels.sigmoid())
 
 
-def test_the_official_plain_view_pads_to_multiples_of_32_and_leaves_them_alone() -> None:
+def test_the_official_plain_tiling_pads_to_multiples_of_32_and_keeps_them() -> None:
     pixels = torch.randn(1, 3, 33, 64)
     padded = PaddedPlain().crops(pixels)
     assert padded.shape == (1, 3, 64, 64)

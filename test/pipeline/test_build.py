@@ -39,7 +39,7 @@ def test_half_precision_covers_the_segmenter_and_what_is_fused_into_it(pristine_
     pipeline = build_pipeline(config(pristine_bundle, **{"model.precision": name}))
     result = pipeline.process(frame("red", 1.0))
     assert pipeline.segmenter.dtype == getattr(torch, name)
-    assert {layer.weight.dtype for layer in pipeline.fuser.layers.values()} == {getattr(torch, name)}
+    assert {layer.weight.dtype for layer in pipeline.adapted.fuser.layers.values()} == {getattr(torch, name)}
     assert result.domain.swaps == 1
     assert result.domain.error == ""
 

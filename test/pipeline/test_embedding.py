@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,29 +13,37 @@ from tiny import frame, random_navigator
 from semla_ros.modeling.navigators.clip import ClipNavigator
 from semla_ros.pipeline.embedding import AsynchronousEmbedder, SynchronousEmbedder
 
-PATIENCE_S = 10
+PATIENCE_S = 60
 
 
-class Held:
-    """A navigator that embeds when it is let, and counts."""
+class HeldNavigator:
+    """A navigator that embeds only after it is released, and counts its calls."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.navigator: ClipNavigator = random_navigator()
-        self.go, self.calls, self._embed = threading.Event(), 0, self.navigator.embed
+        self.go, self.calls, self.finished, self._embed = threading.Event(), 0, 0, self.navigator.embed
         monkeypatch.setattr(self.navigator, "embed", self.embed)
 
     def embed(self, rgb: NDArray[np.uint8]) -> NDArray[np.float64]:
         self.calls += 1
-        assert self.go.wait(PATIENCE_S)
-        return self._embed(rgb)
+        assert self.go.wait(PATIENCE_S), "the navigator was never released"
+        embedding = self._embed(rgb)
+        self.finished += 1
+        return embedding
+
+    def wait_until_finished(self, count: int) -> None:
+        deadline = time.monotonic() + PATIENCE_S
+        while self.finished < count:
+            assert time.monotonic() < deadline, f"{self.finished} of {count} embeddings finished"
+            time.sleep(0.01)
 
 
 @pytest.fixture
-def held(monkeypatch: pytest.MonkeyPatch) -> Held:
-    return Held(monkeypatch)
+def held(monkeypatch: pytest.MonkeyPatch) -> HeldNavigator:
+    return HeldNavigator(monkeypatch)
 
 
-def test_in_step_a_frame_is_seen_at_once_and_once() -> None:
+def test_synchronously_a_frame_is_embedded_at_once_and_once() -> None:
     embedder = SynchronousEmbedder(random_navigator())
     embedder.submit(frame("red", 1.0))
     (result,) = embedder.results()
@@ -44,7 +53,7 @@ def test_in_step_a_frame_is_seen_at_once_and_once() -> None:
     assert list(embedder.results()) == []
 
 
-def test_beside_nobody_waits_for_the_navigator(held: Held) -> None:
+def test_asynchronously_results_are_returned_when_they_are_ready(held: HeldNavigator) -> None:
     embedder = AsynchronousEmbedder(held.navigator)
     embedder.submit(frame("red", 1.0))
     assert list(embedder.results()) == []
@@ -53,7 +62,7 @@ def test_beside_nobody_waits_for_the_navigator(held: Held) -> None:
     assert result.stamp_ns == 10**9
 
 
-def test_beside_one_frame_is_at_work_at_a_time(held: Held) -> None:
+def test_asynchronously_one_frame_is_embedded_at_a_time_and_others_are_ignored(held: HeldNavigator) -> None:
     embedder = AsynchronousEmbedder(held.navigator)
     for second in (1.0, 2.0, 3.0):
         embedder.submit(frame("red", second))
@@ -64,7 +73,7 @@ def test_beside_one_frame_is_at_work_at_a_time(held: Held) -> None:
     assert [result.stamp_ns for result in embedder.results(wait=True)] == [4 * 10**9]
 
 
-def test_beside_what_was_cleared_is_never_seen(held: Held) -> None:
+def test_the_embedding_of_a_frame_that_was_cleared_is_never_returned(held: HeldNavigator) -> None:
     embedder = AsynchronousEmbedder(held.navigator)
     embedder.submit(frame("red", 1.0))
     embedder.clear()
@@ -74,7 +83,18 @@ def test_beside_what_was_cleared_is_never_seen(held: Held) -> None:
     assert [result.stamp_ns for result in embedder.results(wait=True)] == [2 * 10**9]
 
 
-def test_beside_the_navigator_leaves_the_other_cores_to_the_frames(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_embedding_that_was_cleared_under_way_does_not_delay_the_next_one(held: HeldNavigator) -> None:
+    embedder = AsynchronousEmbedder(held.navigator, max_share=1e-6)
+    assert embedder.submit(frame("red", 1.0))
+    embedder.clear()
+    held.go.set()
+    held.wait_until_finished(1)
+    assert embedder.submit(frame("blue", 2.0))
+    assert [result.stamp_ns for result in embedder.results(wait=True)] == [2 * 10**9]
+    assert not embedder.submit(frame("blue", 3.0))
+
+
+def test_asynchronously_the_navigator_uses_one_core(monkeypatch: pytest.MonkeyPatch) -> None:
     navigator, threads = random_navigator(), []
     monkeypatch.setattr(navigator, "embed", lambda rgb: threads.append(torch.get_num_threads()))
     before = torch.get_num_threads()
@@ -85,13 +105,13 @@ def test_beside_the_navigator_leaves_the_other_cores_to_the_frames(monkeypatch: 
     assert torch.get_num_threads() == before
 
 
-def test_beside_a_slow_navigator_keeps_to_its_share_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_navigator_keeps_to_its_largest_share_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
     navigator, now = random_navigator(), [0.0]
     monkeypatch.setattr(
         "semla_ros.pipeline.embedding.time", SimpleNamespace(perf_counter=lambda: now[0], monotonic=lambda: now[0])
     )
     monkeypatch.setattr(navigator, "embed", lambda rgb: now.__setitem__(0, now[0] + 1.0))
-    embedder, seen = AsynchronousEmbedder(navigator, share=0.25), []
+    embedder, seen = AsynchronousEmbedder(navigator, max_share=0.25), []
     for second in range(1, 9):
         now[0] = max(now[0], float(second))
         embedder.submit(frame("red", second))
@@ -103,7 +123,7 @@ def test_beside_a_slow_navigator_keeps_to_its_share_of_the_time(monkeypatch: pyt
 
 
 @pytest.mark.parametrize("kind", [SynchronousEmbedder, AsynchronousEmbedder])
-def test_a_navigator_that_fails_is_heard_once_and_then_works_again(
+def test_an_error_of_the_navigator_is_raised_once_and_the_next_frame_is_embedded(
     kind: type[SynchronousEmbedder] | type[AsynchronousEmbedder], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     embedder = kind(random_navigator())

@@ -1,4 +1,4 @@
-"""CAT-Seg (CVPR 2024): open-vocabulary segmentation by aggregating the similarities of image and text."""
+"""CAT-Seg (CVPR 2024): open-vocabulary segmentation from the similarities of image patches and class names."""
 
 from semla_ros.modeling.base import SegmenterKind
 from semla_ros.modeling.catseg.architecture import CatSegArch

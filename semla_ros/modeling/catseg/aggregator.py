@@ -1,9 +1,9 @@
-"""CAT-Seg's cost aggregation: from one similarity a patch and class to a logit a pixel and class.
+"""CAT-Seg's cost aggregation: refines one feature vector per patch and class.
 
-Tensors are (B, T, H, W, C): images, classes, token grid, channels. Guidance is the same for every class
-(appearance) or every position (text), so its share of a linear layer, W [x; g] = W_x x + W_g g, is computed once.
-Spatial attention treats each class apart and class attention each position, so both go through the volume in parts:
-memory then hardly grows with the number of classes.
+Tensors are (B, T, H, W, C): images, classes, height and width of the token grid, channels. Guidance is the same for
+all classes (appearance) or for all positions (text). Its part of a linear layer, W [x; g] = W_x x + W_g g, is therefore
+computed only once. Spatial attention handles each class independently, and class attention each position. Both process
+the tensor in parts, so that memory hardly grows with the number of classes.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ from torch import Tensor, nn
 
 from semla_ros.modeling.catseg.architecture import CatSegArch
 
-CPU_TOKENS, TOKENS = 4608, 65536  # in one part; a CPU's memory allocator and caches like activations of 10 MB
+CPU_TOKENS, TOKENS = 4608, 65536  # tokens in one part; on a CPU, activations of about 10 MB are fastest
 
 
 def in_parts(stage: Callable[[Tensor], Tensor], x: Tensor, dim: int) -> Tensor:
-    """A stage that treats each slice along ``dim`` of x (..., C) apart, as many slices at a time as `TOKENS` allows."""
-    tokens = x.numel() // (x.shape[-1] * x.shape[dim])  # of a slice
+    """Applies a stage to x (..., C) in parts of at most `TOKENS` tokens; its slices along ``dim`` are independent."""
+    tokens = x.numel() // (x.shape[-1] * x.shape[dim])  # per slice
     size = max(1, (CPU_TOKENS if x.device.type == "cpu" else TOKENS) // tokens)
     return stage(x) if x.shape[dim] <= size else torch.cat([stage(part) for part in x.split(size, dim)], dim)
 
 
 def guided(linear: nn.Linear, x: Tensor, guidance: Tensor) -> Tensor:
-    """``linear`` of x and its guidance, concatenated; the guidance broadcasts against x."""
+    """Applies a linear layer to x and its guidance, concatenated. The guidance is broadcast to the shape of x."""
     own, shared = linear.weight.split([x.shape[-1], guidance.shape[-1]], dim=1)
     return F.linear(x, own) + F.linear(guidance, shared, linear.bias)
 
 
 class GuidedAttention(nn.Module):
-    """Multi-head attention whose queries and keys are guided."""
+    """Multi-head attention whose queries and keys depend on guidance, too."""
 
     def __init__(self, dim: int, guidance_dim: int, heads: int) -> None:
         super().__init__()
@@ -45,14 +45,14 @@ class GuidedAttention(nn.Module):
 
 
 class WindowAttention(GuidedAttention):
-    """Attention among the tokens of a window, guided by appearance."""
+    """Attention between the tokens of a window, guided by appearance."""
 
     def __init__(self, dim: int, guidance_dim: int, heads: int) -> None:
         super().__init__(dim, guidance_dim, heads)
         self.proj = nn.Linear(dim, dim)
 
     def forward(self, x: Tensor, guidance: Tensor, window: int, mask: Tensor | None) -> Tensor:
-        """x (B, T, H, W, C), guidance (B, 1, H, W, G), mask (windows, window², window²)."""
+        """x (B, T, H, W, C), guidance (B, 1, H, W, G), mask (windows, window², window²); returns the shape of x."""
         height, width = x.shape[2:4]
         query, key, value = (
             self._windows(y, window) for y in (guided(self.q, x, guidance), guided(self.k, x, guidance), self.v(x))
@@ -70,7 +70,7 @@ class WindowAttention(GuidedAttention):
 
 
 class SwinBlock(nn.Module):
-    """Window attention and MLP; every second block shifts its windows by half a window."""
+    """Window attention and MLP (Swin Transformer). With ``shifted``, windows are moved by half their side."""
 
     def __init__(self, dim: int, guidance_dim: int, heads: int, grid: int, window: int, shifted: bool) -> None:
         super().__init__()
@@ -83,7 +83,7 @@ class SwinBlock(nn.Module):
         self.register_buffer("attn_mask", self._mask(grid) if self.shift else None)
 
     def forward(self, x: Tensor, guidance: Tensor) -> Tensor:
-        """x (B, T, H, W, C), guidance (B, 1, H, W, G)."""
+        """x (B, T, H, W, C), guidance (B, 1, H, W, G); returns the shape of x."""
         y, shift = self.norm1(x), (-self.shift, -self.shift)
         if self.shift:
             y, guidance = y.roll(shift, (2, 3)), guidance.roll(shift, (2, 3))
@@ -95,7 +95,7 @@ class SwinBlock(nn.Module):
         return out
 
     def _mask(self, grid: int) -> Tensor:
-        """-100 between tokens that only the cyclic shift brought into one window, (windows, window², window²)."""
+        """Mask (windows, window², window²): -100 between tokens that only the cyclic shift made neighbours."""
         position = torch.arange(grid)
         part = (position >= grid - self.window).int() + (position >= grid - self.shift).int()
         region = (3 * part[:, None] + part).view(grid // self.window, self.window, -1, self.window)
@@ -104,7 +104,7 @@ class SwinBlock(nn.Module):
 
 
 class SpatialAttention(nn.Module):
-    """Two Swin blocks over positions, each class apart."""
+    """Attention between positions, independent per class: two Swin blocks."""
 
     def __init__(self, arch: CatSegArch) -> None:
         super().__init__()
@@ -114,16 +114,16 @@ class SpatialAttention(nn.Module):
         self.guidance_norm = nn.LayerNorm(arch.guidance_dim)
 
     def forward(self, x: Tensor, guidance: Tensor) -> Tensor:
-        """x (B, T, H, W, C), guidance (B, 1, H, W, G)."""
+        """x (B, T, H, W, C), guidance (B, 1, H, W, G); returns the shape of x."""
         guidance = self.guidance_norm(guidance)
         return in_parts(lambda part: self.block_2(self.block_1(part, guidance), guidance), x, dim=1)
 
 
 class LinearAttention(GuidedAttention):
-    """Attention across classes, guided by text; linear in their number: elu + 1 in place of the softmax."""
+    """Attention between classes, guided by text. It is linear in their number: elu + 1 replaces the softmax."""
 
     def forward(self, x: Tensor, guidance: Tensor, pad: Tensor, pad_guidance: Tensor, copies: int) -> Tensor:
-        """x (B, T, N, C), guidance (T, 1, G); ``copies`` of one padding token (C,), (G,) enter the sums as one term."""
+        """x (B, T, N, C), guidance (T, 1, G). A padding token (C,), (G,) counts ``copies`` times in the sums."""
         query, key = (self._feature(guided(linear, x, guidance)) for linear in (self.q, self.k))
         value = self._split(self.v(x))
         pad_key, pad_value = self._feature(guided(self.k, pad, pad_guidance)), self._split(self.v(pad))
@@ -144,7 +144,7 @@ class LinearAttention(GuidedAttention):
 
 
 class ClassAttention(nn.Module):
-    """Attention across classes, each position apart, among ``padded_classes`` classes."""
+    """Attention between classes, independent per position, padded to ``padded_classes`` classes."""
 
     def __init__(self, arch: CatSegArch) -> None:
         super().__init__()
@@ -158,13 +158,13 @@ class ClassAttention(nn.Module):
         self.norm2 = nn.LayerNorm(dim)
 
     def forward(self, x: Tensor, guidance: Tensor) -> Tensor:
-        """x (B, T, H, W, C), guidance (T, G)."""
+        """x (B, T, H, W, C), guidance (T, G); returns the shape of x."""
         pooled = self._resize(x, x.shape[2] // self.pooling)
         tokens = in_parts(lambda part: self._attend(part, guidance), pooled.flatten(2, 3), dim=2)
         return x + self._resize(tokens.view(pooled.shape), x.shape[2])
 
     def _attend(self, tokens: Tensor, guidance: Tensor) -> Tensor:
-        """tokens (B, T, N, C) to the same."""
+        """tokens (B, T, N, C) to the same shape."""
         pad = self.norm1(self.padding_tokens[0, 0])
         copies = max(0, self.padded_classes - tokens.shape[1])
         attended = self.attention(self.norm1(tokens), guidance[:, None], pad, self.padding_guidance[0, 0], copies)
@@ -185,7 +185,7 @@ class ClassAttention(nn.Module):
 
 
 class AggregatorLayer(nn.Module):
-    """Spatial, then class attention."""
+    """Spatial attention, then class attention."""
 
     def __init__(self, arch: CatSegArch) -> None:
         super().__init__()
@@ -193,6 +193,6 @@ class AggregatorLayer(nn.Module):
         self.attention = ClassAttention(arch)
 
     def forward(self, x: Tensor, guidance: Tensor, text_guidance: Tensor) -> Tensor:
-        """x (B, T, H, W, C), guidance (B, 1, H, W, G), text_guidance (T, G)."""
+        """x (B, T, H, W, C), guidance (B, 1, H, W, G), text_guidance (T, G); returns the shape of x."""
         out: Tensor = self.attention(self.swin_block(x, guidance), text_guidance)
         return out

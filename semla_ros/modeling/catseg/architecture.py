@@ -18,15 +18,16 @@ MAX_GRID, MAX_WINDOW = 128, 32  # the mask of shifted windows has (grid * window
 
 @dataclass(frozen=True)
 class CatSegArch(Architecture):
-    """Sizes of CLIP and of the cost aggregator (CAT-Seg, Table 1 and its configuration files).
+    """Sizes of CLIP and of the cost aggregation (CAT-Seg, Table 1 and its configuration files).
 
     Attributes:
         image_size: Side of the square image given to CLIP, pixels.
         patch_size: Side of a ViT patch, pixels.
-        position_grid: Side of the token grid the position embedding was trained at; resized to the present one.
-        guidance_layers: Two 0-based visual blocks whose outputs guide the decoder.
-        padded_classes: Class attention counts this many classes, learned tokens standing in for the missing ones.
-        pooling: Side of the average pooling before class attention; 1 pools nothing.
+        position_grid: Side of the token grid that the position embedding was trained with; the embedding is resized to
+            the present grid.
+        guidance_layers: Two blocks of the image encoder, counted from 0, whose outputs guide the decoder.
+        padded_classes: Number of classes that class attention sums over; a learned token stands for missing ones.
+        pooling: Side of the average pooling before class attention; 1 means no pooling.
     """
 
     kind: ClassVar[str] = "catseg"
@@ -90,7 +91,7 @@ class CatSegArch(Architecture):
 
     @property
     def grid(self) -> int:
-        """Side of the token grid."""
+        """Side of the token grid: number of patches per image side."""
         return self.image_size // self.patch_size
 
     @property

@@ -1,4 +1,4 @@
-"""CAT-Seg's decoder: twice the resolution, twice, guided by intermediate CLIP features."""
+"""CAT-Seg's decoder: doubles the resolution, guided by intermediate features of CLIP."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 
 class DoubleConv(nn.Module):
-    """(3x3 convolution, GroupNorm, ReLU) twice."""
+    """3x3 convolution, GroupNorm and ReLU, twice."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
@@ -23,11 +23,11 @@ class DoubleConv(nn.Module):
 
 
 class Up(nn.Module):
-    """Doubles the resolution and takes guidance in: ``conv`` of ``up(x)`` and the guidance, concatenated.
+    """Doubles the resolution: applies ``conv`` to ``up(x)`` and the guidance, concatenated.
 
-    Both are linear up to the first normalisation. A 2x2 transposed convolution and a 3x3 convolution make one 4x4
-    transposed convolution, with half the multiplications and nothing in between to keep; what guidance and bias add is
-    the same for every class.
+    Everything up to the first normalisation is linear. The 2x2 transposed convolution and the 3x3 convolution are
+    therefore computed as one 4x4 transposed convolution, with half the multiplications and no tensor in between. The
+    contribution of guidance and biases is the same for all classes and computed once.
     """
 
     def __init__(self, in_channels: int, out_channels: int, guidance_channels: int) -> None:
@@ -36,14 +36,14 @@ class Up(nn.Module):
         self.conv = DoubleConv(in_channels, out_channels)
 
     def shared(self, guidance: Tensor) -> tuple[Tensor, Tensor]:
-        """What is the same for every class.
+        """Computes what is the same for all classes.
 
         Args:
-            guidance: (B, G, 2H, 2W).
+            guidance: Features of CLIP, (B, G, 2H, 2W).
 
         Returns:
-            The kernel of both convolutions (C, out_channels, 4, 4), and what guidance and bias add after them
-            (B, out_channels, 2H, 2W).
+            The kernel of the combined convolution (C, out_channels, 4, 4), and the contribution of guidance and
+            biases to its result (B, out_channels, 2H, 2W).
         """
         first = self.conv.double_conv[0]
         assert isinstance(first, nn.Conv2d)
@@ -53,7 +53,7 @@ class Up(nn.Module):
         return kernel, first(torch.cat([bias, guidance], 1))
 
     def forward(self, x: Tensor, kernel: Tensor, added: Tensor) -> Tensor:
-        """x (B·T, C, H, W), and what `shared` gave, to (B·T, out_channels, 2H, 2W)."""
+        """x (B·T, C, H, W) and the results of `shared`; returns (B·T, out_channels, 2H, 2W)."""
         x = F.conv_transpose2d(x, kernel, stride=2, padding=1).unflatten(0, (len(added), -1))
         x = (x + added[:, None]).flatten(0, 1)
         out: Tensor = self.conv.double_conv[1:](x)

@@ -1,4 +1,4 @@
-"""CAT-Seg (CVPR 2024): open-vocabulary segmentation by aggregating CLIP's image-text similarities."""
+"""The network of CAT-Seg (CVPR 2024): CLIP, cost aggregation and decoder."""
 
 from __future__ import annotations
 
@@ -12,11 +12,15 @@ from semla_ros.modeling.catseg.architecture import CatSegArch
 from semla_ros.modeling.catseg.decoder import Up
 from semla_ros.modeling.clip.network import Clip
 
-NEVER = -100.0  # logit of a class that was left out of the aggregation
+NEVER = -100.0  # logit of a class that is left out of the aggregation: its probability is 0
 
 
 class Aggregator(nn.Module):
-    """Similarity volume to logits."""
+    """Computes logits from the similarity of every patch and class (the cost volume).
+
+    Args:
+        arch: Sizes.
+    """
 
     def __init__(self, arch: CatSegArch) -> None:
         super().__init__()
@@ -36,8 +40,15 @@ class Aggregator(nn.Module):
         self.head = nn.Conv2d(decoder2, 1, 3, padding=1)
 
     def forward(self, features: Tensor, text: Tensor, guidance: list[Tensor]) -> Tensor:
-        """Similarity to logits: features (B, D, H, W), text (T, D) normalised, guidance (B, ·, 2H, 2W) and
-        (B, ·, 4H, 4W) to (B, T, 4H, 4W).
+        """Computes the logits.
+
+        Args:
+            features: Image features per patch, (B, D, H, W).
+            text: Text embeddings of the classes, (T, D), L2-normalised.
+            guidance: Features that guide the decoder, (B, G1, 2H, 2W) and (B, G2, 4H, 4W).
+
+        Returns:
+            Logits (B, T, 4H, 4W).
         """
         similarity = torch.einsum("bdhw,td->bthw", F.normalize(features, dim=1), text)
         x = self.conv1(similarity.flatten(0, 1)[:, None])
@@ -62,7 +73,11 @@ class Aggregator(nn.Module):
 
 
 class CatSeg(nn.Module):
-    """CLIP, the aggregator and the two upsampled guidances."""
+    """CAT-Seg: CLIP, the aggregator, and two layers that enlarge the features which guide the decoder.
+
+    Args:
+        arch: Sizes.
+    """
 
     def __init__(self, arch: CatSegArch) -> None:
         super().__init__()
@@ -76,12 +91,12 @@ class CatSeg(nn.Module):
         """Segments images into any number of classes.
 
         Args:
-            pixels: (B, 3, image_size, image_size), normalised by CLIP's mean and deviation.
-            text: (T, embed_dim), L2-normalised.
+            pixels: Images (B, 3, image_size, image_size), normalised by CLIP's mean and standard deviation.
+            text: Text embeddings of the classes, (T, embed_dim), L2-normalised.
 
         Returns:
-            Logits (B, T, 4 grid, 4 grid). Above ``padded_classes`` classes, one image at a time, only those most
-            similar to some patch are aggregated; the others get -100.
+            Logits (B, T, 4 grid, 4 grid). If there are more than ``padded_classes`` classes, only those that are most
+            similar to some patch of the image are aggregated; the others get -100.
         """
         dense, (early, late) = self.clip.visual(pixels)
         features = self._maps(dense[:, 1:])
@@ -100,14 +115,17 @@ class CatSeg(nn.Module):
         return logits
 
     def activation_bytes(self, classes: int) -> int:
-        """About how much memory a image takes while it is segmented: the widest tokens, guidance and volume."""
+        """Estimates the memory for the activations of one image, bytes: the widest tokens, guidance and cost volume."""
         arch, positions = self.arch, self.arch.grid**2
         tokens = 12 * arch.vision_width + 4 * arch.decoder_guidance_dims[0] + 16 * arch.decoder_guidance_dims[1]
         volume = min(classes, arch.padded_classes) * (4 * arch.aggregator_dim + 2 * 16)
         return positions * (tokens + volume) * self.upsample1.weight.element_size()
 
     def adapted_layers(self) -> dict[str, nn.Linear]:
-        """Name to linear layer: all that act. The last visual block mixes no tokens, so its query and key do not."""
+        """Returns the linear layers that act on the output, by module name.
+
+        The last block of the image encoder does not mix tokens, so that its query and key layers have no effect.
+        """
         last = f"clip.visual.transformer.resblocks.{self.arch.vision_layers - 1}.attn."
         idle = {last + "q_proj", last + "k_proj"}
         return {name: layer for name, layer in linear_layers(self).items() if name not in idle}

@@ -1,4 +1,4 @@
-"""CAT-Seg's published checkpoints: their names, their sizes, and how they become ours."""
+"""CAT-Seg's published checkpoints: names of their tensors, sizes, and conversion to our network."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ UNUSED = re.compile(r"logit_scale$|^(clip_)?pixel_(mean|std)$|^sem_seg_head\.pre
 
 
 def unused_keys(state_dict: Mapping[str, Tensor]) -> list[str]:
-    """Keys of an official state dict that are knowingly left out: preprocessing, and CLIP's training temperature."""
+    """Returns the keys of an official state dict that are not needed: preprocessing, CLIP's training temperature."""
     return sorted(key for key in state_dict if UNUSED.search(key))
 
 
 def our_name(official: str) -> str:
-    """Name in `CatSeg` of an official module or parameter."""
+    """Returns the name in `CatSeg` of an official module or parameter."""
     for prefix, ours in OFFICIAL_PREFIXES.items():
         if official.startswith(prefix):
             return ours + official[len(prefix) :]
@@ -36,10 +36,10 @@ def our_name(official: str) -> str:
 
 
 def architecture_of(state: Mapping[str, Tensor]) -> CatSegArch:
-    """Recognises the published CAT-Seg models by their shapes.
+    """Recognises a published CAT-Seg model by the shapes of its tensors.
 
     Raises:
-        BundleError: Neither ViT-B/16 nor ViT-L/14@336.
+        BundleError: It is neither ViT-B/16 nor ViT-L/14@336.
     """
     shape = tuple(state["clip.visual.conv1.weight"].shape) if "clip.visual.conv1.weight" in state else None
     for arch in (VIT_B16, VIT_L14_336):
