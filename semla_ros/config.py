@@ -112,6 +112,14 @@ class TrackerConfig:
     min_weight_change: float = setting(
         0.05, "A swap that moves the weights by less than this in L1 is skipped", low=0.0, high=2.0
     )
+    stamp_tolerance_s: float = setting(
+        1.0,
+        "A frame that is older than the newest one by up to this is segmented, but not tracked; a larger jump back"
+        " resets the tracker",
+        low=0.0,
+        high=3600.0,
+        unit="s",
+    )
 
 
 @dataclass(frozen=True)

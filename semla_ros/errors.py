@@ -56,3 +56,11 @@ class ArchiveError(SemlaError):
 
 class FetchError(SemlaError):
     """A download cannot be reached, breaks off, or is not what it should be."""
+
+
+class FusionError(AdapterError):
+    """Adapters whose fused weights are not finite."""
+
+
+class SegmentationError(SemlaError):
+    """The segmenter failed on an image, for example because memory ran out."""

@@ -1,9 +1,11 @@
-"""Tells when the domain has really changed (SemLA, section E: moving average and debounced threshold)."""
+"""Detects changes of the domain: moving average, hysteresis and debounce (SemLA, section E)."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import Enum
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,71 +14,110 @@ from semla_ros.adaptation.retrieval import checked
 from semla_ros.config import TrackerConfig
 
 Vector = NDArray[np.float64]
+Metric = Callable[[Vector, Vector], float]
 SECOND_NS = 1_000_000_000
+REST_SHARE = 0.5  # the average rests while it moves by less than this share of the lower threshold
+
+
+class Decision(Enum):
+    """What to do with the active mixture."""
+
+    HOLD = "hold"
+    SWAP = "swap"
+
+
+def euclidean(one: Vector, other: Vector) -> float:
+    """Euclidean distance between two embeddings (D,)."""
+    return float(np.linalg.norm(one - other))
 
 
 @dataclass
 class DomainTracker:
-    """Smooths embeddings over time and tells when to retrieve anew. Times are message stamps, never the wall clock.
+    """Smooths the embeddings over time and decides when to retrieve a new mixture.
+
+    A swap is due in three cases: there is no mixture yet; the moving average has stayed far from the anchor for
+    ``debounce_s`` (the domain has changed); or, once after each swap, the average has come to rest away from the anchor
+    (the mixture was retrieved in the middle of a change). All times are message stamps, never the wall clock.
 
     Attributes:
-        config: Time constants; its thresholds are ignored in favour of the two below.
-        upper_threshold: Distance to the anchor beyond which the debounce clock starts.
-        lower_threshold: Distance below which it stops again.
-        ema: Moving average of embeddings, None before the first.
-        anchor: Moving average at the last swap: what the active mixture was made for.
+        config: Time constants and stamp tolerance. Its thresholds are ignored in favour of the two below.
+        upper_threshold: Distance to the anchor above which the debounce clock starts.
+        lower_threshold: Distance to the anchor below which the debounce clock stops.
+        metric: Distance between two embeddings (D,).
+        ema: Moving average of the embeddings (D,); None before the first embedding.
+        anchor: Moving average (D,) that the active mixture was retrieved for; None before the first mixture.
     """
 
     config: TrackerConfig
     upper_threshold: float
     lower_threshold: float
+    metric: Metric = euclidean
     ema: Vector | None = None
     anchor: Vector | None = None
     _stamp_ns: int = field(default=0, init=False)
-    _beyond_ns: int | None = field(default=None, init=False)
+    _beyond_ns: int | None = field(default=None, init=False)  # when the debounce clock started
     _swap_ns: int | None = field(default=None, init=False)
+    _rest: tuple[Vector, int] | None = field(default=None, init=False)  # where the average rests, and since when
+    _looks_again: bool = field(default=False, init=False)  # whether the swap that is due is the second look
 
     @property
     def distance(self) -> float:
-        """From the moving average to the anchor; NaN before the first swap."""
-        return math.nan if self.ema is None or self.anchor is None else float(np.linalg.norm(self.ema - self.anchor))
+        """Distance from the moving average to the anchor; NaN before the first mixture."""
+        return math.nan if self.ema is None or self.anchor is None else self.metric(self.ema, self.anchor)
 
     @property
     def drifting(self) -> bool:
-        """Whether the clock runs: a swap may come."""
+        """Whether the debounce clock runs, so that a swap may follow soon."""
         return self._beyond_ns is not None
 
-    def update(self, embedding: Vector, stamp_ns: int) -> bool:
-        """Takes the newest embedding (D,) in and tells whether a swap is due.
+    def update(self, embedding: Vector, stamp_ns: int) -> Decision:
+        """Adds the newest embedding to the average and decides about the active mixture.
 
-        A stamp that jumps back (a bag that loops) starts everything over.
+        An embedding that is older than the last one by up to ``stamp_tolerance_s`` is ignored. An older one means that
+        the stamps have started over (a bag that is played in a loop): the tracker starts over, too.
+
+        Args:
+            embedding: Embedding (D,).
+            stamp_ns: Message stamp of its frame, nanoseconds.
 
         Raises:
-            EmbeddingError: Not finite, or of another dimension than the ones before; the state stays as it was.
+            EmbeddingError: The embedding is not finite, or its dimension has changed. The state stays unchanged.
         """
         embedding = checked(embedding, len(embedding) if self.ema is None else len(self.ema))
         if self.ema is not None and stamp_ns < self._stamp_ns:
+            if self._stamp_ns - stamp_ns <= self.config.stamp_tolerance_s * SECOND_NS:
+                return Decision.HOLD
             self.reset()
         self._average(embedding, stamp_ns)
-        self._watch(stamp_ns)
-        return self._due(stamp_ns)
+        self._watch_distance()
+        self._watch_rest()
+        return Decision.SWAP if self._is_due() else Decision.HOLD
 
     def swapped(self) -> None:
-        """The mixture now fits the moving average: distances are measured from here."""
+        """Notes that the mixture for the moving average is active now. Distances are measured from here."""
+        first_look = not self._looks_again
         self.skipped()
         self._swap_ns = self._stamp_ns
+        if first_look and self.ema is not None:
+            self._rest = self.ema, self._stamp_ns
 
     def skipped(self) -> None:
-        """The mixture fits the moving average as it is: distances are measured from here, the interval goes on."""
+        """Notes that the active mixture fits the moving average already. Unlike a swap it starts no new interval."""
         self.anchor = self.ema
-        self._beyond_ns = None
+        self._beyond_ns = self._rest = None
+        self._looks_again = False
+
+    def forget_mixture(self) -> None:
+        """Makes a swap due at the next embedding. The moving average stays."""
+        self.anchor, self._looks_again = None, False
 
     def reset(self) -> None:
-        """Forgets all, as if just started."""
-        self.ema = self.anchor = self._beyond_ns = self._swap_ns = None
+        """Returns to the initial state."""
+        self.ema = self.anchor = self._beyond_ns = self._swap_ns = self._rest = None
+        self._looks_again = False
 
     def _average(self, embedding: Vector, stamp_ns: int) -> None:
-        """EMA by time, α = 1 − exp(−Δt / τ), so that frame rate and dropped frames do not matter."""
+        """Moving average by time, α = 1 − exp(−Δt / τ): it depends neither on frame rate nor on dropped frames."""
         if self.ema is None or self.config.ema_time_s == 0:
             self.ema = embedding
         else:
@@ -84,18 +125,34 @@ class DomainTracker:
             self.ema = self.ema + alpha * (embedding - self.ema)
         self._stamp_ns = stamp_ns
 
-    def _watch(self, stamp_ns: int) -> None:
-        """Starts the clock beyond ``upper_threshold``, stops it below ``lower_threshold``, lets it run in between."""
+    def _watch_distance(self) -> None:
+        """Starts the debounce clock above the upper threshold and stops it below the lower one (hysteresis)."""
         if self.distance < self.lower_threshold:
             self._beyond_ns = None
         elif self.distance > self.upper_threshold and self._beyond_ns is None:
-            self._beyond_ns = stamp_ns
+            self._beyond_ns = self._stamp_ns
 
-    def _due(self, stamp_ns: int) -> bool:
+    def _watch_rest(self) -> None:
+        """Waits until the average has rested for ``debounce_s``. Looks again if that is not at the anchor."""
+        if self._rest is None or self.ema is None:
+            return
+        place, since_ns = self._rest
+        if self.metric(self.ema, place) > self._rest_distance:
+            self._rest, self._looks_again = (self.ema, self._stamp_ns), False
+        elif self._has_passed(self.config.debounce_s, since_ns):
+            self._looks_again = self.distance > self._rest_distance
+            self._rest = self._rest if self._looks_again else None
+
+    def _is_due(self) -> bool:
         if self.anchor is None or self._swap_ns is None:
             return True
-        if self._beyond_ns is None:
-            return False
-        dwelt = stamp_ns - self._beyond_ns >= self.config.debounce_s * SECOND_NS
-        rested = stamp_ns - self._swap_ns >= self.config.min_interval_s * SECOND_NS
-        return dwelt and rested
+        left = self._beyond_ns is not None and self._has_passed(self.config.debounce_s, self._beyond_ns)
+        self._looks_again = self._looks_again and not left
+        return (left or self._looks_again) and self._has_passed(self.config.min_interval_s, self._swap_ns)
+
+    def _has_passed(self, seconds: float, since_ns: int) -> bool:
+        return self._stamp_ns - since_ns >= seconds * SECOND_NS
+
+    @property
+    def _rest_distance(self) -> float:
+        return REST_SHARE * self.lower_threshold

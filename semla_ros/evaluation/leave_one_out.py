@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
-from semla_ros.adaptation.retrieval import Mixture, retrieve
+from semla_ros.adaptation.retrieval import Mixture
 from semla_ros.errors import AdapterError
 from semla_ros.evaluation.metrics import ConfusionMatrix, harmonic_mean
 from semla_ros.modeling.base import Mode
@@ -125,15 +125,14 @@ class LeaveOneOut:
         return {method: self._score(each) for method, each in tallies.items()}
 
     def _tally(self, method: str, dataset: Dataset, bar: tqdm[Any]) -> ConfusionMatrix:
-        segmenter, confusion = self.pipeline.segmenter, ConfusionMatrix(len(self.pipeline.classes))
-        segmenter.set_classes(segmenter.classes, self.pipeline.config.segmenter.prompt_templates)
+        confusion = ConfusionMatrix(len(self.pipeline.classes))
+        self.pipeline.encode_classes()
         self._fused = None
         for shot in dataset:
             self._fuse(self._mixture(method, dataset.name, shot))
             size = shot.labels.shape[0], shot.labels.shape[1]
-            confusion.add(
-                shot.labels, segmenter.segment(self.inference.resized(shot.rgb), self.inference.mode, size)[0]
-            )
+            predicted, _ = self.pipeline.segment(self.inference.resized(shot.rgb), self.inference.mode, size)
+            confusion.add(shot.labels, predicted)
             bar.update()
         return confusion
 
@@ -145,15 +144,11 @@ class LeaveOneOut:
             return Mixture(others, (1 / len(others),) * len(others), (0.0,) * len(others))
         if method == "oracle":
             return Mixture((domain,), (1.0,), (0.0,))
-        embedding = self.pipeline.navigator.embed(shot.rgb)
-        return retrieve(
-            embedding, others, self.library.centroids_of(others), self.pipeline.k, self.pipeline.temperature
-        )
+        return self.pipeline.retrieve(self.pipeline.navigator.embed(shot.rgb), exclude=(domain,))
 
     def _fuse(self, mixture: Mixture) -> None:
         if mixture != self._fused:
-            self.pipeline.fuser.apply([self.library.load(name) for name in mixture.names], mixture.weights)
-            self.pipeline.segmenter.refresh_text()
+            self.pipeline.fuse(mixture)
             self._fused = mixture
 
     def _score(self, tallies: dict[str, ConfusionMatrix]) -> Score:

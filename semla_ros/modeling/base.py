@@ -21,6 +21,7 @@ from semla_ros.errors import BundleError
 
 Mode = Literal["plain", "sliding"]
 PromptTemplates = Literal["official", "synonyms", "imagenet"]
+UNDEFINED = -1  # label of a pixel for which the network computed NaN or infinity
 
 # ``kind`` in bundle.yaml to the module whose KIND describes it.
 SEGMENTERS = {"catseg": "semla_ros.modeling.catseg"}
@@ -86,10 +87,21 @@ class Segmenter(Protocol):
         """Returns the linear layers that adapters change, by module name: those that act on the output."""
 
     def set_classes(self, classes: Sequence[str], prompt_templates: PromptTemplates = "official") -> None:
-        """Segments into other classes from now on."""
+        """Segments into other classes from now on. If this fails, the previous classes stay in force.
+
+        Args:
+            classes: Class names, at least one; synonyms after commas.
+            prompt_templates: Texts that the text encoder is given per class.
+
+        Raises:
+            ConfigError: There are no classes.
+        """
 
     def refresh_text(self) -> None:
-        """Encodes the classes again. Required after every change of weights: adapters change the text encoder too."""
+        """Encodes the classes again. Required after every change of weights: adapters change the text encoder, too.
+
+        If this fails, the previous text embeddings stay in force.
+        """
 
     def segment(
         self, rgb: NDArray[np.uint8], mode: Mode = "plain", size: tuple[int, int] | None = None
@@ -98,11 +110,12 @@ class Segmenter(Protocol):
 
         Args:
             rgb: Image (H, W, 3) uint8, RGB.
-            mode: One pass ("plain"), or the paper's sliding window ("sliding").
-            size: Height and width of the result; by default the image's own.
+            mode: One pass ("plain"), or CAT-Seg's sliding window ("sliding").
+            size: Height and width of the result; by default those of the image.
 
         Returns:
-            Class indices (h, w) int64 and their probabilities (h, w) float32, 0 to 1.
+            Class indices (h, w) int64 and their probabilities (h, w) float32, 0 to 1. Pixels for which the network
+            computed NaN or infinity have the index `UNDEFINED` and probability 0.
         """
 
 

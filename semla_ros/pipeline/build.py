@@ -1,4 +1,4 @@
-"""The only place that wires the stages together."""
+"""Builds a pipeline: the only place that wires the stages together."""
 
 from __future__ import annotations
 
@@ -15,29 +15,30 @@ from semla_ros.pipeline.embedding import Embedder, SynchronousEmbedder
 from semla_ros.pipeline.pipeline import SemlaPipeline
 
 LOG = logging.getLogger(__name__)
-ALL_THREADS = torch.get_num_threads()  # before a navigator's thread takes less
+ALL_THREADS = torch.get_num_threads()  # read before any thread of a navigator reduces it
 
 
 def build_pipeline(config: Config, embedder: Callable[[Navigator], Embedder] = SynchronousEmbedder) -> SemlaPipeline:
-    """Loads the bundle that ``config.model.bundle`` names and wires a pipeline.
+    """Loads the bundle that ``config.model.bundle`` names and builds a pipeline from it.
 
     Args:
         config: All settings.
-        embedder: In step with the frames, or `semla_ros.pipeline.embedding.Beside` them.
+        embedder: Navigator to embedder: `semla_ros.pipeline.embedding.SynchronousEmbedder` gives the same swaps every
+            time, `semla_ros.pipeline.embedding.AsynchronousEmbedder` lets no frame wait.
 
     Raises:
-        BundleError: No such bundle, or one with missing or unfit weights.
-        AdapterError: No adapter of its library fits.
-        ConfigError: ``model.device`` is cuda and there is none.
+        BundleError: There is no such bundle, or its weights are missing or do not fit its description.
+        AdapterError: The bundle has no adapter library, or none of its adapters fits the segmenter.
+        ConfigError: ``model.device`` is cuda, but there is no CUDA device.
     """
     torch.set_num_threads(config.model.threads or ALL_THREADS)
     device = choose_device(config.model.device)
     bundle = Bundle.open(find_bundle(config.model.bundle))
     network = bundle.load_network().to(device, precision_on(device, config.model.precision))
     if config.model.compile:
-        network.compile()  # adapters change weights in place, so that what was compiled stays valid
-    make, asked = _segmenter_of(bundle, config.model.official_compat), config.segmenter
-    segmenter = make(network, asked.classes or bundle.classes, asked.prompt_templates, asked.memory_mib)
+        network.compile()  # adapters change the weights in place, so that the compiled code stays valid
+    make, wanted = _segmenter_of(bundle, config.model.official_compat), config.segmenter
+    segmenter = make(network, wanted.classes or bundle.classes, wanted.prompt_templates, wanted.memory_mib)
     navigator = bundle.load_navigator()
     navigator.network.to(device)
     return SemlaPipeline(bundle, segmenter, embedder(navigator), config)
@@ -48,15 +49,18 @@ def _segmenter_of(bundle: Bundle, official_compat: bool) -> MakeSegmenter:
     if not official_compat:
         return kind.segmenter
     if kind.official_compat is None:
-        raise ConfigError("no published code to be compatible with", where="model.official_compat", got=bundle.path)
+        raise ConfigError(
+            "this kind of segmenter has no published code to reproduce", where="model.official_compat",
+            got=f"segmenter.kind {bundle.segmenter.kind} in {bundle.path}", expected="false",
+        )  # fmt: skip
     return kind.official_compat
 
 
 def choose_device(name: str) -> torch.device:
-    """``auto`` takes CUDA where there is one, and says so where there is none.
+    """Returns the device of that name; ``auto`` is CUDA if available, else the CPU, with a warning.
 
     Raises:
-        ConfigError: CUDA is asked for and missing.
+        ConfigError: The name is cuda, but there is no CUDA device.
     """
     if name == "auto":
         if torch.cuda.is_available():
@@ -69,8 +73,8 @@ def choose_device(name: str) -> torch.device:
 
 
 def precision_on(device: torch.device, name: str) -> torch.dtype:
-    """The dtype of that name; says so where a device is known to be slow with it."""
+    """Returns the floating-point type of that name, with a warning if it is slow on the device."""
     if name == "float16" and device.type == "cpu":
-        LOG.warning("float16 is slow on a CPU (model.precision: bfloat16 is the faster half)")
+        LOG.warning("float16 is slow on a CPU (bfloat16 is the faster 16-bit type: model.precision)")
     dtype: torch.dtype = getattr(torch, name)
     return dtype

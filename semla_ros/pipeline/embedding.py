@@ -1,4 +1,4 @@
-"""When embeddings are computed: in step with the frames, or in a thread beside them."""
+"""When embeddings are computed: synchronously with the frames, or asynchronously in a thread."""
 
 from __future__ import annotations
 
@@ -18,48 +18,62 @@ from semla_ros.modeling.base import Navigator
 
 @dataclass(frozen=True)
 class EmbeddingResult:
-    """An embedded frame.
+    """The embedding of a frame.
 
     Attributes:
-        embedding: (D,), unnormalised.
-        stamp_ns: The frame's.
-        seconds: What embedding it took.
+        embedding: Embedding (D,), unnormalised.
+        stamp_ns: Stamp of the frame, nanoseconds.
+        seconds: Time that the navigator took.
+        finished_s: When it finished, by the monotonic clock.
     """
 
     embedding: NDArray[np.float64]
     stamp_ns: int
     seconds: float
+    finished_s: float
 
 
 class Embedder(Protocol):
-    """Takes frames and gives their embeddings back, sooner or later."""
+    """Accepts frames and returns their embeddings, at once or later.
+
+    Attributes:
+        navigator: Computes the embeddings.
+    """
 
     navigator: Navigator
 
-    def submit(self, frame: Frame) -> None:
-        """Hands a frame over; nothing happens while another one is at work."""
+    def submit(self, frame: Frame) -> bool:
+        """Submits a frame. Returns False and ignores the frame if the navigator is not free."""
 
     def results(self, wait: bool = False) -> Iterator[EmbeddingResult]:
-        """What has been embedded since the last call; with ``wait``, what was submitted is waited for."""
+        """Yields the embeddings that are ready.
+
+        Args:
+            wait: Whether to wait for the frame that was submitted last.
+
+        Raises:
+            Exception: Whatever the navigator raised.
+        """
 
     def clear(self) -> None:
-        """Forgets what was submitted."""
+        """Forgets the frame that was submitted last; its embedding is never returned. The next frame is accepted."""
 
 
 class SynchronousEmbedder:
-    """Embeds at once, so that a recording gives the same swaps every time.
+    """Computes each embedding at once, so that a recording gives the same swaps every time.
 
     Args:
-        navigator: What embeds.
+        navigator: Computes the embeddings.
     """
 
     def __init__(self, navigator: Navigator) -> None:
         self.navigator = navigator
         self._frame: Frame | None = None
 
-    def submit(self, frame: Frame) -> None:
+    def submit(self, frame: Frame) -> bool:
         """See `Embedder.submit`."""
         self._frame = frame
+        return True
 
     def results(self, wait: bool = False) -> Iterator[EmbeddingResult]:
         """See `Embedder.results`."""
@@ -73,42 +87,46 @@ class SynchronousEmbedder:
 
 
 class AsynchronousEmbedder:
-    """Embeds in a thread of its own, on one core: a frame is never kept waiting for the navigator.
+    """Computes embeddings in a thread with one core, so that no frame waits for the navigator.
+
+    Only the caller's thread changes the state: the result of a frame that was cleared meanwhile changes nothing.
 
     Args:
-        navigator: What embeds.
-        share: Of the time, at most: after an embedding the thread rests, and frames handed over are let pass.
+        navigator: Computes the embeddings.
+        max_share: Largest share of wall time that the navigator may use, above 0 and up to 1. After each embedding the
+            thread pauses; frames that are submitted meanwhile are ignored.
     """
 
-    def __init__(self, navigator: Navigator, share: float = 1.0) -> None:
-        self.navigator, self.share = navigator, share
-        self._rests_until = 0.0
+    def __init__(self, navigator: Navigator, max_share: float = 1.0) -> None:
+        self.navigator, self.max_share = navigator, max_share
+        self._resumes_s = 0.0
         self._thread = ThreadPoolExecutor(1, "semla_navigator", torch.set_num_threads, (1,))
-        self._work: Future[EmbeddingResult] | None = None
+        self._pending: Future[EmbeddingResult] | None = None
 
-    def submit(self, frame: Frame) -> None:
+    def submit(self, frame: Frame) -> bool:
         """See `Embedder.submit`."""
-        if self._work is None and time.monotonic() >= self._rests_until:
-            self._work = self._thread.submit(self._embedded, frame)
+        if self._pending is not None or time.monotonic() < self._resumes_s:
+            return False
+        self._pending = self._thread.submit(embedded, self.navigator, frame)
+        return True
 
     def results(self, wait: bool = False) -> Iterator[EmbeddingResult]:
         """See `Embedder.results`."""
-        if self._work is not None and (wait or self._work.done()):
-            work, self._work = self._work, None
-            yield work.result()
+        if self._pending is not None and (wait or self._pending.done()):
+            pending, self._pending = self._pending, None
+            result = pending.result()
+            self._resumes_s = result.finished_s + result.seconds * (1 / self.max_share - 1)
+            yield result
 
     def clear(self) -> None:
         """See `Embedder.clear`."""
-        self._work, self._rests_until = None, 0.0
-
-    def _embedded(self, frame: Frame) -> EmbeddingResult:
-        result = embedded(self.navigator, frame)
-        self._rests_until = time.monotonic() + result.seconds * (1 / self.share - 1)
-        return result
+        if self._pending is not None:
+            self._pending.cancel()  # if it has not begun
+        self._pending, self._resumes_s = None, 0.0
 
 
 def embedded(navigator: Navigator, frame: Frame) -> EmbeddingResult:
-    """Embeds a frame and takes the time."""
+    """Embeds a frame and measures the time."""
     start = time.perf_counter()
     embedding = navigator.embed(frame.rgb)
-    return EmbeddingResult(embedding, frame.stamp_ns, time.perf_counter() - start)
+    return EmbeddingResult(embedding, frame.stamp_ns, time.perf_counter() - start, time.monotonic())

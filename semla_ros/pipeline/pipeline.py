@@ -1,118 +1,308 @@
-"""One frame's journey: the only loop of the project. Node, replay, demo and evaluation all drive this class."""
+"""From a frame to its segmentation. Node, replay, demo, evaluation and benchmark all use this class."""
 
 from __future__ import annotations
 
+import logging
 import math
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from semla_ros.adaptation.retrieval import Mixture, support
-from semla_ros.adaptation.thresholds import Thresholds
-from semla_ros.adaptation.tracker import SECOND_NS, DomainTracker
+from semla_ros.adaptation.retrieval import Mixture, retrieve, support
+from semla_ros.adaptation.tracker import Decision, DomainTracker, Metric, euclidean
 from semla_ros.config import Config
-from semla_ros.errors import ConfigError, ImageError, SemlaError
-from semla_ros.images.classes import UNLABELLED, ClassInfo
+from semla_ros.errors import AdapterError, FusionError, ImageError, SegmentationError, SemlaError
+from semla_ros.images.classes import ClassInfo
 from semla_ros.images.frame import Frame
 from semla_ros.library.adapter_library import AdapterLibrary
 from semla_ros.library.bundle import ADAPTERS, Bundle
-from semla_ros.modeling.base import Segmenter, linear_layers, segmenter_kind
-from semla_ros.modeling.lora import LoraFuser
-from semla_ros.pipeline.embedding import Embedder, EmbeddingResult
-from semla_ros.pipeline.result import DomainState, Labels, SegmentationResult
+from semla_ros.modeling.base import Mode, Segmenter, linear_layers, segmenter_kind
+from semla_ros.pipeline.adapted_segmenter import AdaptedSegmenter
+from semla_ros.pipeline.domain_state import DomainState
+from semla_ros.pipeline.effective import EffectiveSettings
+from semla_ros.pipeline.embedding import Embedder
+from semla_ros.pipeline.result import Labels, SegmentationResult, unlabelled
+from semla_ros.pipeline.schedule import NavigatorSchedule
+from semla_ros.pipeline.stage_times import StageTimes
+
+LOG = logging.getLogger(__name__)
 
 
 class SemlaPipeline:
-    """Segments frames and adapts the segmenter as the domain changes.
+    """Segments frames and adapts the segmenter when the domain changes.
 
     Args:
-        bundle: Where the adapters lie, and the meaning of settings of 0.
-        segmenter: The network that is adapted.
-        embedder: Embeds frames, in step or beside.
+        bundle: Model bundle, for its adapters, classes and default settings.
+        segmenter: Segmenter that is adapted.
+        embedder: Embeds frames, synchronously or asynchronously.
         config: All settings.
+        metric: Distance between two embeddings (D,).
+
+    Attributes:
+        config: Settings in force.
+        domain: State of the adaptation.
+        library: Adapters that mixtures are retrieved from.
+
+    Raises:
+        AdapterError: The bundle has no adapter library, or none of its adapters fits the segmenter.
+        ConfigError: The thresholds cross.
     """
 
-    def __init__(self, bundle: Bundle, segmenter: Segmenter, embedder: Embedder, config: Config) -> None:
-        self.bundle, self.segmenter, self.embedder = bundle, segmenter, embedder
+    def __init__(
+        self, bundle: Bundle, segmenter: Segmenter, embedder: Embedder, config: Config, metric: Metric = euclidean
+    ) -> None:
+        self.bundle, self.segmenter, self.embedder, self.config = bundle, segmenter, embedder, config
         self.navigator = embedder.navigator
-        self.fuser = LoraFuser(segmenter.adapted_layers())
-        self.config = config
+        self.adapted = AdaptedSegmenter(segmenter, bundle.class_table(config.segmenter.classes))
         self.domain = DomainState()
-        self.classes: tuple[ClassInfo, ...] = bundle.class_table(config.segmenter.classes)
-        self._tracker = DomainTracker(config.tracker, math.inf, math.inf)
-        self._embedded_ns: int | None = None
-        self._active = np.empty((0, self.navigator.embed_dim))  # centroids of the mixture; a reload may drop adapters
-        self.reload_library()
+        self._schedule = NavigatorSchedule(embedder)
+        self._tracker = DomainTracker(config.tracker, math.inf, math.inf, metric)
+        self._times = StageTimes()
+        self._centroids = np.empty((0, self.navigator.embed_dim))  # of the active mixture
+        self._rejection = ""  # why the mixture that was retrieved last is not the active one
+        self._use(self._open_library())
+
+    @property
+    def classes(self) -> tuple[ClassInfo, ...]:
+        """Classes that are segmented, in the order of their ids."""
+        return self.adapted.classes
+
+    @property
+    def k(self) -> int:
+        """Number of adapters in a mixture."""
+        return self._effective.k
+
+    @property
+    def temperature(self) -> float:
+        """Temperature of the softmax over inverse distances."""
+        return self._effective.temperature
 
     def process(self, frame: Frame) -> SegmentationResult:
-        """Segments a frame, adapting first where the domain has changed.
+        """Segments a frame, after adapting the segmenter if the domain has changed.
 
-        What goes wrong in adapting (an embedding that is not finite, an adapter file gone bad) is told in
-        ``domain.error``; the last good mixture segments the frame all the same.
+        Errors of the adaptation (an embedding that is not finite, a damaged adapter file, memory that runs out) are
+        reported in ``domain.error``; the frame is segmented with the mixture that is active then.
 
         Raises:
-            ImageError: The image is not (H, W, 3) uint8 or is empty.
+            ImageError: The image is not (H, W, 3) uint8, or it is empty.
+            SegmentationError: The segmenter failed, for example because memory ran out. The next frame may succeed.
         """
-        _check(frame)
-        latency: dict[str, float] = {}
+        _check_image(frame.rgb)
+        self._times = StageTimes()
         self.domain = replace(self.domain, swapped=False)
-        if self._navigator_is_due(frame.stamp_ns):
-            self._look(frame)
-        try:
-            for result in self.embedder.results(wait=self._tracker.anchor is None):
-                self._adapt(result, latency)
-        except SemlaError as error:
-            self.domain = replace(self.domain, error=str(error))
-            self._embedded_ns = None  # the next frame is looked at
-        with _timed(latency, "segment"):
-            labels, confidence = self.segmenter.segment(frame.rgb, self.config.segmenter.mode)
-        return SegmentationResult(frame, self._published(labels, confidence), confidence, self.domain, latency)
+        with self._errors_reported():
+            # 1. Once per navigator period a frame is embedded. Only the very first embedding is waited for.
+            if self._schedule.has_started_over(frame, self.config.tracker.stamp_tolerance_s):
+                self.reset()
+            if self.config.fusion.adapt:
+                self._schedule.submit(frame, self.config.navigator.period_s)
+            for result in self._schedule.results(may_wait=not self.domain.frozen):
+                self._times.seconds["embed"] = result.seconds
+                # 2. The embedding moves the average, and the tracker decides whether the domain has changed.
+                decision = self._tracker.update(result.embedding, result.stamp_ns)
+                # 3. After a change, the nearest adapters are retrieved and fused into the segmenter's weights.
+                if decision is Decision.SWAP and not self.domain.frozen:
+                    self._swap(self._retrieve_for_average())
+                self._observe()
+        # 4. Every frame is segmented with the weights that are active now.
+        self._times.start()
+        labels, confidence = self.segment(frame.rgb)
+        self._times.lap("segment")
+        self._check_finite(labels)
+        labels[confidence < self.config.segmenter.min_confidence] = unlabelled(labels)
+        return SegmentationResult(frame, labels, confidence, self.domain, self._times.seconds)
+
+    def segment(
+        self, rgb: NDArray[np.uint8], mode: Mode | None = None, size: tuple[int, int] | None = None
+    ) -> tuple[Labels, NDArray[np.float32]]:
+        """Segments an image with the weights that are active now, without adapting.
+
+        Args:
+            rgb: Image (H, W, 3) uint8, RGB.
+            mode: One pass ("plain") or sliding window ("sliding"); by default ``segmenter.mode``.
+            size: Height and width of the result; by default those of the image.
+
+        Returns:
+            Class ids (h, w), uint8 or uint16, and their probabilities (h, w) float32. Pixels for which the network
+            computed NaN or infinity are unlabelled (255 or 65535) and have probability 0.
+
+        Raises:
+            SegmentationError: The segmenter failed, for example because memory ran out.
+        """
+        return self.adapted.segment(rgb, mode or self.config.segmenter.mode, size)
+
+    def retrieve(self, embedding: NDArray[np.float64], exclude: Sequence[str] = ()) -> Mixture:
+        """Retrieves the mixture for an embedding (paper, section 3.3), without fusing it.
+
+        Args:
+            embedding: Embedding (D,), unnormalised.
+            exclude: Names of adapters that are left out, as in leave-one-out evaluation.
+
+        Raises:
+            EmbeddingError: The embedding is not finite or has another dimension than the library's centroids.
+        """
+        if not exclude:
+            return self.library.retrieve(embedding, self.k, self.temperature)
+        names = [name for name in self.library.names if name not in exclude]
+        return retrieve(embedding, names, self.library.centroids_of(names), self.k, self.temperature)
+
+    def fuse(self, mixture: Mixture) -> None:
+        """Fuses a mixture into the segmenter's weights and encodes the classes with them. On any error nothing changes.
+
+        Args:
+            mixture: Adapters and weights; without adapters the base weights are restored.
+
+        Raises:
+            AdapterError: The file of an adapter is damaged.
+            FusionError: The fused weights are not finite.
+        """
+        self.adapted.fuse(mixture, self.library.load, self._times)
+        self._note_mixture()
 
     def configure(self, config: Config) -> None:
-        """Takes new settings, in force from the next frame.
+        """Puts new settings in force from the next frame on. On any error the previous settings stay in force.
 
         Raises:
-            ConfigError: They contradict each other; the old ones stay.
+            ConfigError: The settings contradict each other.
         """
-        thresholds = self._thresholds(config, self.library)
-        asked, before = config.segmenter, self.config.segmenter
-        if (asked.classes, asked.prompt_templates) != (before.classes, before.prompt_templates):
-            self.classes = self.bundle.class_table(asked.classes)
-            self.segmenter.set_classes([c.name for c in self.classes], asked.prompt_templates)
-        new, old = config.fusion, self.config.fusion
-        if old.adapt and not new.adapt:
-            self._fuse(Mixture(), {})
+        effective = EffectiveSettings.of(config, self.bundle.defaults, self.library)
+        classes = self.bundle.class_table(config.segmenter.classes)
+        new, old = config.segmenter, self.config.segmenter
+        stops = self.config.fusion.adapt and not config.fusion.adapt
+        if stops:
+            self.adapted.restore_base(classes, new.prompt_templates)
+            self._note_mixture()
             self.reset()
-        if (new.k, new.temperature) != (old.k, old.temperature):
-            self._tracker.anchor = None  # the next embedding retrieves anew
-        self.config = config
-        self._enforce(thresholds)
+        elif (new.classes, new.prompt_templates) != (old.classes, old.prompt_templates):
+            self.adapted.set_classes(classes, new.prompt_templates)
+        if (effective.k, effective.temperature) != (self.k, self.temperature):
+            self.adapted.history.clear()
+            self._tracker.forget_mixture()
+        self._enforce(config, effective)
+
+    def encode_classes(self) -> None:
+        """Encodes the classes again. With ``official_compat`` their embeddings stay the same until this is called."""
+        self.adapted.set_classes(self.classes, self.config.segmenter.prompt_templates)
 
     def freeze(self, frozen: bool) -> None:
-        """Holds the present mixture, or lets it go."""
+        """Holds the active mixture, or lets it follow the domain again."""
         self.domain = replace(self.domain, frozen=frozen)
 
     def reset(self) -> None:
-        """Forgets the domain: the next frame is embedded and brings the first mixture anew. A freeze stays."""
+        """Forgets the domain: the next frame is embedded, and its mixture is fused. A freeze stays in force."""
         self._tracker.reset()
-        self.embedder.clear()
-        self._embedded_ns = None
+        self._schedule.reset()
+        self.adapted.history.clear()
+        self._rejection = ""
         self.domain = replace(
             self.domain, swaps=0, skipped=0, distance=math.nan, support=math.nan, out_of_distribution=False, error=""
         )
 
     def reload_library(self) -> None:
-        """Reads the adapters from disk again and starts over with them.
+        """Reads the adapters from disk again and resets the domain. On any error the previous library stays in use.
 
         Raises:
-            AdapterError: None of them fits; the old library stays.
-            ConfigError: The thresholds set contradict the new ones; the old library stays.
+            AdapterError: There are no adapters, or none of them fits the segmenter.
+            ConfigError: The thresholds that are set contradict those of the new library.
         """
-        library = AdapterLibrary(
+        library = self._open_library()
+        if not library.names:
+            raise AdapterError(
+                "no adapters", where=self.bundle.path / ADAPTERS, expected="one folder per adapter",
+                hint="The previous library stays in use.",
+            )  # fmt: skip
+        self._use(library)
+
+    def _retrieve_for_average(self) -> Mixture:
+        assert self._tracker.ema is not None
+        self._times.start()
+        mixture = self.retrieve(self._tracker.ema)
+        self._times.lap("retrieve")
+        return mixture
+
+    def _swap(self, mixture: Mixture) -> None:
+        """Fuses a mixture, unless the weights would hardly change or it is known to segment badly."""
+        is_first = self._tracker.anchor is None
+        if self.adapted.history.is_rejected(mixture):
+            self._tracker.skipped()
+        elif not is_first and mixture.change(self.domain.mixture) < self.config.tracker.min_weight_change:
+            self._rejection = ""
+            self._tracker.skipped()
+            self.domain = replace(self.domain, skipped=self.domain.skipped + 1)
+        else:
+            self._fuse_retrieved(mixture)
+
+    def _fuse_retrieved(self, mixture: Mixture) -> None:
+        try:
+            self.fuse(mixture)
+        except FusionError as error:  # another attempt would fail as well
+            self.adapted.history.reject(mixture)
+            self._rejection = str(error)
+            self._tracker.skipped()
+        else:
+            self._rejection = ""
+            self._tracker.swapped()
+            self._count_swap()
+
+    def _observe(self) -> None:
+        """Updates the state from the moving average, and loads the adapters of a swap that may follow soon."""
+        ema = self._tracker.ema
+        assert ema is not None
+        self._schedule.succeeded()
+        distances = np.array([self._tracker.metric(ema, centroid) for centroid in self._centroids])
+        self.domain = replace(
+            self.domain,
+            distance=self._tracker.distance,
+            support=support(np.array(self.domain.mixture.weights), distances),
+            out_of_distribution=not self.library.is_in_distribution(ema),
+            error=self._rejection,
+        )
+        if self._tracker.drifting and not self.domain.frozen:
+            self.library.prefetch(self.retrieve(ema).names)
+
+    def _check_finite(self, labels: Labels) -> None:
+        """Returns to the last good mixture if the network computed NaN or infinity for any pixel."""
+        count = int((labels == unlabelled(labels)).sum())
+        if not count:
+            self.adapted.history.confirm()
+            return
+        error = SegmentationError(
+            "segmentation is not finite", where=", ".join(self.domain.mixture.names) or "base model",
+            got=f"NaN or infinity in {count} of {labels.size} pixels",
+        )  # fmt: skip
+        self.domain = replace(self.domain, error=str(error))
+        if self.domain.mixture.names:
+            self._rejection = str(error)
+            with self._errors_reported():
+                self.adapted.fall_back(self.library.load)
+                self._note_mixture()
+                self._count_swap()
+
+    def _note_mixture(self) -> None:
+        """Reports the mixture that is in the weights. Its centroids are kept, as a reload may remove its adapters."""
+        self._centroids = self.library.centroids_of(self.adapted.mixture.names)
+        self.domain = replace(self.domain, mixture=self.adapted.mixture)
+
+    def _count_swap(self) -> None:
+        self.domain = replace(self.domain, swaps=self.domain.swaps + (not self.domain.swapped), swapped=True)
+
+    @contextmanager
+    def _errors_reported(self) -> Iterator[None]:
+        """Reports any error in ``domain.error``, so that no frame is lost by it."""
+        try:
+            yield
+        except Exception as error:
+            reason = str(error) if isinstance(error, SemlaError) else f"{type(error).__name__}: {error}"
+            if reason != self.domain.error and not isinstance(error, SemlaError):
+                LOG.exception("adaptation failed unexpectedly")
+            self.domain = replace(self.domain, error=reason)
+            self._schedule.failed()
+
+    def _open_library(self) -> AdapterLibrary:
+        return AdapterLibrary(
             self.bundle.path / ADAPTERS,
             linear_layers(self.segmenter.network),
             self.navigator.embed_dim,
@@ -122,126 +312,22 @@ class SemlaPipeline:
             self.segmenter.dtype,
             segmenter_kind(self.bundle.segmenter.kind).module_name,
         )
-        self._enforce(self._thresholds(self.config, library))
+
+    def _use(self, library: AdapterLibrary) -> None:
+        effective = EffectiveSettings.of(self.config, self.bundle.defaults, library)
         self.library = library
+        self._enforce(self.config, effective)
         self.reset()
-        self.domain = replace(self.domain, error="; ".join(str(error) for error in self.library.rejected))
+        self.domain = replace(self.domain, error="; ".join(str(error) for error in library.rejected))
 
-    def _navigator_is_due(self, stamp_ns: int) -> bool:
-        """By message stamps. A stamp that jumps back is due at once: the tracker then starts over."""
-        if not self.config.fusion.adapt:
-            return False
-        last, period_ns = self._embedded_ns, self.config.navigator.period_s * SECOND_NS
-        return last is None or stamp_ns < last or stamp_ns - last >= period_ns
-
-    def _look(self, frame: Frame) -> None:
-        """Hands the frame to the navigator."""
-        if self._embedded_ns is not None and frame.stamp_ns < self._embedded_ns:
-            self.reset()
-        self._embedded_ns = frame.stamp_ns
-        self.embedder.submit(frame)
-
-    def _adapt(self, result: EmbeddingResult, latency: dict[str, float]) -> None:
-        """Tracks and, where the domain has changed, retrieves and fuses."""
-        latency["embed"] = result.seconds
-        due = self._tracker.update(result.embedding, result.stamp_ns)
-        if self.domain.frozen:
-            pass
-        elif due:
-            self._swap(latency)
-        elif self._tracker.drifting:
-            self.library.prefetch(self._retrieved().names)
-        self._observe()
-
-    def _swap(self, latency: dict[str, float]) -> None:
-        """Retrieves for the moving average; fuses unless the weights would hardly change."""
-        with _timed(latency, "retrieve"):
-            mixture = self._retrieved()
-        first = self._tracker.anchor is None
-        if mixture.change(self.domain.mixture) < self.config.tracker.min_weight_change and not first:
-            self._tracker.skipped()
-            self.domain = replace(self.domain, skipped=self.domain.skipped + 1)
-        else:
-            self._fuse(mixture, latency)
-            self._tracker.swapped()
-            self.domain = replace(self.domain, swaps=self.domain.swaps + 1, swapped=True)
-
-    def _retrieved(self) -> Mixture:
-        ema = self._tracker.ema
-        assert ema is not None
-        return self.library.retrieve(ema, self.k, self.temperature)
-
-    def _fuse(self, mixture: Mixture, latency: dict[str, float]) -> None:
-        """Loads before it touches a weight: what cannot be read leaves the last good mixture whole."""
-        adapters = [self.library.load(name) for name in mixture.names]
-        with _timed(latency, "fuse"):
-            self.fuser.apply(adapters, mixture.weights)
-        with _timed(latency, "text"):
-            self.segmenter.refresh_text()
-        self._active = self.library.centroids_of(mixture.names)
-        self.domain = replace(self.domain, mixture=mixture)
-
-    def _observe(self) -> None:
-        ema = self._tracker.ema
-        assert ema is not None
-        self.domain = replace(
-            self.domain,
-            distance=self._tracker.distance,
-            support=support(np.array(self.domain.mixture.weights), np.linalg.norm(self._active - ema, axis=1)),
-            out_of_distribution=not self.library.is_in_distribution(ema),
-            error="",
-        )
-
-    @property
-    def k(self) -> int:
-        """Adapters in a mixture, in force now."""
-        return self.config.fusion.k or self.bundle.defaults.k
-
-    @property
-    def temperature(self) -> float:
-        """Softmax temperature in force now."""
-        return self.config.fusion.temperature or self.bundle.defaults.temperature
-
-    def _thresholds(self, config: Config, library: AdapterLibrary) -> Thresholds:
-        derived = Thresholds.of(library.centroids, [s.mean_distance for s in library.statistics])
-        upper_threshold = (
-            config.tracker.upper_threshold or self.bundle.defaults.upper_threshold or derived.upper_threshold
-        )
-        lower_threshold = config.tracker.lower_threshold or min(
-            self.bundle.defaults.lower_threshold or derived.lower_threshold, upper_threshold
-        )
-        if lower_threshold > upper_threshold:
-            raise ConfigError(
-                "thresholds cross",
-                where="tracker.lower_threshold",
-                got=lower_threshold,
-                expected=f"at most tracker.upper_threshold, {upper_threshold}",
-            )
-        return Thresholds(upper_threshold, lower_threshold)
-
-    def _enforce(self, thresholds: Thresholds) -> None:
-        self._tracker.config, self._tracker.upper_threshold, self._tracker.lower_threshold = (
-            self.config.tracker,
-            *thresholds,
-        )
-        self.domain = replace(
-            self.domain, upper_threshold=thresholds.upper_threshold, lower_threshold=thresholds.lower_threshold
-        )
-
-    def _published(self, labels: NDArray[np.int64], confidence: NDArray[np.float32]) -> Labels:
-        out: Labels = labels.astype(np.uint8) if len(self.classes) <= UNLABELLED else labels.astype(np.uint16)
-        out[confidence < self.config.segmenter.min_confidence] = np.iinfo(out.dtype).max
-        return out
+    def _enforce(self, config: Config, effective: EffectiveSettings) -> None:
+        self.config, self._effective = config, effective
+        self._tracker.config = config.tracker
+        self._tracker.upper_threshold, self._tracker.lower_threshold = effective.thresholds
+        upper, lower = effective.thresholds
+        self.domain = replace(self.domain, upper_threshold=upper, lower_threshold=lower)
 
 
-def _check(frame: Frame) -> None:
-    rgb = frame.rgb
+def _check_image(rgb: NDArray[np.uint8]) -> None:
     if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.size == 0:
-        raise ImageError("not a image", got=f"{rgb.dtype} {rgb.shape}", expected="uint8 (H, W, 3), H and W at least 1")
-
-
-@contextmanager
-def _timed(latency: dict[str, float], stage: str) -> Iterator[None]:
-    start = time.perf_counter()
-    yield
-    latency[stage] = time.perf_counter() - start
+        raise ImageError("not an image", got=f"{rgb.dtype} {rgb.shape}", expected="uint8 (H, W, 3), H and W at least 1")

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from semla_ros.adaptation.tracker import SECOND_NS, DomainTracker
+from semla_ros.adaptation.tracker import SECOND_NS, Decision, DomainTracker
 from semla_ros.config import TrackerConfig
 from semla_ros.errors import EmbeddingError
 
@@ -29,10 +29,10 @@ def at(distance: float) -> NDArray[np.float64]:
 
 
 def swaps(tracked: DomainTracker, distances: list[float], period_s: float = 0.25, start_s: float = 50.0) -> list[float]:
-    """Feeds embeddings at a fixed rate, swaps whenever that is due and tells when, in seconds since the start."""
+    """Adds embeddings at a fixed rate, swaps when a swap is due, and returns the times of the swaps in seconds."""
     times = []
     for index, distance in enumerate(distances):
-        if tracked.update(at(distance), round((start_s + index * period_s) * SECOND_NS)):
+        if tracked.update(at(distance), round((start_s + index * period_s) * SECOND_NS)) is Decision.SWAP:
             tracked.swapped()
             times.append(index * period_s)
     return times
@@ -45,7 +45,7 @@ def ema(tracked: DomainTracker) -> NDArray[np.float64]:
 
 def test_the_first_embedding_is_the_average_and_brings_the_first_swap() -> None:
     first = tracker()
-    assert first.update(AWAY, 0)
+    assert first.update(AWAY, 0) is Decision.SWAP
     assert (ema(first) == AWAY).all()
     assert math.isnan(first.distance)
     first.swapped()
@@ -91,16 +91,16 @@ def test_between_the_thresholds_the_clock_runs_on() -> None:
 
 
 def test_between_the_thresholds_the_clock_does_not_start() -> None:
-    assert swaps(tracker(), [0] + [1.9] * 20) == [0]
+    assert swaps(tracker(), [0] * 6 + [1.9] * 20) == [0]
 
 
 def test_below_the_lower_threshold_the_clock_stops() -> None:
     assert swaps(tracker(), [0, 5, 5, 0.5, 5, 5, 5, 5, 5]) == [0, 2.0]
 
 
-def test_swaps_keep_their_minimum_distance() -> None:
-    restless = tracker(replace(PROMPT, debounce_s=0.5, min_interval_s=3.0))
-    times = swaps(restless, [0, *([5] * 6 + [10] * 6) * 6])
+def test_swaps_keep_the_minimum_interval() -> None:
+    busy = tracker(replace(PROMPT, debounce_s=0.5, min_interval_s=3.0))
+    times = swaps(busy, [0, *([5] * 6 + [10] * 6) * 6])
     assert len(times) > 3
     assert all(b - a >= 3.0 for a, b in pairwise(times))
 
@@ -108,11 +108,11 @@ def test_swaps_keep_their_minimum_distance() -> None:
 def test_a_skipped_swap_measures_anew_and_does_not_hold_back_the_next_one() -> None:
     eager = tracker(replace(PROMPT, debounce_s=0.0, min_interval_s=4.0))
     swaps(eager, [0] * 20)
-    assert eager.update(at(3), 60 * SECOND_NS)
+    assert eager.update(at(3), 60 * SECOND_NS) is Decision.SWAP
     eager.skipped()
     assert eager.distance == 0.0
-    assert not eager.update(at(4), 61 * SECOND_NS)
-    assert eager.update(at(6), 61 * SECOND_NS)
+    assert eager.update(at(4), 61 * SECOND_NS) is Decision.HOLD
+    assert eager.update(at(6), 61 * SECOND_NS) is Decision.SWAP
 
 
 def test_distances_are_measured_from_the_last_swap() -> None:
@@ -127,17 +127,83 @@ def test_a_due_swap_that_fails_stays_due() -> None:
     failing = tracker()
     failing.update(at(0), 0)
     failing.swapped()
-    due = [failing.update(at(5), i * SECOND_NS) for i in range(1, 5)]
+    due = [failing.update(at(5), i * SECOND_NS) is Decision.SWAP for i in range(1, 5)]
     assert due == [False, True, True, True]
 
 
-def test_a_stamp_that_jumps_back_starts_over() -> None:
-    looped = tracker(replace(PROMPT, ema_time_s=10.0))
+def test_a_stamp_that_jumps_back_beyond_the_tolerance_starts_over() -> None:
+    looped = tracker(replace(PROMPT, ema_time_s=10.0, stamp_tolerance_s=1.0))
     looped.update(HOME, 100 * SECOND_NS)
     looped.swapped()
-    assert looped.update(AWAY, 99 * SECOND_NS)
+    assert looped.update(AWAY, 99 * SECOND_NS - 1) is Decision.SWAP
     assert (ema(looped) == AWAY).all()
     assert looped.anchor is None
+
+
+def test_an_embedding_out_of_order_within_the_tolerance_changes_nothing() -> None:
+    steady = tracker(replace(PROMPT, ema_time_s=10.0, stamp_tolerance_s=1.0))
+    steady.update(HOME, 100 * SECOND_NS)
+    steady.swapped()
+    before = vars(steady).copy()
+    for stamp_ns in (100 * SECOND_NS - 1, 99 * SECOND_NS):
+        assert steady.update(AWAY, stamp_ns) is Decision.HOLD
+    assert vars(steady) == before
+
+
+def test_without_a_tolerance_any_stamp_that_jumps_back_starts_over() -> None:
+    strict = tracker(replace(PROMPT, stamp_tolerance_s=0.0))
+    strict.update(HOME, 100 * SECOND_NS)
+    strict.swapped()
+    assert strict.update(AWAY, 100 * SECOND_NS - 1) is Decision.SWAP
+
+
+# The second look after a swap
+
+
+def test_a_mixture_from_the_middle_of_a_change_is_replaced_when_the_embedding_rests() -> None:
+    """The swap at 2.0 s is made for 3.0; the embedding comes to rest at 4.6, between the thresholds."""
+    change = [0.0] * 4 + [3, 3, 3, 3, 3, 4] + [4.6] * 30
+    assert swaps(tracker(), change) == [0, 2.0, 3.5]
+
+
+def test_a_mixture_whose_embedding_rests_at_the_anchor_stays() -> None:
+    assert swaps(tracker(), [0.0] * 4 + [5.0] * 4 + [5.0, 5.3] * 20) == [0, 2.0]
+
+
+def test_there_is_one_second_look_per_swap() -> None:
+    looked_twice = tracker()
+    assert swaps(looked_twice, [0, *[1.5] * 8]) == [0, 1.25]
+    assert swaps(looked_twice, [2.5] * 40, start_s=60.0) == []
+
+
+def test_while_the_average_keeps_moving_there_is_no_second_look() -> None:
+    assert swaps(tracker(), [0.0, *[1.9, 0.0] * 20]) == [0]
+
+
+def test_a_second_look_that_finds_the_mixture_right_is_the_last_one() -> None:
+    skipping = tracker()
+    swaps(skipping, [0.0])
+    times = []
+    for index in range(1, 20):
+        if skipping.update(at(1.5), round((50 + index / 4) * SECOND_NS)) is Decision.SWAP:
+            skipping.skipped()
+            times.append(index / 4)
+    assert times == [1.25]
+
+
+def test_a_second_look_keeps_the_minimum_interval() -> None:
+    assert swaps(tracker(replace(PROMPT, min_interval_s=4.0)), [0, *[1.5] * 30]) == [0, 4.0]
+
+
+def test_a_change_after_a_second_look_is_answered_as_any_other() -> None:
+    assert swaps(tracker(), [0, *[1.5] * 8, *[6] * 10]) == [0, 1.25, 3.25]
+
+
+def test_distances_are_measured_by_the_metric_that_is_given() -> None:
+    tracked = DomainTracker(PROMPT, 2.0, 1.0, metric=lambda one, other: 0.25 * float(np.abs(one - other).sum()))
+    assert swaps(tracked, [0.0] * 6 + [5.0] * 20) == [0]
+    assert tracked.distance == 1.25
+    assert swaps(tracked, [10.0] * 6, start_s=60.0) == [1.0]
 
 
 def test_a_long_gap_in_the_stamps_lets_the_average_catch_up() -> None:

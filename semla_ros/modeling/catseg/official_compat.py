@@ -1,4 +1,4 @@
-"""The official code's faults, for reproducing its numbers (``model.official_compat``)."""
+"""The errors of SemLA's published code, to reproduce its published results (``model.official_compat``)."""
 
 from __future__ import annotations
 
@@ -18,35 +18,35 @@ DIVISOR = 32
 
 
 class PaddedPlain(Plain):
-    """The image, padded with CLIP's mean colour to multiples of `DIVISOR`; the result keeps the padding."""
+    """The whole image, padded with CLIP's mean colour to multiples of `DIVISOR`. The padding is not removed again."""
 
     def crops(self, pixels: Tensor) -> Tensor:
-        """See `Plain.crops`."""
+        """See `Tiling.crops`."""
         height, width = pixels.shape[-2:]
         return F.pad(pixels, (0, -width % DIVISOR, 0, -height % DIVISOR))
 
 
 class OfficialSegmenter(CatSegSegmenter):
-    """Segments as SemLA's published code does.
+    """Segments as SemLA's published code does, which differs from the paper in three points.
 
-    The text is encoded for the first image and kept, whatever adapters come later. Adapters on the query, key and
-    value layers of CLIP do nothing. Odd sizes are padded, see `PaddedPlain`.
+    The classes are encoded for the first image; the embeddings are then kept, whatever adapters are fused later.
+    Adapters on the query, key and value layers of CLIP have no effect. Images are padded, see `PaddedPlain`.
     """
 
     tilings: ClassVar[Mapping[Mode, Tiling]] = {**CatSegSegmenter.tilings, "plain": PaddedPlain()}
     _text_is_kept = False
 
     def adapted_layers(self) -> dict[str, nn.Linear]:
-        """Without those that the official forward never calls."""
+        """Returns the layers that adapters change, without those that the published code never calls."""
         return {name: layer for name, layer in super().adapted_layers().items() if not NEVER_CALLED.fullmatch(name)}
 
     def set_classes(self, classes: Sequence[str], prompt_templates: PromptTemplates = "official") -> None:
-        """See `CatSegSegmenter.set_classes`."""
-        self._text_is_kept = False
+        """See `CatSegSegmenter.set_classes`. The embeddings of these classes are kept from the next image on."""
         super().set_classes(classes, prompt_templates)
+        self._text_is_kept = False
 
     def refresh_text(self) -> None:
-        """Encodes the classes, unless a image was segmented with them."""
+        """Encodes the classes, unless an image has been segmented with them already."""
         if not self._text_is_kept:
             super().refresh_text()
 

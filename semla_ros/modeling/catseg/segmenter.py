@@ -1,4 +1,4 @@
-"""A segmenter for images: CAT-Seg with classes, preprocessing and both ways of inference."""
+"""CAT-Seg as a segmenter of images: classes, preprocessing, inference in one pass or by sliding window."""
 
 from __future__ import annotations
 
@@ -11,25 +11,29 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from semla_ros.modeling.base import Mode, PromptTemplates
+from semla_ros.errors import ConfigError
+from semla_ros.modeling.base import UNDEFINED, Mode, PromptTemplates
 from semla_ros.modeling.catseg.architecture import CLIP_MEAN, CLIP_STD
 from semla_ros.modeling.catseg.network import CatSeg
 from semla_ros.modeling.catseg.tiling import Plain, SlidingWindow, Tiling, resized
 from semla_ros.modeling.clip.prompts import prompts
 from semla_ros.modeling.clip.tokenizer import tokenize
 
-CHUNK = 8  # classes upsampled at a time, so that memory does not grow with their number
+CHUNK = 8  # classes that are resized to the image at a time, so that memory does not grow with their number
 MIB = 2**20
 
 
 class CatSegSegmenter:
-    """Classes of pixels in a image.
+    """Finds the class of every pixel of an image; see `semla_ros.modeling.base.Segmenter`.
 
     Args:
-        network: A CAT-Seg with its weights, of any floating dtype.
+        network: A CAT-Seg network with its weights, of any floating-point type.
         classes: Class names, synonyms after commas ("car, automobile").
-        prompt_templates: How classes are worded, see `semla_ros.modeling.clip.prompts.prompts`.
-        memory_mib: Cap on the activations of windows that are segmented in one batch.
+        prompt_templates: Prompts per class, see `semla_ros.modeling.clip.prompts.prompts`.
+        memory_mib: Memory limit for the activations of sliding windows that are computed in one batch, MiB.
+
+    Raises:
+        ConfigError: There are no classes.
     """
 
     tilings: ClassVar[Mapping[Mode, Tiling]] = {"plain": Plain(), "sliding": SlidingWindow()}
@@ -47,81 +51,107 @@ class CatSegSegmenter:
 
     @property
     def device(self) -> torch.device:
-        """Where the network computes."""
+        """Device that the network computes on."""
         return next(self.network.parameters()).device
 
     @property
     def dtype(self) -> torch.dtype:
-        """What the network computes in."""
+        """Floating-point type that the network computes in."""
         return next(self.network.parameters()).dtype
 
+    @property
+    def tokens(self) -> Tensor:
+        """Tokens of all prompts, (prompts, context_length) int64."""
+        return self._tokens
+
+    @property
+    def text(self) -> Tensor:
+        """Text embeddings of the classes, (T, embed_dim), L2-normalised."""
+        return self._text
+
     def adapted_layers(self) -> dict[str, nn.Linear]:
-        """Name to linear layer: those that adapters change."""
+        """Returns the linear layers that adapters change, by module name."""
         return self.network.adapted_layers()
 
     def set_classes(self, classes: Sequence[str], prompt_templates: PromptTemplates = "official") -> None:
-        """Looks for other classes from now on."""
-        texts = [prompts(name, prompt_templates) for name in classes]
-        tokens = tokenize([text for each in texts for text in each], self.network.arch.context_length)
-        self.classes = tuple(classes)
-        self._tokens, self._counts = tokens.to(self.device), [len(each) for each in texts]
-        self.refresh_text()
+        """Segments into other classes from now on. If this fails, the previous classes stay in force.
 
-    @torch.inference_mode()
+        Args:
+            classes: Class names, synonyms after commas.
+            prompt_templates: Prompts per class.
+
+        Raises:
+            ConfigError: There are no classes.
+        """
+        if not classes:
+            raise ConfigError("no classes", where="segmenter.classes", expected="at least one class name")
+        texts = [prompts(name, prompt_templates) for name in classes]
+        tokens = tokenize([text for each in texts for text in each], self.network.arch.context_length).to(self.device)
+        counts = [len(each) for each in texts]
+        text = self._encoded(tokens, counts)
+        self.classes, self._tokens, self._counts, self._text = tuple(classes), tokens, counts, text
+
     def refresh_text(self) -> None:
-        """Encodes the classes anew. Owed after every change of weights: adapters change the text encoder too."""
-        embeddings = self.network.clip.encode_text(self._tokens).split(self._counts)
-        self._text = F.normalize(torch.stack([each.mean(0) for each in embeddings]), dim=-1)
+        """Encodes the classes again. Required after every change of weights: adapters change the text encoder, too."""
+        self._text = self._encoded(self._tokens, self._counts)
 
     @torch.inference_mode()
     def logits(self, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Logits of the plain mode: rgb (H, W, 3) uint8 to (T, 4 grid, 4 grid) float32."""
+        """Returns the logits (T, 4 grid, 4 grid) of the plain mode for an image (H, W, 3) uint8."""
         return self._logits(self.tilings["plain"].crops(self._normalised(rgb)))[0].cpu().numpy()
 
     @torch.inference_mode()
     def probabilities(self, rgb: NDArray[np.uint8], mode: Mode = "plain") -> NDArray[np.float32]:
-        """One probability a class and pixel, each class for itself: rgb (H, W, 3) uint8 to (T, H, W) float32."""
+        """Returns one probability per class and pixel, (T, H, W), for an image (H, W, 3) uint8.
+
+        CAT-Seg decides about each class independently (sigmoid): the probabilities of a pixel do not sum to 1.
+        """
         return torch.cat(list(self._probabilities(rgb, mode, rgb.shape[:2]))).cpu().numpy()
 
     @torch.inference_mode()
     def segment(
         self, rgb: NDArray[np.uint8], mode: Mode = "plain", size: tuple[int, int] | None = None
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """The most probable class of every pixel and its probability.
-
-        Args:
-            rgb: Image (H, W, 3) uint8.
-            mode: One pass, or the paper's sliding window.
-            size: Height and width of the result; the image's own by default.
-
-        Returns:
-            Class indices (h, w) int64 and probabilities (h, w) float32.
-        """
+        """See `semla_ros.modeling.base.Segmenter.segment`."""
         size = size or (rgb.shape[0], rgb.shape[1])
-        best = torch.zeros(size, device=self.device)  # what is not a number is not sure
-        labels = torch.zeros(size, dtype=torch.int64, device=self.device)
+        best = torch.full(size, -1.0, device=self.device)
+        labels = torch.full(size, UNDEFINED, dtype=torch.int64, device=self.device)
         for chunk, probabilities in enumerate(self._probabilities(rgb, mode, size)):
             values, indices = probabilities.max(0)
-            better = values > best
-            labels = torch.where(better, indices + chunk * CHUNK, labels)
-            best = torch.where(better, values, best)
-        return labels.cpu().numpy(), best.cpu().numpy()
+            labels = torch.where(values > best, indices + chunk * CHUNK, labels)
+            best = torch.maximum(best, values)  # NaN in any class makes it NaN for good
+        undefined = best.isnan()
+        return labels.masked_fill_(undefined, UNDEFINED).cpu().numpy(), best.masked_fill_(undefined, 0).cpu().numpy()
+
+    @torch.inference_mode()
+    def pixels(self, rgb: NDArray[np.uint8]) -> Tensor:
+        """Returns the input of the network in the plain mode, (1, 3, S, S), for an image (H, W, 3) uint8."""
+        side = self.network.arch.image_size
+        return resized(self._normalised(rgb), (side, side)).to(self.dtype)
+
+    @torch.inference_mode()
+    def _encoded(self, tokens: Tensor, counts: list[int]) -> Tensor:
+        """Text embeddings (T, embed_dim): per class the mean over its prompts, L2-normalised."""
+        embeddings = self.network.clip.encode_text(tokens).split(counts)
+        return F.normalize(torch.stack([each.mean(0) for each in embeddings]), dim=-1)
 
     def _probabilities(self, rgb: NDArray[np.uint8], mode: Mode, size: tuple[int, ...]) -> Iterator[Tensor]:
-        """Probabilities of `CHUNK` classes at a time, (≤ CHUNK, h, w)."""
-        view = self.tilings[mode]
-        logits = self._logits(view.crops(self._normalised(rgb)))
+        """Yields the probabilities of `CHUNK` classes at a time, (up to CHUNK, h, w); NaN where undefined."""
+        tiling = self.tilings[mode]
+        logits = self._logits(tiling.crops(self._normalised(rgb)))
+        logits = logits.masked_fill(~logits.isfinite(), torch.nan)  # the sigmoid of infinity would look certain
         for few in logits.split(CHUNK, dim=1):
-            yield resized(view.blend(few), size)[0]
+            yield resized(tiling.blend(few), size)[0]
 
     def _logits(self, crops: Tensor) -> Tensor:
-        """Normalised images (B, 3, h, w) to logits (B, T, 4 grid, 4 grid) float32."""
+        """Normalised crops (B, 3, h, w) to logits (B, T, 4 grid, 4 grid) float32."""
         side = self.network.arch.image_size
         pixels = resized(crops, (side, side)).to(self.dtype)
-        at_once = max(1, self.memory_mib * MIB // self.network.activation_bytes(len(self.classes)))
-        return torch.cat([self.network(batch, self._text) for batch in pixels.split(at_once)]).float()
+        batch_size = max(1, self.memory_mib * MIB // self.network.activation_bytes(len(self.classes)))
+        return torch.cat([self.network(batch, self._text) for batch in pixels.split(batch_size)]).float()
 
     def _normalised(self, rgb: NDArray[np.uint8]) -> Tensor:
+        """Image (H, W, 3) uint8 to (1, 3, H, W) float32, normalised by CLIP's mean and standard deviation."""
         pixels = torch.from_numpy(np.ascontiguousarray(rgb)).to(self.device).permute(2, 0, 1)[None].float()
         mean, std = (torch.tensor(values, device=self.device).view(1, 3, 1, 1) for values in (CLIP_MEAN, CLIP_STD))
         return (pixels - mean) / std

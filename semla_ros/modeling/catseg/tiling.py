@@ -1,4 +1,4 @@
-"""Ways of looking at a image: squeezed into one square, or through a sliding window besides."""
+"""How an image is cut into inputs of the network: as a whole, or as overlapping windows plus the whole."""
 
 from __future__ import annotations
 
@@ -11,40 +11,40 @@ from torch import Tensor
 
 
 def resized(maps: Tensor, size: tuple[int, ...]) -> Tensor:
-    """Maps (B, C, H, W) at another height and width, bilinear."""
+    """Resizes maps (B, C, H, W) bilinearly to a height and width."""
     return F.interpolate(maps, size, mode="bilinear", align_corners=False) if maps.shape[-2:] != size else maps
 
 
 class Tiling(Protocol):
-    """Cuts what the network sees out of a image, and puts together what it said."""
+    """Cuts an image into crops for the network, and merges the logits of the crops into one result."""
 
     def crops(self, pixels: Tensor) -> Tensor:
-        """A image (1, 3, H, W) to crops (B, 3, h, w)."""
+        """Returns the crops (B, 3, h, w) of an image (1, 3, H, W)."""
 
     def blend(self, logits: Tensor) -> Tensor:
-        """Logits of the crops (B, T, h, w) to probabilities (1, T, h', w'); each class stands alone."""
+        """Returns probabilities (1, T, h', w') for logits (B, T, h, w) of the crops; classes are independent."""
 
 
 class Plain:
-    """The whole image, once."""
+    """The whole image in one pass."""
 
     def crops(self, pixels: Tensor) -> Tensor:
-        """The image itself."""
+        """See `Tiling.crops`."""
         return pixels
 
     def blend(self, logits: Tensor) -> Tensor:
-        """Its probabilities, in the size of the logits."""
+        """See `Tiling.blend`. The result has the size of the logits."""
         return logits.sigmoid()
 
 
 @dataclass(frozen=True)
 class SlidingWindow:
-    """SemLA's evaluation: the mean of overlapping windows, and the mean of that and of the whole image.
+    """Tiling of SemLA's evaluation: the mean over overlapping windows, averaged with the whole image.
 
     Attributes:
-        canvas: Side the image is resized to.
-        window: Side of a window.
-        stride: Distance between windows.
+        canvas: Side that the image is resized to, pixels.
+        window: Side of a window, pixels.
+        stride: Distance between two windows, pixels.
     """
 
     canvas: int = 640
@@ -52,24 +52,25 @@ class SlidingWindow:
     stride: int = 256
 
     def crops(self, pixels: Tensor) -> Tensor:
-        """The windows, and last the whole image, each ``window`` square."""
-        image = resized(pixels, (self.canvas, self.canvas))
-        parts = [self._window(image, *corner) for corner in self._corners()]
-        return torch.cat([*parts, resized(pixels, (self.window, self.window))])
+        """Returns the windows and, last, the whole image, each with side ``window``."""
+        canvas = resized(pixels, (self.canvas, self.canvas))
+        windows = [self._window(canvas, *corner) for corner in self._corners()]
+        return torch.cat([*windows, resized(pixels, (self.window, self.window))])
 
     def blend(self, logits: Tensor) -> Tensor:
-        """Probabilities on the canvas."""
-        *parts, whole = resized(logits, (self.window, self.window)).sigmoid().split(1)
+        """Returns the probabilities with side ``canvas``."""
+        *windows, whole = resized(logits, (self.window, self.window)).sigmoid().split(1)
         total = logits.new_zeros(1, logits.shape[1], self.canvas, self.canvas)
         count = logits.new_zeros(self.canvas, self.canvas)
-        for corner, part in zip(self._corners(), parts, strict=True):
-            self._window(total, *corner).add_(part)
+        for corner, window in zip(self._corners(), windows, strict=True):
+            self._window(total, *corner).add_(window)
             self._window(count, *corner).add_(1)
         return total.div_(count).add_(resized(whole, (self.canvas, self.canvas))).div_(2)
 
     def _corners(self) -> list[tuple[int, int]]:
-        places = range(0, self.canvas - self.window + 1, self.stride)
-        return [(y, x) for y in places for x in places]
+        """Upper left corners (y, x) of the windows."""
+        offsets = range(0, self.canvas - self.window + 1, self.stride)
+        return [(y, x) for y in offsets for x in offsets]
 
     def _window(self, maps: Tensor, y: int, x: int) -> Tensor:
         return maps[..., y : y + self.window, x : x + self.window]

@@ -1,0 +1,97 @@
+"""A segmenter together with the mixture that is fused into its weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from semla_ros.adaptation.retrieval import Mixture
+from semla_ros.errors import SegmentationError
+from semla_ros.images.classes import UNLABELLED, ClassInfo
+from semla_ros.modeling.base import UNDEFINED, Mode, PromptTemplates, Segmenter
+from semla_ros.modeling.lora import Adapter, LoraFuser
+from semla_ros.pipeline.mixture_history import MixtureHistory
+from semla_ros.pipeline.result import Labels, unlabelled
+from semla_ros.pipeline.stage_times import StageTimes
+
+Load = Callable[[str], Adapter]
+
+
+class AdaptedSegmenter:
+    """Keeps weights, text embeddings and the reported mixture consistent, whatever fails.
+
+    Args:
+        segmenter: Segmenter with its base weights.
+        classes: Classes that it segments.
+
+    Attributes:
+        segmenter: The segmenter.
+        fuser: Changes its weights.
+        classes: Classes that it segments, in the order of their ids.
+        mixture: Mixture in its weights.
+        history: Mixtures that have segmented well or badly.
+    """
+
+    def __init__(self, segmenter: Segmenter, classes: Sequence[ClassInfo]) -> None:
+        self.segmenter, self.classes = segmenter, tuple(classes)
+        self.fuser = LoraFuser(segmenter.adapted_layers())
+        self.mixture = Mixture()
+        self.history = MixtureHistory()
+
+    def segment(
+        self, rgb: NDArray[np.uint8], mode: Mode = "plain", size: tuple[int, int] | None = None
+    ) -> tuple[Labels, NDArray[np.float32]]:
+        """See `semla_ros.pipeline.pipeline.SemlaPipeline.segment`."""
+        try:
+            ids, confidence = self.segmenter.segment(rgb, mode, size)
+        except (RuntimeError, MemoryError) as error:  # torch reports exhausted memory as a RuntimeError
+            reason = str(error).partition("\n")[0]
+            raise SegmentationError("image could not be segmented", got=f"{type(error).__name__}: {reason}") from error
+        labels: Labels = ids.astype(np.uint8) if len(self.classes) <= UNLABELLED else ids.astype(np.uint16)
+        labels[ids == UNDEFINED] = unlabelled(labels)
+        return labels, confidence
+
+    def fuse(self, mixture: Mixture, load: Load, times: StageTimes | None = None) -> None:
+        """Replaces the mixture in the weights and encodes the classes with them. On any error nothing changes.
+
+        Args:
+            mixture: Adapters and weights; without adapters the base weights are restored.
+            load: Adapter name to the adapter.
+            times: Measures the stages fuse and text.
+
+        Raises:
+            AdapterError: The file of an adapter is damaged.
+            FusionError: The fused weights are not finite.
+        """
+        adapters = [load(name) for name in mixture.names]
+        self._fuse(mixture, adapters, self.segmenter.refresh_text, times or StageTimes())
+
+    def restore_base(self, classes: Sequence[ClassInfo], prompt_templates: PromptTemplates) -> None:
+        """Restores the base weights and segments into these classes from now on. On any error nothing changes."""
+        self._fuse(Mixture(), [], lambda: self.set_classes(classes, prompt_templates), StageTimes())
+
+    def set_classes(self, classes: Sequence[ClassInfo], prompt_templates: PromptTemplates) -> None:
+        """Segments into these classes from now on. On any error the previous classes stay in force."""
+        self.segmenter.set_classes([each.name for each in classes], prompt_templates)
+        self.classes = tuple(classes)
+
+    def fall_back(self, load: Load) -> None:
+        """Rejects the active mixture and returns to the last good one, or to the base weights if that fails, too."""
+        self.history.reject(self.mixture)
+        try:
+            self.fuse(self.history.last_good, load)
+        except Exception:
+            self.fuse(Mixture(), load)  # the base weights need no file
+
+    def _fuse(
+        self, mixture: Mixture, adapters: Sequence[Adapter], encode: Callable[[], None], times: StageTimes
+    ) -> None:
+        times.start()
+        with self.fuser.applied(adapters, mixture.weights):
+            times.lap("fuse")
+            encode()
+            times.lap("text")
+        self.history.replace(self.mixture)
+        self.mixture = mixture
