@@ -54,7 +54,11 @@ class ModelConfig:
         False, "Repeat the faults of SemLA's published code, to reproduce its numbers", read_only=True
     )
     threads: int = setting(
-        0, "CPU threads of the networks; 0 leaves the choice to torch", low=0, high=1024, read_only=True
+        0,
+        "CPU threads of the networks; 0: all cores, live fewer while other processes use them",
+        low=0,
+        high=1024,
+        read_only=True,
     )
 
 

@@ -10,10 +10,12 @@ from semla_ros import __version__
 from semla_ros.cli import bench, demo, evaluate, models, replay, train, world
 from semla_ros.cli.extras import remedy
 from semla_ros.errors import SemlaError
+from semla_ros.machine import limit_spinning
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a subcommand. Returns 0, or 1 after a clear message, or 130 when interrupted."""
+    limit_spinning()
     args = parser().parse_args(argv)
     try:
         args.run(args)

@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from semla_ros.errors import SemlaError
+from semla_ros.machine import limit_spinning
 from semla_ros.node.environment import name_prefix
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def main(args: list[str] | None = None, build: Build | None = None) -> int:
 
 def _run(args: list[str] | None, build: Build | None) -> int:
     name_prefix()
+    limit_spinning()
     import rclpy
     from rclpy.signals import SignalHandlerOptions
 

@@ -32,10 +32,9 @@ REPORT_PERIOD_S = 1.0
 
 def build_bundle(config: Config) -> SemlaPipeline:
     """The pipeline of the bundle that the settings name; torch is imported no sooner than now."""
-    from semla_ros.pipeline.build import build_pipeline
-    from semla_ros.pipeline.embedding import AsynchronousEmbedder
+    from semla_ros.pipeline.build import build_live_pipeline
 
-    return build_pipeline(config, lambda navigator: AsynchronousEmbedder(navigator, config.navigator.max_share))
+    return build_live_pipeline(config)
 
 
 class SemlaNode(LifecycleNode):
