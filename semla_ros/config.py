@@ -69,7 +69,11 @@ class ModelConfig:
         False, "Reproduce the errors of SemLA's published code, to compare with its published results", read_only=True
     )
     threads: int = setting(
-        0, "Number of CPU threads for the networks; 0 uses PyTorch's default", low=0, high=1024, read_only=True
+        0,
+        "Number of CPU threads for the networks; 0 uses all cores, and fewer in the node while other processes use them",
+        low=0,
+        high=1024,
+        read_only=True,
     )
 
 

@@ -1,4 +1,4 @@
-"""Files that come with the package: models and configuration."""
+"""Files that are installed with the package: models and configuration."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ PACKAGE = Path(__file__).resolve().parent
 
 
 def shared(relative: str) -> Iterator[Path]:
-    """Where a file or folder of ours may lie: in the source tree, or below share/ of what we are installed in.
+    """Yields the places where a file or folder of the project may lie, the most likely one first.
+
+    These are the source tree, and ``share/semla_ros`` below each folder that contains the installed package.
 
     Args:
-        relative: Its path in the source tree, such as ``models/streetworld``.
+        relative: Path in the source tree, such as ``models/streetworld``.
     """
     yield PACKAGE.parent / relative
     yield from (folder / "share/semla_ros" / relative for folder in PACKAGE.parents)

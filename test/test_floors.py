@@ -31,7 +31,7 @@ FLOORS = (
     ("cli",),
 )
 HEIGHT = {folder: height for height, folders in enumerate(FLOORS) for folder in folders}
-ROS_FOLDERS = {"node", "demo"}
+ROS_FOLDERS = {"node", "demo", "bench"}
 
 
 def folder_of(module: Path) -> str:
@@ -76,7 +76,7 @@ def test_a_module_imports_only_from_its_own_folder_and_from_folders_below(module
     assert {each for each in imported_folders(module) - {own} if HEIGHT[each] >= HEIGHT[own]} == set()
 
 
-def test_only_the_node_and_the_demo_import_rclpy() -> None:
+def test_only_node_demo_and_bench_import_rclpy() -> None:
     importing = {folder_of(file) for file in modules() if any(name.split(".")[0] == "rclpy" for name in imports(file))}
     assert importing == ROS_FOLDERS
 

@@ -1,4 +1,4 @@
-"""How the cost of a swap grows: retrieval with the number of adapters, fusion with k and rank."""
+"""How the time of a swap grows: retrieval with the number of adapters, fusion with K and rank."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ KS, RANKS = (1, 2, 5, 10, 20), (4, 8, 16, 32)
 
 @dataclass(frozen=True)
 class Growth:
-    """Medians, milliseconds.
+    """Medians in milliseconds.
 
     Attributes:
         retrieve_ms: Number of adapters (centroids of dimension 768) to the time of a retrieval.
-        fuse_ms_by_k: k to the time of a fusion, rank as measured.
-        fuse_ms_by_rank: Rank to the time of a fusion, k as measured.
+        fuse_ms_by_k: K to the time of a fusion, with the rank of the options.
+        fuse_ms_by_rank: Rank to the time of a fusion, with the K of the options.
     """
 
     retrieve_ms: dict[int, float]
@@ -34,7 +34,7 @@ class Growth:
 
 
 def grow(subject: Subject) -> Growth:
-    """Measures all three on a subject."""
+    """Measures all three."""
     options = subject.options
     by_rank = {rank: _fusing(subject, options.k, rank) for rank in RANKS}
     by_k = {k: _fusing(subject, k, options.rank) for k in KS}
@@ -43,7 +43,7 @@ def grow(subject: Subject) -> Growth:
 
 
 def draw(growth: Growth, file: Path) -> None:
-    """Draws the three curves."""
+    """Plots the three curves to an image file."""
     import matplotlib
 
     matplotlib.use("Agg")

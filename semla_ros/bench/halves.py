@@ -1,4 +1,4 @@
-"""Forwards in half precision: how fast, and how many pixels keep their class."""
+"""Forward passes in half precision: their time, and how many pixels keep their class."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ HALVES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 @dataclass(frozen=True)
 class Half:
-    """A forward in half precision.
+    """A forward pass in half precision.
 
     Attributes:
-        forward_ms: Its time.
-        speedup: Over the float32 one.
-        agreement: Share of pixels whose class is the float32 one's, in percent; None for random weights, whose
-            classes are all as likely, so that rounding decides.
+        forward_ms: Time, milliseconds.
+        speedup: Time in float32 divided by this time.
+        agreement: Share of pixels with the same class as in float32, percent. None for random weights: their classes
+            are equally likely, and rounding decides.
     """
 
     forward_ms: float
@@ -33,12 +33,12 @@ class Half:
 
 
 def in_halves(subject: Subject, float32_ms: float, repeats: int) -> dict[str, Half]:
-    """Every half precision, on CUDA also compiled. The weights are as before afterwards, up to the compiled calls.
+    """Measures every half precision, on CUDA also compiled. Afterwards the weights are as before.
 
     Args:
-        subject: What is measured.
-        float32_ms: Its forward, to compare with.
-        repeats: Of a forward.
+        subject: Segmenter to measure. On CUDA it stays compiled.
+        float32_ms: Time of its forward pass in float32, milliseconds.
+        repeats: Repetitions per precision.
     """
     network, segmenter, pixels = subject.segmenter.network, subject.segmenter, subject.pixels()
     whole, classes = copy.deepcopy(network.state_dict()), _classes(subject)
@@ -51,7 +51,7 @@ def in_halves(subject: Subject, float32_ms: float, repeats: int) -> dict[str, Ha
         segmenter.refresh_text()
         agreement = 100 * float((_classes(subject) == classes).mean()) if subject.images else None
         half = pixels.to(dtype)
-        taken = timed(lambda half=half: network(half, segmenter._text), repeats).median  # type: ignore[misc]
+        taken = timed(lambda half=half: network(half, segmenter.text), repeats).median  # type: ignore[misc]
         out[name] = Half(taken, float32_ms / taken, agreement)
     network.float().load_state_dict(whole)
     segmenter.refresh_text()
@@ -67,5 +67,5 @@ def _variants(device: torch.device) -> Iterator[tuple[str, torch.dtype, bool]]:
 
 
 def _classes(subject: Subject) -> NDArray[np.int64]:
-    """Every image's."""
+    """Returns the classes of every image's pixels."""
     return np.array([subject.segmenter.segment(rgb)[0] for rgb in subject.images])

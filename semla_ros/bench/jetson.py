@@ -1,4 +1,4 @@
-"""What rows would take at the least on a Jetson Orin: computed from data sheets, never measured."""
+"""Lower bounds of the rows' times on a Jetson Orin, computed from data sheets; nothing is measured."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from dataclasses import dataclass
 
 from semla_ros.bench.roofline import Peak, Roofline, least_ms
 
-TENSOR_CORES = 8  # times the float32 rate of the CUDA cores, in half precision
+TENSOR_CORES = 8  # half-precision rate of the tensor cores over the float32 rate of the CUDA cores
 
 
 @dataclass(frozen=True)
 class Board:
-    """A module, after NVIDIA's data sheet.
+    """A module, from NVIDIA's data sheet.
 
     Attributes:
-        cores: Of CUDA; each multiplies and adds once a cycle.
-        ghz: Highest clock of the GPU.
-        gbytes: Memory bandwidth, 10⁹ bytes a second, shared with the CPU.
+        cores: Number of CUDA cores; each does one multiplication and one addition per cycle.
+        ghz: Highest clock rate of the GPU, GHz.
+        gbytes: Memory bandwidth, 10⁹ bytes per second, shared with the CPU.
     """
 
     cores: int
@@ -26,7 +26,7 @@ class Board:
 
     @property
     def peak(self) -> Peak:
-        """In float32."""
+        """Peak rates in float32."""
         return Peak(2 * self.cores * self.ghz, self.gbytes)
 
 
@@ -38,7 +38,7 @@ BOARDS = {
 
 
 def estimates(rooflines: Mapping[str, Roofline]) -> dict[str, dict[str, dict[str, float]]]:
-    """Board to precision to row to the fewest milliseconds that its operations and bytes can take."""
+    """Returns board to precision to row to the smallest time that its operations and bytes allow, milliseconds."""
     return {
         name: {
             "float32": {

@@ -1,4 +1,4 @@
-"""Times: medians and spreads of rows that are run in turn, so that a machine's moods hit all alike."""
+"""Times of rows: medians and spreads. Rows are run in turn: a change of the machine's speed affects all of them."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ import torch
 
 @dataclass(frozen=True)
 class Timing:
-    """Milliseconds.
+    """Times of a row, milliseconds.
 
     Attributes:
-        median: Of all repetitions.
+        median: Median of all repetitions.
         spread: Half the distance between the quartiles.
-        repeats: Their number.
+        repeats: Number of repetitions.
     """
 
     median: float
@@ -29,14 +29,14 @@ class Timing:
 
 
 class Stopwatch:
-    """Collects what rows take; waits for CUDA on both sides."""
+    """Collects the times of rows. Work on CUDA is waited for before and after each."""
 
     def __init__(self) -> None:
         self._ms: defaultdict[str, list[float]] = defaultdict(list)
 
     @contextmanager
     def row(self, name: str) -> Iterator[None]:
-        """Times what happens inside."""
+        """Measures the time of the ``with`` block as one repetition of a row."""
         _finish()
         start = time.perf_counter()
         yield
@@ -47,18 +47,18 @@ class Stopwatch:
         return self._ms[name]
 
     def timings(self) -> dict[str, Timing]:
-        """Row to its times."""
+        """Returns row to its times."""
         return {name: timing(values) for name, values in self._ms.items()}
 
 
 def timing(milliseconds: list[float]) -> Timing:
-    """Median and spread of repetitions."""
+    """Summarises repetitions, milliseconds each."""
     low, median, high = np.percentile(milliseconds, (25, 50, 75))
     return Timing(float(median), float(high - low) / 2, len(milliseconds))
 
 
 def timed(work: Callable[[], object], repeats: int) -> Timing:
-    """Times one piece of work, after a first run that does not count."""
+    """Measures a function; a first call does not count."""
     watch = Stopwatch()
     work()
     with undisturbed():
@@ -70,7 +70,7 @@ def timed(work: Callable[[], object], repeats: int) -> Timing:
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """No garbage collection meanwhile."""
+    """Turns garbage collection off inside the ``with`` block."""
     gc.collect()
     gc.disable()
     try:

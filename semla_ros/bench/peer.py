@@ -1,4 +1,4 @@
-"""The official way of mixing: PEFT wraps the network and builds a weighted adapter for every image."""
+"""Mixing as the official code does it: PEFT wraps the network and builds a weighted adapter for every image."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class PeftPeer:
     """A network under PEFT, with all adapters loaded.
 
     Args:
-        network: Is wrapped, and of no other use afterwards.
-        adapters: Rank and scale must be the same for all.
+        network: Network to wrap; it cannot be used otherwise afterwards.
+        adapters: Adapters of the same rank and scale.
     """
 
     def __init__(self, network: CatSeg, adapters: Sequence[Adapter]) -> None:
@@ -47,15 +47,15 @@ class PeftPeer:
         return wrapped
 
     def add(self, mixture: Mixture) -> None:
-        """Concatenates the mixture's adapters into one."""
+        """Concatenates the adapters of the mixture into one."""
         self.model.add_weighted_adapter(list(mixture.names), list(mixture.weights), NAME, combination_type="cat")
 
     def activate(self) -> None:
-        """Makes it the active one."""
+        """Makes the concatenated adapter the active one."""
         self.model.set_adapter(NAME)
 
     def delete(self) -> None:
-        """Throws it away, as is done after every image."""
+        """Deletes the concatenated adapter, as the official code does after every image."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             self.model.delete_adapter(NAME)

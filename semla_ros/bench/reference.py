@@ -1,9 +1,9 @@
-"""CAT-Seg computed straightforwardly, as the official code does: what the product must equal, and beat.
+"""CAT-Seg computed in the steps of the official code. Our network must give the same results in less time.
 
-The volume keeps its channels before classes and positions and is turned for every stage, guidance is repeated for every
-class and concatenated, class attention really runs over all padded classes, the last visual block projects queries and
-keys that nobody uses, prompts are encoded one by one with all their padding. Only modules are called, so that PEFT's
-wrapping of them acts.
+The volume has its channels before classes and positions and is permuted for every stage. Guidance is repeated for every
+class and concatenated. Class attention runs over all padded classes. The last visual block projects queries and keys
+that are not used. Prompts are encoded one by one with all their padding. Only modules are called, so that PEFT can
+wrap them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from semla_ros.modeling.clip.vision import DenseVisionTransformer
 
 
 def reference_text(clip: Clip, tokens: Tensor) -> Tensor:
-    """Prompts (N, context_length) to L2-normalised embeddings (N, embed_dim)."""
+    """Encodes prompts (N, context_length) to L2-normalised embeddings (N, embed_dim)."""
     causal = torch.ones(tokens.shape[1], tokens.shape[1], dtype=torch.bool, device=tokens.device).tril()
     x = clip.token_embedding(tokens) + clip.positional_embedding
     for block in clip.transformer.resblocks:
@@ -32,7 +32,7 @@ def reference_text(clip: Clip, tokens: Tensor) -> Tensor:
 
 
 def reference_logits(network: CatSeg, pixels: Tensor, text: Tensor) -> Tensor:
-    """Images (B, 3, S, S) and text (T, embed_dim), T at most ``padded_classes``, to logits (B, T, 4 grid, 4 grid)."""
+    """Images (B, 3, S, S) and text (T, embed_dim), T ≤ ``padded_classes``, to logits (B, T, 4 grid, 4 grid)."""
     arch, aggregator = network.arch, network.aggregator
     dense, early, late = _visual(network.clip.visual, pixels)
     features = _maps(dense, arch.grid)
@@ -69,7 +69,7 @@ def _maps(tokens: Tensor, grid: int) -> Tensor:
 
 
 def _volume(aggregator: Aggregator, features: Tensor, text: Tensor) -> Tensor:
-    """Similarity of every patch and class, embedded: (B, C, T, H, W)."""
+    """Embedded similarity of every patch and class, (B, C, T, H, W)."""
     similarity = torch.einsum("bdhw,td->bthw", F.normalize(features, dim=1), text)
     x = aggregator.conv1(similarity.flatten(0, 1)[:, None])
     volume: Tensor = x.unflatten(0, similarity.shape[:2]).transpose(1, 2).contiguous()
@@ -77,7 +77,7 @@ def _volume(aggregator: Aggregator, features: Tensor, text: Tensor) -> Tensor:
 
 
 def _positions(layer: SpatialAttention, x: Tensor, appearance: Tensor) -> Tensor:
-    """Every class apart, over the positions."""
+    """Attention over the positions, for each class."""
     guide = layer.guidance_norm(appearance.contiguous())
     tokens = x.permute(0, 2, 3, 4, 1).contiguous()
     tokens = _swin(layer.block_2, _swin(layer.block_1, tokens, guide), guide)
@@ -114,7 +114,7 @@ def _windows(attention: WindowAttention, x: Tensor, guidance: Tensor, side: int,
 
 
 def _classes(layer: ClassAttention, x: Tensor, guidance: Tensor) -> Tensor:
-    """Every position apart, over the classes and as many learned tokens as it takes to be ``padded_classes``."""
+    """Attention over the classes and learned tokens, ``padded_classes`` in all, for each position."""
     batch, dim, classes, height, width = x.shape
     missing, positions = layer.padded_classes - classes, batch * height * width
     padding = layer.padding_tokens.view(1, dim, 1, 1, 1).expand(batch, -1, missing, height, width)

@@ -1,4 +1,4 @@
-"""The roofline: what operations and bytes alone would take on this machine at its measured best."""
+"""The roofline: the time that operations and bytes alone take at this machine's measured peak."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from torch.utils.flop_counter import FlopCounterMode
 from semla_ros.bench.measure import Timing, timed
 from semla_ros.bench.subject import Subject
 
-SIDE = 3072  # of the matrices that show a machine's best
+SIDE = 3072  # of the matrices whose product gives the peak rate
 
 
 @dataclass(frozen=True)
 class Peak:
-    """What the machine reached on plain operations.
+    """Peak rates of the machine, measured.
 
     Attributes:
-        gflops: Float32 matrix product, 10⁹ operations a second, a multiplication and an addition being two.
-        gbytes: Copy, 10⁹ bytes a second, read and written ones together.
+        gflops: Float32 matrix product, 10⁹ operations per second; a multiplication and an addition count as two.
+        gbytes: Copy, 10⁹ bytes per second, those read and those written together.
     """
 
     gflops: float
@@ -29,13 +29,13 @@ class Peak:
 
 @dataclass(frozen=True)
 class Roofline:
-    """Of one row.
+    """Roofline of a row.
 
     Attributes:
         gflop: Operations, 10⁹.
-        mbytes: Weights read and written, 10⁶.
-        roofline_ms: The greater of what both take at the machine's peak.
-        over_roofline: Measured median over that.
+        mbytes: Bytes of weights read and written, 10⁶.
+        roofline_ms: The longer of the two times that they take at the peak rates, milliseconds.
+        over_roofline: Measured median divided by ``roofline_ms``.
     """
 
     gflop: float
@@ -45,7 +45,7 @@ class Roofline:
 
 
 def peak(device: str) -> Peak:
-    """Measures a large product and a large copy."""
+    """Measures a large matrix product and a large copy."""
     a, b = (torch.randn(SIDE, SIDE, device=device) for _ in range(2))
     c, large, copy = torch.empty_like(a), torch.randn(2**27, device=device), torch.empty(2**27, device=device)
     product = timed(lambda: torch.mm(a, b, out=c), 5).median
@@ -54,14 +54,14 @@ def peak(device: str) -> Peak:
 
 
 def rooflines(subject: Subject, stages: dict[str, Timing], machine: Peak) -> dict[str, Roofline]:
-    """Row to its roofline, for the forward, the text, the fusion and the navigator."""
+    """Returns row to its roofline, for the forward pass, the text encoder, the fusion and the navigator."""
     network, segmenter, navigator = subject.segmenter.network, subject.segmenter, subject.navigator
     pixels, mixture = subject.pixels(), subject.retrieve(subject.index.centroids[0] + 1)
     text_bytes = sum(p.nbytes for p in network.clip.transformer.parameters())
     all_bytes = sum(p.nbytes for p in network.parameters()) - text_bytes - network.clip.token_embedding.weight.nbytes
     adapted = sum(layer.weight.nbytes for layer in subject.fuser.layers.values())
     work: dict[str, tuple[Callable[[], object], int]] = {
-        "forward": (lambda: network(pixels, segmenter._text), all_bytes),
+        "forward": (lambda: network(pixels, segmenter.text), all_bytes),
         "text": (segmenter.refresh_text, text_bytes),
         "fuse": (lambda: subject.fuse(mixture), 2 * adapted),
         "embed": (lambda: navigator.embed(subject.rgb), sum(p.nbytes for p in navigator.network.parameters())),
@@ -70,7 +70,7 @@ def rooflines(subject: Subject, stages: dict[str, Timing], machine: Peak) -> dic
 
 
 def least_ms(gflop: float, mbytes: float, machine: Peak) -> float:
-    """The greater of what operations and bytes take."""
+    """Returns the longer of the times that operations and bytes take, milliseconds."""
     return max(1e3 * gflop / machine.gflops, mbytes / machine.gbytes)
 
 

@@ -1,4 +1,4 @@
-"""The rows of the benchmark for one size: ours, the straightforward computation and PEFT's path, in turn."""
+"""The rows of the benchmark for one size: our network, the reference computation and PEFT's way, in turn."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ MIB = 2**20
 
 @dataclass(frozen=True)
 class Measured:
-    """One size on one device.
+    """Figures of one size on one device.
 
     Attributes:
-        ratios: What is claimed; each from medians of this run.
+        ratios: Ratio to its value, from medians of this run.
         stages_ms: Row to its times.
-        differences: Largest differences of our logits from the straightforward ones, bare and with a mixture.
-        halves: dtype to its forward.
-        memory_mib: What is held.
+        differences: Largest differences between our logits and those of the reference, bare and with a mixture.
+        halves: Half precision to its forward pass.
+        memory_mib: Part of the memory to its size, MiB.
     """
 
     ratios: dict[str, float]
@@ -47,7 +47,7 @@ class Measured:
 
 
 def measure(subject: Subject) -> Measured:
-    """Measures everything of a subject."""
+    """Measures all rows."""
     watch, repeats = Stopwatch(), subject.options.repeats
     slow_repeats = max(2, repeats // 3)
     with torch.inference_mode(False), torch.no_grad(), undisturbed():
@@ -61,21 +61,21 @@ def measure(subject: Subject) -> Measured:
 
 
 def _embeddings(subject: Subject) -> Iterator[NDArray[np.float64]]:
-    """A different place every time."""
+    """Yields random embeddings (D,)."""
     draw = np.random.default_rng(4)
     while True:
         yield draw.normal(size=subject.navigator.embed_dim)
 
 
 def _swaps(subject: Subject, watch: Stopwatch, embeddings: Iterator[NDArray[np.float64]], repeats: int) -> None:
-    """Bare forwards and swaps with their forwards, in turn; the bare one too comes right after its weights moved."""
+    """Measures forward passes without a mixture and right after a swap, in turn. The weights change before both."""
     network, pixels, segmenter = subject.segmenter.network, subject.pixels(), subject.segmenter
     for repeat in tqdm(range(-1, repeats), desc="swap and forward"):
         record = watch if repeat >= 0 else Stopwatch()
         subject.fuse(Mixture())
         segmenter.refresh_text()
         with record.row("forward"):
-            network(pixels, segmenter._text)
+            network(pixels, segmenter.text)
         embedding = next(embeddings)
         with record.row("retrieve"):
             mixture = subject.retrieve(embedding)
@@ -84,7 +84,7 @@ def _swaps(subject: Subject, watch: Stopwatch, embeddings: Iterator[NDArray[np.f
         with record.row("text"):
             segmenter.refresh_text()
         with record.row("forward_after_swap"):
-            network(pixels, segmenter._text)
+            network(pixels, segmenter.text)
     subject.fuse(Mixture())
     segmenter.refresh_text()
 
@@ -92,10 +92,10 @@ def _swaps(subject: Subject, watch: Stopwatch, embeddings: Iterator[NDArray[np.f
 def _peers(
     subject: Subject, watch: Stopwatch, embeddings: Iterator[NDArray[np.float64]], repeats: int
 ) -> dict[str, float]:
-    """The straightforward computation, bare and under PEFT; how far ours is from both."""
-    network, pixels, tokens = subject.segmenter.network, subject.pixels(), subject.segmenter._tokens
+    """Measures the reference, bare and with PEFT; returns how much our logits differ from both."""
+    network, pixels, tokens = subject.segmenter.network, subject.pixels(), subject.segmenter.tokens
     bare = reference_logits(network, pixels, reference_text(network.clip, tokens))
-    differences = {"bare": _difference(bare, network(pixels, subject.segmenter._text))}
+    differences = {"bare": _difference(bare, network(pixels, subject.segmenter.text))}
     peer = PeftPeer(copy.deepcopy(network), subject.adapters)
     for repeat in tqdm(range(-1, repeats), desc="reference and PEFT"):
         record = watch if repeat >= 0 else Stopwatch()
@@ -115,11 +115,11 @@ def _peers(
             peer.delete()
     subject.fuse(mixture)
     subject.segmenter.refresh_text()
-    return differences | {"mixture": _difference(theirs, network(pixels, subject.segmenter._text))}
+    return differences | {"mixture": _difference(theirs, network(pixels, subject.segmenter.text))}
 
 
 def _stages(subject: Subject, watch: Stopwatch, repeats: int) -> None:
-    """What else happens to a frame."""
+    """Measures the other stages of a frame."""
     rgb = subject.rgb
     message = SimpleNamespace(
         height=rgb.shape[0], width=rgb.shape[1], encoding="rgb8", step=rgb.shape[1] * 3, is_bigendian=0,
@@ -137,7 +137,7 @@ def _stages(subject: Subject, watch: Stopwatch, repeats: int) -> None:
 
 
 def _published(labels: NDArray[np.int64], confidence: NDArray[np.float32]) -> tuple[array.array[int], ...]:
-    """Mask and confidence as a message holds them; DDS is not included."""
+    """Fills mask and confidence into arrays as messages hold them; DDS is not included."""
     sure = (255 * confidence + 0.5).astype(np.uint8)
     return tuple(array.array("B", pixels.tobytes()) for pixels in (labels.astype(np.uint8), sure))
 

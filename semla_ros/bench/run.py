@@ -1,4 +1,4 @@
-"""`semla bench`: one run, everything in it, for people and for programs."""
+"""`semla bench`: all tables in one run, printed and as JSON."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ NOT_MEASURED = "not measured: no CUDA device"
 
 
 def run(sizes: Sequence[str], options: Options, file: Path | None = None, plot: Path | None = None) -> dict[str, Any]:
-    """Measures sizes, prints tables, writes JSON and a image of how costs grow.
+    """Measures sizes, prints tables, writes JSON and a plot of how times grow.
 
     Args:
         sizes: Names in `semla_ros.bench.subject.SIZES`.
-        options: How much of everything.
+        options: Sizes of the benchmark.
         file: JSON file to write.
         plot: PNG file to write.
 
     Returns:
-        What the JSON file holds: ``ratios`` (ViT-B/16's, if it was measured, else the first size's), ``sizes``,
+        The content of the JSON file: ``ratios`` (of ViT-B/16 if it was measured, else of the first size), ``sizes``,
         ``growth``, ``peak``, ``machine``, ``versions``, ``settings``.
     """
     out: dict[str, Any] = {"machine": machine(), "versions": versions(), "settings": asdict(options)}

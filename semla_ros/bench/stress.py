@@ -1,11 +1,12 @@
-"""A drive whose domain changes all the time: whether swaps cost frames, and whether memory grows."""
+"""A drive whose domain changes all the time: are frames late when the mixture is swapped, and does memory grow?"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import cycle
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,20 +24,20 @@ AT_ONCE = {
     "tracker.ema_time_s": 0.0,
     "tracker.min_weight_change": 0.0,
 }
-SAMPLES = 50  # of memory
+SAMPLES = 50  # of memory per run
 
 
 @dataclass(frozen=True)
 class Lateness:
-    """How late masks were, in frame periods, beyond what they usually take.
+    """How much later than usual masks were, in frame periods.
 
     Attributes:
-        rate_hz: Frames a second, steady.
-        frames: Frames shown, all of them segmented.
-        swaps: Among them, brought a swap.
-        worst_at_swap: Of the frames that brought a swap.
-        worst_after_swap: Of the frames that came next.
-        worst_elsewhere: Of all others.
+        rate_hz: Frame rate, frames per second.
+        frames: Number of frames shown; all of them were segmented.
+        swaps: Number of frames that brought a swap.
+        worst_at_swap: The latest of the frames that brought a swap.
+        worst_after_swap: The latest of the frames right after a swap.
+        worst_elsewhere: The latest of all others.
     """
 
     rate_hz: float
@@ -52,10 +53,10 @@ class Soak:
     """Memory of a long run.
 
     Attributes:
-        frames: Frames segmented.
-        swaps: Among them, brought a swap.
-        resident_mib: Memory held, at even distances from the first frame to the last.
-        growth_mib: From the median of the second quarter to that of the last.
+        frames: Number of frames segmented.
+        swaps: Number of frames that brought a swap.
+        resident_mib: Resident memory, MiB, sampled at even distances from the first frame to the last.
+        growth_mib: From the median of the second quarter of the samples to that of the last quarter, MiB.
     """
 
     frames: int
@@ -64,13 +65,18 @@ class Soak:
     growth_mib: float
 
 
+def stress_settings(every: int, rate_hz: float) -> dict[str, Any]:
+    """Settings with which each change of the image brings a swap at once, the image changing every ``every`` frames."""
+    return {**AT_ONCE, "navigator.period_s": every / rate_hz / 2}
+
+
 def stress(config: Config, every: int, rate_hz: float) -> Config:
-    """Settings with which each change brings a swap at once, changes coming every so many frames."""
-    return changed(config, {**AT_ONCE, "navigator.period_s": every / rate_hz / 2})
+    """Puts `stress_settings` in place of those in ``config``."""
+    return changed(config, stress_settings(every, rate_hz))
 
 
 def drive(images: list[NDArray[np.uint8]], every: int, rate_hz: float) -> Iterator[Frame]:
-    """Shows each image for ``every`` frames, then the next one, without end."""
+    """Yields each image for ``every`` frames, then the next one, without end."""
     shown = (image for image in cycle(images) for _ in range(every))
     for index, image in enumerate(shown):
         yield Frame(image, SECOND_NS + round(index * SECOND_NS / rate_hz), "bench")
@@ -83,9 +89,9 @@ def lateness(
 
     Args:
         pipeline: Configured by `stress`.
-        images: One a domain, far apart.
-        swaps: Number to wait for.
-        rate_hz: Frames a second; the pipeline must keep up with it.
+        images: One image per domain; the domains are far apart.
+        swaps: Number of swaps.
+        rate_hz: Frame rate, frames per second; the pipeline must be able to keep up with it.
         every: Frames between two changes of the domain.
     """
     delays, swapped = [], []
@@ -106,11 +112,11 @@ def lateness(
 
 
 def soak(pipeline: SemlaPipeline, images: list[NDArray[np.uint8]], frames: int, every: int = 20) -> Soak:
-    """Segments frames as fast as it can, a swap every so often, and watches the memory.
+    """Segments frames one after the other, with a swap every ``every`` frames, and samples the memory.
 
     Args:
         pipeline: Configured by `stress`.
-        images: One a domain, far apart.
+        images: One image per domain; the domains are far apart.
         frames: Number of frames.
         every: Frames between two changes of the domain.
     """
@@ -119,9 +125,13 @@ def soak(pipeline: SemlaPipeline, images: list[NDArray[np.uint8]], frames: int, 
         swaps += pipeline.process(frame).domain.swapped
         if index % step == 0:
             resident.append(resident_mib())
+    return Soak(frames, swaps, tuple(resident), growth(resident))
+
+
+def growth(resident: Sequence[float]) -> float:
+    """From the median of the second quarter of the samples to that of the last quarter."""
     quarter = max(1, len(resident) // 4)
-    growth = np.median(resident[-quarter:]) - np.median(resident[quarter : 2 * quarter])
-    return Soak(frames, swaps, tuple(resident), float(growth))
+    return float(np.median(resident[-quarter:]) - np.median(resident[quarter : 2 * quarter]))
 
 
 def _worst(late: NDArray[np.float64]) -> float:

@@ -1,4 +1,4 @@
-"""What is measured: a segmenter of one size, its navigator, and a library of random adapters."""
+"""What is measured: a segmenter of some size, its navigator, and a library of random adapters."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from semla_ros.modeling.base import Navigator
 from semla_ros.modeling.catseg.architecture import VIT_B16, VIT_L14_336, CatSegArch
 from semla_ros.modeling.catseg.network import CatSeg
 from semla_ros.modeling.catseg.segmenter import CatSegSegmenter
-from semla_ros.modeling.catseg.tiling import resized
 from semla_ros.modeling.lora import Adapter, LoraFuser
 from semla_ros.modeling.navigators.clip import ClipNavigator, ClipNavigatorArch
 from semla_ros.streetworld.dataset import sample
@@ -32,15 +31,15 @@ TEMPERATURE = 0.05
 
 @dataclass(frozen=True)
 class Options:
-    """How much of everything.
+    """Sizes of a benchmark.
 
     Attributes:
-        classes: T.
-        adapters: N in the library.
-        k: In a mixture.
-        rank: Of every adapter.
-        repeats: Of every row.
-        device: Where.
+        classes: Number of classes T.
+        adapters: Number of adapters N in the library.
+        k: Number of adapters K in a mixture.
+        rank: Rank of every adapter.
+        repeats: Repetitions of every row.
+        device: Device of the networks, "cpu" or "cuda".
     """
 
     classes: int = 19
@@ -55,11 +54,11 @@ class Subject:
     """Networks and adapters with seeded random weights, or the bundled ones.
 
     Args:
-        network: A segmenter's.
-        navigator: Its navigator.
-        classes: What to look for.
-        options: How much.
-        images: What a trained network is shown, (H, W, 3) uint8 each; without any, a random one sees noise.
+        network: Network of the segmenter.
+        navigator: Navigator.
+        classes: Class names.
+        options: Sizes.
+        images: Images for a trained network, (H, W, 3) uint8 each; without any, a random network is shown noise.
     """
 
     def __init__(
@@ -78,24 +77,22 @@ class Subject:
         self.index = CentroidIndex(centroids)
 
     def retrieve(self, embedding: NDArray[np.float64]) -> Mixture:
-        """The mixture for an embedding."""
+        """Returns the mixture for an embedding (D,)."""
         names = [each.name for each in self.adapters]
         return retrieve(embedding, names, self.index, self.options.k, TEMPERATURE)
 
     def fuse(self, mixture: Mixture) -> None:
-        """Puts a mixture into the weights."""
+        """Fuses a mixture into the weights."""
         by_name = {each.name: each for each in self.adapters}
         self.fuser.apply([by_name[name] for name in mixture.names], mixture.weights)
 
     def pixels(self, rgb: NDArray[np.uint8] | None = None) -> torch.Tensor:
-        """A image, the first one by default, as the network takes it, (1, 3, S, S)."""
-        side = self.segmenter.network.arch.image_size
-        normalised = self.segmenter._normalised(self.rgb if rgb is None else rgb)
-        return resized(normalised, (side, side)).to(self.segmenter.dtype)
+        """Returns an image, by default the first one, as the network takes it: (1, 3, S, S)."""
+        return self.segmenter.pixels(self.rgb if rgb is None else rgb)
 
 
 def adapter(name: str, segmenter: CatSegSegmenter, rank: int, draw: torch.Generator) -> Adapter:
-    """Random factors on every adapted layer."""
+    """Makes an adapter with random factors on every adapted layer."""
     factors = {
         module: (
             (torch.randn(rank, layer.in_features, generator=draw) * layer.in_features**-0.5).to(layer.weight),
@@ -107,7 +104,7 @@ def adapter(name: str, segmenter: CatSegSegmenter, rank: int, draw: torch.Genera
 
 
 def image(height: int, width: int) -> NDArray[np.uint8]:
-    """Noise of several sizes (height, width, 3) uint8, so that no two patches are alike."""
+    """Makes an image (height, width, 3) uint8 of coarse and fine noise: no two patches are alike."""
     draw = np.random.default_rng(0)
     fine, coarse = draw.normal(0, 25, (height, width, 3)), draw.normal(0, 60, (height // 40 + 1, width // 40 + 1, 3))
     blocks = coarse.repeat(40, 0).repeat(40, 1)[:height, :width]

@@ -18,16 +18,16 @@ MEANING = {
     "peft_over_fuse": "PEFT's add + set + delete over our retrieve + fuse",
     "swap_over_forward": "retrieve + fuse + text over our forward",
     "forward_after_swap": "our forward after a swap over the bare one",
-    "reference_over_forward": "the straightforward forward over ours",
-    "peft_forward_over_forward": "the straightforward forward with PEFT's adapter over ours",
-    "reference_text_over_text": "prompts one by one over ours",
+    "reference_over_forward": "the reference's forward over ours",
+    "peft_forward_over_forward": "the reference's forward with PEFT's adapter over ours",
+    "reference_text_over_text": "encoding prompts one by one over ours",
     "embed_over_forward": "the navigator over our forward",
-    "adapting_share": "of the time: an embedding a default period, a swap a least interval",
+    "adapting_share": "share of time: one embedding per navigator period, one swap per minimum interval",
 }
 
 
 def tables(figures: dict[str, Any]) -> Iterator[Table]:
-    """Ratios first, then times, then estimates: three tables a size."""
+    """Yields three tables per size: ratios, times, estimates."""
     for size, measured in figures["sizes"].items():
         yield _ratios(size, measured, figures["machine"]["processor"])
         yield _times(size, measured)
@@ -56,7 +56,7 @@ def _times(size: str, measured: dict[str, Any]) -> Table:
     if isinstance(measured["cuda"], str):
         table.add_row("CUDA", measured["cuda"], "", "", "")
     memory = ", ".join(f"{name.replace('_', ' ')} {mib:.0f}" for name, mib in measured["memory_mib"].items())
-    table.caption = f"MiB: {memory}; largest difference from the straightforward logits: " + ", ".join(
+    table.caption = f"MiB: {memory}; largest difference from the reference's logits: " + ", ".join(
         f"{what} {value:.1e}" for what, value in measured["differences"].items()
     )
     return table
@@ -68,5 +68,5 @@ def _estimates(size: str, measured: dict[str, Any]) -> Table:
     for board, precisions in measured["estimates_ms"].items():
         for precision, least in precisions.items():
             table.add_row(f"{board}, {precision}", *(f"{least[row]:.1f}" for row in rows))
-    table.caption = "operations and bytes at the board's peak: nothing is faster, expect two to three times that"
+    table.caption = "operations and bytes at the board's peak: a lower bound; expect two to three times as much"
     return table

@@ -10,6 +10,7 @@ from semla_ros import __version__
 from semla_ros.cli import bench, demo, evaluate, models, replay, train, world
 from semla_ros.cli.extras import remedy
 from semla_ros.errors import SemlaError
+from semla_ros.machine import limit_spinning
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -21,6 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         Exit code: 0 for success, 1 for an error that was reported on standard error, 130 for an interruption.
     """
+    limit_spinning()
     args = parser().parse_args(argv)
     try:
         args.run(args)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,74 +12,140 @@ from typing import Any
 from semla_ros.cli.options import above_zero, claimed, config, positive, settings, task
 from semla_ros.errors import ConfigError
 
-MOST_CLASSES = 256  # what the official code pads to, and the straightforward computation with it
+MOST_CLASSES = 256  # the official code, and our reference with it, pads to this number
 IMAGES = ".png", ".svg", ".pdf"
 
 
 def add(tasks: Any) -> None:
     """Adds the subcommand."""
-    bench = task(tasks, "bench", _bench, "how fast it is beside PEFT and the straightforward computation, as ratios")
+    bench = task(tasks, "bench", _bench, "measure speed and memory; speed beside PEFT and a plain reference, as ratios")
     bench.add_argument(
         "--size", action="append", choices=("streetworld", "vitb16", "vitl14"),
-        help="repeatable; the official sizes get random weights (streetworld and vitb16)",
+        help="model size, repeatable; the official sizes get random weights (streetworld and vitb16)",
     )  # fmt: skip
-    bench.add_argument("--repeats", type=positive, default=15, help="of the quick rows (%(default)s)")
-    bench.add_argument("--quick", action="store_true", help="three repeats")
-    bench.add_argument("--classes", type=positive, default=19, help="of the official sizes (%(default)s)")
-    bench.add_argument("--adapters", type=positive, default=20, help="in the library (%(default)s)")
+    bench.add_argument("--repeats", type=positive, default=15, help="repetitions of the fast rows (%(default)s)")
+    bench.add_argument("--quick", action="store_true", help="three repetitions")
+    bench.add_argument("--classes", type=positive, default=19, help="classes of the official sizes (%(default)s)")
+    bench.add_argument("--adapters", type=positive, default=20, help="adapters in the library (%(default)s)")
     bench.add_argument("--k", type=positive, default=5, help="adapters in a mixture (%(default)s)")
-    bench.add_argument("--rank", type=positive, default=8, help="of an adapter (%(default)s)")
-    bench.add_argument("--threads", type=positive, help="of the CPU (torch's choice)")
-    bench.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
-    bench.add_argument("--plot", type=Path, metavar="FILE", help="draw how costs grow with N, k and rank (PNG)")
-    bench.add_argument("--swaps", type=positive, metavar="N", help="instead: N swaps at a steady rate, who is late?")
-    bench.add_argument("--rate", type=above_zero, default=10.0, help="of --swaps, frames a second (%(default)s)")
-    bench.add_argument(
-        "--soak", type=positive, metavar="N", help="instead: N frames, a swap every 20, does memory grow?"
+    bench.add_argument("--rank", type=positive, default=8, help="rank of the adapters (%(default)s)")
+    bench.add_argument("--threads", type=positive, help="CPU threads (all cores)")
+    bench.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file")
+    bench.add_argument("--plot", type=Path, metavar="FILE", help="plot how times grow with N, k and rank (PNG)")
+    others = bench.add_argument_group("other measurements, each instead of the tables").add_mutually_exclusive_group()
+    others.add_argument("--swaps", type=positive, metavar="N", help="N swaps at a steady rate: is any frame late?")
+    others.add_argument(
+        "--soak", type=positive, metavar="N",
+        help="N frames, a swap every 20, in a pipeline and in the live node: does memory grow?",
+    )  # fmt: skip
+    others.add_argument("--startup", action="store_true", help="start of the node beside 'import torch' alone")
+    others.add_argument(
+        "--under-load", action="store_true", help="frames per second beside processes that use the cores, and without"
     )
+    bench.add_argument("--rate", type=above_zero, default=10.0, help="frames per second of --swaps (%(default)s)")
     settings(bench)
 
 
 def _bench(args: argparse.Namespace) -> None:
-    import torch
-
     if args.classes > MOST_CLASSES:
         raise ConfigError("too many classes", where="--classes", got=args.classes, expected=f"at most {MOST_CLASSES}")
     if args.k > args.adapters:
-        raise ConfigError("not so many adapters", where="--k", got=args.k, expected=f"at most {args.adapters}")
+        raise ConfigError("more adapters than there are", where="--k", got=args.k, expected=f"at most {args.adapters}")
     if args.plot and args.plot.suffix not in IMAGES:
-        raise ConfigError("no image", where="--plot", got=args.plot, expected="a name in " + ", ".join(IMAGES))
+        raise ConfigError("no image file", where="--plot", got=args.plot, expected="a name in " + ", ".join(IMAGES))
     claimed(args.json, args.plot)
-    if args.threads:
-        torch.set_num_threads(args.threads)
-    if args.swaps or args.soak:
-        _restless(args)
-        return
+    for wanted, measure in _others(args):
+        if wanted:
+            _show(measure(args), args.json)
+            return
+    _tables(args)
+
+
+def _others(args: argparse.Namespace) -> list[tuple[Any, Callable[[argparse.Namespace], dict[str, Any]]]]:
+    return [(args.swaps, _swaps), (args.soak, _soak), (args.startup, _startup), (args.under_load, _under_load)]
+
+
+def _tables(args: argparse.Namespace) -> None:
+    import torch
+
     from semla_ros.bench.run import run
     from semla_ros.bench.subject import Options
 
+    if args.threads:
+        torch.set_num_threads(args.threads)
     repeats = 3 if args.quick else args.repeats
     options = Options(args.classes, args.adapters, args.k, args.rank, repeats)
     run(args.size or ["streetworld", "vitb16"], options, args.json, args.plot)
 
 
-def _restless(args: argparse.Namespace) -> None:
-    from semla_ros.bench.stress import lateness, soak, stress
-    from semla_ros.evaluation.rendered import HELD_OUT_SEED
+def _swaps(args: argparse.Namespace) -> dict[str, Any]:
+    from semla_ros.bench.stress import lateness, stress
     from semla_ros.pipeline.build import build_pipeline
-    from semla_ros.pipeline.embedding import AsynchronousEmbedder, SynchronousEmbedder
+    from semla_ros.pipeline.embedding import AsynchronousEmbedder
+
+    every = 10
+    pipeline = build_pipeline(stress(config(args), every, args.rate), AsynchronousEmbedder)
+    return asdict(lateness(pipeline, _images(), args.swaps, args.rate, every))
+
+
+def _soak(args: argparse.Namespace) -> dict[str, Any]:
+    from semla_ros.bench.live_soak import live_soak
+    from semla_ros.bench.stress import soak, stress, stress_settings
+    from semla_ros.pipeline.build import build_pipeline
+
+    every, rate_hz, images = 20, 10.0, _images()
+    figures = asdict(soak(build_pipeline(stress(config(args), every, rate_hz)), images, args.soak, every))
+    given = {**_differences(args), **stress_settings(every, rate_hz), "navigator.max_share": 1.0}
+    for name, budget in (("live", {}), ("live_small_budget", {"library.memory_mib": 1})):
+        figures[name] = asdict(live_soak(images, args.soak, every, given | budget))
+    return figures
+
+
+def _startup(args: argparse.Namespace) -> dict[str, Any]:
+    from semla_ros.bench.startup import startup
+
+    given = [f"{name}:={json.dumps(value)}" for name, value in _differences(args).items()]
+    return asdict(startup(given, 3 if args.quick else args.repeats // 2))
+
+
+def _under_load(args: argparse.Namespace) -> dict[str, Any]:
+    import os
+
+    from semla_ros.bench.under_load import under_load
+
+    rounds, seconds = (1, 3.0) if args.quick else (5, 6.0)
+    return asdict(under_load(_differences(args), rounds, seconds, len(os.sched_getaffinity(0))))
+
+
+def _images() -> list[Any]:
+    from semla_ros.evaluation.rendered import HELD_OUT_SEED
     from semla_ros.streetworld.dataset import sample
 
-    every = 10 if args.swaps else 20
-    images = [sample(domain, 0, HELD_OUT_SEED).rgb for domain in ("clear_day", "clear_night")]
-    pipeline = build_pipeline(
-        stress(config(args), every, args.rate), AsynchronousEmbedder if args.swaps else SynchronousEmbedder
-    )
-    if args.swaps:
-        figures = asdict(lateness(pipeline, images, args.swaps, args.rate, every))
-    else:
-        figures = asdict(soak(pipeline, images, args.soak, every))
-    shown = {name: f"{value:.2f}" if isinstance(value, float) else value for name, value in figures.items()}
-    print("\n".join(f"{name}: {value}" for name, value in shown.items() if not isinstance(value, tuple)))
-    if args.json:
-        args.json.write_text(json.dumps(figures, indent=2) + "\n")
+    return [sample(domain, 0, HELD_OUT_SEED).rgb for domain in ("clear_day", "clear_night")]
+
+
+def _differences(args: argparse.Namespace) -> dict[str, Any]:
+    """The settings that differ from the defaults, for processes of their own."""
+    from semla_ros.config import Config, walk
+
+    defaults = {path: value for path, _, value in walk(Config())}
+    given = {path: value for path, _, value in walk(config(args)) if value != defaults[path]}
+    return {path: list(value) if isinstance(value, tuple) else value for path, value in given.items()}
+
+
+def _show(figures: dict[str, Any], file: Path | None) -> None:
+    """Prints the figures, a line each, without the single samples; writes all of them as JSON."""
+    for name, value in _flat(figures):
+        print(f"{name}: {value:.2f}" if isinstance(value, float) else f"{name}: {value}")
+    if file:
+        file.write_text(json.dumps(figures, indent=2) + "\n")
+
+
+def _flat(figures: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    out: list[tuple[str, Any]] = []
+    for name, value in figures.items():
+        if isinstance(value, dict):
+            out += _flat(value, f"{prefix}{name}.")
+        elif not isinstance(value, tuple):
+            out.append((prefix + name, value))
+    return out

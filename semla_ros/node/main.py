@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from semla_ros.errors import SemlaError
+from semla_ros.machine import limit_spinning
 from semla_ros.node.environment import name_prefix
 from semla_ros.node.signals import Stopping, run_until_signal
 
@@ -28,6 +29,7 @@ def main(args: list[str] | None = None, build: Build | None = None) -> int:
 
 def _run(stopping: Stopping, args: list[str] | None, build: Build | None) -> int:
     name_prefix()
+    limit_spinning()
     import rclpy  # takes seconds, and a signal must be noticed meanwhile
     from rclpy.signals import SignalHandlerOptions
 

@@ -37,10 +37,9 @@ SPIN_PERIOD_S = 0.2
 
 def build_bundle(config: Config) -> SemlaPipeline:
     """The pipeline of the bundle that the settings name. Imports torch, which takes seconds."""
-    from semla_ros.pipeline.build import build_pipeline
-    from semla_ros.pipeline.embedding import AsynchronousEmbedder
+    from semla_ros.pipeline.build import build_live_pipeline
 
-    return build_pipeline(config, lambda navigator: AsynchronousEmbedder(navigator, config.navigator.max_share))
+    return build_live_pipeline(config)
 
 
 class SemlaNode(LifecycleNode):

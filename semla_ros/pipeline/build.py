@@ -11,7 +11,8 @@ from semla_ros.config import Config
 from semla_ros.errors import ConfigError
 from semla_ros.library.bundle import Bundle, find_bundle
 from semla_ros.modeling.base import MakeSegmenter, Navigator, segmenter_kind
-from semla_ros.pipeline.embedding import Embedder, SynchronousEmbedder
+from semla_ros.modeling.threads import ThreadChooser, halvings
+from semla_ros.pipeline.embedding import AsynchronousEmbedder, Embedder, SynchronousEmbedder
 from semla_ros.pipeline.pipeline import SemlaPipeline
 
 LOG = logging.getLogger(__name__)
@@ -42,6 +43,18 @@ def build_pipeline(config: Config, embedder: Callable[[Navigator], Embedder] = S
     navigator = bundle.load_navigator()
     navigator.network.to(device)
     return SemlaPipeline(bundle, segmenter, embedder(navigator), config)
+
+
+def build_live_pipeline(config: Config) -> SemlaPipeline:
+    """Builds a pipeline for a live camera. Arguments and errors are those of `build_pipeline`.
+
+    The navigator has a thread of its own. On the CPU the number of threads follows the time that frames take, unless
+    ``model.threads`` sets it; the last digits of confidences depend on that number.
+    """
+    pipeline = build_pipeline(config, lambda navigator: AsynchronousEmbedder(navigator, config.navigator.max_share))
+    if pipeline.segmenter.device.type == "cpu" and not config.model.threads:
+        pipeline.threads = ThreadChooser(halvings(ALL_THREADS))
+    return pipeline
 
 
 def _segmenter_of(bundle: Bundle, official_compat: bool) -> MakeSegmenter:

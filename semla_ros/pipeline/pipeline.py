@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 
 import numpy as np
@@ -20,6 +20,7 @@ from semla_ros.images.frame import Frame
 from semla_ros.library.adapter_library import AdapterLibrary
 from semla_ros.library.bundle import ADAPTERS, Bundle
 from semla_ros.modeling.base import Mode, Segmenter, linear_layers, segmenter_kind
+from semla_ros.modeling.threads import ThreadChooser
 from semla_ros.pipeline.adapted_segmenter import AdaptedSegmenter
 from semla_ros.pipeline.domain_state import DomainState
 from semla_ros.pipeline.effective import EffectiveSettings
@@ -44,6 +45,7 @@ class SemlaPipeline:
         config: Settings in force.
         domain: State of the adaptation.
         library: Adapters that mixtures are retrieved from.
+        threads: Chooses the number of CPU threads by the time that frames take; None leaves it as it is.
 
     Raises:
         AdapterError: The bundle has no adapter library, or none of its adapters fits the segmenter.
@@ -54,6 +56,7 @@ class SemlaPipeline:
         self.bundle, self.segmenter, self.embedder, self.config = bundle, segmenter, embedder, config
         self.navigator = embedder.navigator
         self.adapted = AdaptedSegmenter(segmenter, bundle.class_table(config.segmenter.classes))
+        self.threads: ThreadChooser | None = None
         self.domain = DomainState()
         self._schedule = NavigatorSchedule(embedder)
         self._tracker = DomainTracker(config.tracker, math.inf, math.inf)
@@ -106,7 +109,8 @@ class SemlaPipeline:
                 self._observe()
         # 4. Every frame is segmented with the weights that are active now.
         self._times.start()
-        labels, confidence = self.segment(frame.rgb)
+        with self.threads.measured() if self.threads else nullcontext():
+            labels, confidence = self.segment(frame.rgb)
         self._times.lap("segment")
         self._check_finite(labels)
         labels[confidence < self.config.segmenter.min_confidence] = unlabelled(labels)

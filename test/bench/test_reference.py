@@ -22,22 +22,22 @@ def subject() -> Subject:
 @torch.no_grad()
 def test_the_product_equals_the_straightforward_computation(subject: Subject) -> None:
     network, pixels = subject.segmenter.network, subject.pixels()
-    text = reference_text(network.clip, subject.segmenter._tokens)
-    assert torch.allclose(text, subject.segmenter._text, atol=1e-6)
+    text = reference_text(network.clip, subject.segmenter.tokens)
+    assert torch.allclose(text, subject.segmenter.text, atol=1e-6)
     assert torch.allclose(reference_logits(network, pixels, text), network(pixels, text), atol=1e-5)
 
 
 @torch.no_grad()
 def test_a_mixture_under_peft_computes_as_the_fused_one(subject: Subject) -> None:
     network, pixels = subject.segmenter.network, subject.pixels()
-    bare = network(pixels, subject.segmenter._text)
+    bare = network(pixels, subject.segmenter.text)
     mixture = subject.retrieve(np.ones(8))
     peer = PeftPeer(copy.deepcopy(network), subject.adapters)
     peer.add(mixture)
     peer.activate()
-    theirs = reference_logits(peer.network, pixels, reference_text(peer.network.clip, subject.segmenter._tokens))
+    theirs = reference_logits(peer.network, pixels, reference_text(peer.network.clip, subject.segmenter.tokens))
     subject.fuse(mixture)
     subject.segmenter.refresh_text()
-    ours = network(pixels, subject.segmenter._text)
+    ours = network(pixels, subject.segmenter.text)
     assert torch.allclose(theirs, ours, atol=1e-4)
     assert (ours - bare).abs().max() > 1e-3

@@ -1,0 +1,64 @@
+"""The soak test on the live node: the real process, its images and masks over DDS."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from semla_ros.bench.processes import ACTIVE, LIMIT_S, Process, free_domain
+from semla_ros.bench.stress import SAMPLES, Soak, growth
+from semla_ros.machine import resident_mib
+
+
+def live_soak(images: list[NDArray[np.uint8]], frames: int, every: int, settings: Mapping[str, Any]) -> Soak:
+    """Runs the node until it has published so many masks, and samples its memory meanwhile.
+
+    Args:
+        images: One image (H, W, 3) uint8 per domain; the domains are far apart.
+        frames: Number of masks to wait for; the next frame is sent when a mask has come.
+        every: Frames between two changes of the domain.
+        settings: Parameters of the node, which bring a swap at each change.
+
+    Raises:
+        BenchError: The node or the camera ended, or masks stopped coming.
+    """
+    given = [word for name, value in settings.items() for word in ("-p", f"{name}:={json.dumps(value)}")]
+    domain = {"ROS_DOMAIN_ID": free_domain()}
+    with tempfile.TemporaryDirectory(prefix="semla_bench_") as folder:
+        file = Path(folder, "images.npy")
+        np.save(file, np.array(images))
+        with Process(["semla_ros.node.main", "--ros-args", *given], domain) as node:
+            node.wait_for(ACTIVE)
+            with Process(["semla_ros.bench.camera", str(frames), str(every), str(file)], domain) as camera:
+                return _watched(node, camera, frames)
+
+
+def _watched(node: Process, camera: Process, frames: int) -> Soak:
+    """Samples the node's memory at even distances of masks, until the last one."""
+    step, seen = max(1, frames // SAMPLES), {"masks": 0, "swaps": 0}
+    resident: list[float] = []
+    changed_s = time.monotonic()
+    with tqdm(total=frames, desc="soak, live") as bar:
+        while seen["masks"] < frames:
+            time.sleep(0.05)
+            line = camera.log.strip().rpartition("\n")[2]
+            newest = json.loads(line) if line.startswith("{") and line.endswith("}") else seen
+            if newest["masks"] > seen["masks"]:
+                bar.update(newest["masks"] - seen["masks"])
+                seen, changed_s = newest, time.monotonic()
+            if seen["masks"] >= step * len(resident) + 1:
+                resident.append(resident_mib(node.pid))
+            for process in (node, camera):
+                if process.ended and seen["masks"] < frames:
+                    raise process.failure("it ended", f"{frames} masks")
+            if time.monotonic() > changed_s + LIMIT_S:
+                raise node.failure(f"no mask for {LIMIT_S:.0f} s", f"{frames} masks")
+    return Soak(seen["masks"], seen["swaps"], tuple(resident), growth(resident))
