@@ -20,7 +20,7 @@ check: $(READY)
 $(READY): setup.py pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "Python's venv module is missing: apt install python3-venv"; exit 1; }
 	$(BIN)/python -m pip install --quiet --upgrade uv
-	$(BIN)/uv pip install --python $(BIN)/python --editable '.[ros,dev]'
+	$(BIN)/uv pip install --compile-bytecode --python $(BIN)/python --editable '.[ros,dev]'
 	touch $@
 
 clean:

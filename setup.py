@@ -55,6 +55,7 @@ setup(
     ],
     extras_require={
         "ros": ROS_WHEELS,
+        "test": ["pytest"],  # by this `colcon test` finds out that the tests are for pytest
         "dev": [
             "pytest>=8,<10",
             "hypothesis>=6,<7",
