@@ -70,7 +70,7 @@ class ModelConfig:
     )
     threads: int = setting(
         0,
-        "Number of CPU threads for the networks; 0 uses all cores, and fewer in the node while other processes use them",
+        "Number of CPU threads for the networks; 0 uses all cores, in the node fewer while other processes use them",
         low=0,
         high=1024,
         read_only=True,

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,6 +9,10 @@ import pytest
 
 if TYPE_CHECKING:
     from semla_ros.pipeline.pipeline import SemlaPipeline
+
+
+# The pytest plugins of a sourced ROS 2 workspace make launch's loggers the default; these hide records from caplog.
+logging.setLoggerClass(logging.Logger)
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from rosbags.highlevel import AnyReader
 
 from semla_ros.demo.topics import CAMERA_INFO, IMAGE
 from semla_ros.node.environment import name_prefix
+from semla_ros.node.signals import Stopping, run_until_signal
 
 MATCH_S, ACKNOWLEDGE_S = 120.0, 60.0
 
@@ -21,28 +23,35 @@ MATCH_S, ACKNOWLEDGE_S = 120.0, 60.0
 def main(bag: Path) -> int:
     """Publishes the images and camera_info of a bag with their stamps, as soon as both topics have a subscriber.
 
-    Prints ``{"sent": <number of images>}`` after each image.
+    Prints ``{"sent": <number of images>}`` after each image. SIGINT and SIGTERM end it.
 
     Returns:
         Exit code: 0, or 1 if the topics had no subscribers within `MATCH_S` seconds.
     """
+    return run_until_signal(partial(_run, bag))
+
+
+def _run(bag: Path, stopping: Stopping) -> int:
     name_prefix()
     import rclpy
     from rclpy.duration import Duration
     from rclpy.qos import QoSProfile, ReliabilityPolicy
+    from rclpy.signals import SignalHandlerOptions
     from sensor_msgs.msg import CameraInfo, Image
 
-    rclpy.init()
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     node = rclpy.create_node("camera")
     qos = QoSProfile(depth=20, reliability=ReliabilityPolicy.RELIABLE)
     publishers = {
         CAMERA_INFO: node.create_publisher(CameraInfo, CAMERA_INFO, qos),
         IMAGE: node.create_publisher(Image, IMAGE, qos),
     }
-    if not _heard(publishers):
+    if not _heard(publishers, stopping):
         print(f"no subscribers of {IMAGE} and {CAMERA_INFO}", file=sys.stderr)
         return 1
     for sent, messages in enumerate(_paced(bag), start=1):
+        if stopping():
+            break
         for topic, publisher in publishers.items():  # camera_info first: its arrival marks the sending of the image
             publisher.publish(messages[topic])
         print(json.dumps({"sent": sent}), flush=True)
@@ -51,9 +60,9 @@ def main(bag: Path) -> int:
     return 0
 
 
-def _heard(publishers: dict[str, Any]) -> bool:
+def _heard(publishers: dict[str, Any], stopping: Stopping) -> bool:
     end = time.monotonic() + MATCH_S
-    while time.monotonic() < end:
+    while time.monotonic() < end and not stopping():
         if all(publisher.get_subscription_count() for publisher in publishers.values()):
             return True
         time.sleep(0.05)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import signal
 import socket
 import subprocess
 import sys
@@ -18,7 +17,7 @@ from semla_ros.errors import SemlaError
 from semla_ros.resources import PACKAGE, shared
 
 PROFILE = "config/fastdds_large_images.xml"
-STOP_S = 15.0
+STOP_S = 60.0  # the recorder compresses its bag when it ends
 
 
 class DemoError(SemlaError):
@@ -76,9 +75,12 @@ class Process:
         )
 
     def stop(self) -> None:
-        """Stops it by a signal, and kills it if it does not end within `STOP_S` seconds."""
+        """Sends SIGTERM, and SIGKILL if it has not ended after `STOP_S` seconds.
+
+        Not SIGINT: a shell without job control starts ``make demo &`` with SIGINT ignored, and children inherit that.
+        """
         if self._popen.poll() is None:
-            self._popen.send_signal(signal.SIGINT)
+            self._popen.terminate()
         try:
             self._popen.wait(STOP_S)
         except subprocess.TimeoutExpired:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import signal
 import sys
 from functools import partial
 from pathlib import Path
@@ -14,10 +13,12 @@ from rosbags.rosbag2 import Writer
 
 from semla_ros.demo.topics import DIAGNOSTICS, FROM_NODE, MASK, RECORDED, STATE, TRANSIENT_LOCAL
 from semla_ros.node.environment import name_prefix
+from semla_ros.node.signals import Stopping, run_until_signal
 from semla_ros.recordings.writer import STORE, mcap_writer
 
 REPORT_S = 0.1
 DEPTH = 1000
+CLOSE_S = 60.0
 
 
 class Recorder:
@@ -58,20 +59,24 @@ class Recorder:
 
 
 def main(folder: Path) -> int:
-    """Records until SIGINT or SIGTERM into the new bag ``folder``."""
+    """Records into the new bag ``folder`` until SIGINT or SIGTERM; the bag is complete when the process ends."""
+    return run_until_signal(partial(_run, folder), CLOSE_S)
+
+
+def _run(folder: Path, stopping: Stopping) -> int:
     name_prefix()
     import rclpy
+    from rclpy.executors import SingleThreadedExecutor
     from rclpy.signals import SignalHandlerOptions
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     with mcap_writer(folder) as writer:
         node = rclpy.create_node("recorder")
         Recorder(node, writer)
-        try:
-            rclpy.spin(node)
-        except KeyboardInterrupt:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # the bag is closed in peace
+        executor = SingleThreadedExecutor()
+        executor.add_node(node)
+        while not stopping():
+            executor.spin_once(REPORT_S)
     rclpy.shutdown()
     return 0
 

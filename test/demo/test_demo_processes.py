@@ -1,3 +1,4 @@
+import signal
 import time
 from pathlib import Path
 
@@ -18,6 +19,12 @@ def start(tmp_path, monkeypatch):
         return Process("actor", ["actor"], tmp_path, environment)
 
     return start
+
+
+def ignoring(*signals):
+    """Source of a process that ignores signals, and prints as soon as it does."""
+    ignore = "".join(f"signal.signal(signal.{name}, signal.SIG_IGN)\n" for name in signals)
+    return f"import signal, time\n{ignore}print('{{}}', flush=True)\ntime.sleep(600)"
 
 
 def test_the_last_line_of_a_process_is_known_while_it_runs(start):
@@ -50,13 +57,30 @@ def test_waiting_ends_after_its_time_limit(start):
 
 def test_a_process_that_ignores_the_signal_is_killed(start, monkeypatch):
     monkeypatch.setattr("semla_ros.demo.processes.STOP_S", 0.3)
-    stubborn = (
-        "import signal, time\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nprint('{}', flush=True)\ntime.sleep(600)"
-    )
-    with start(stubborn) as actor:
+    with start(ignoring("SIGINT", "SIGTERM")) as actor:
         wait(lambda: actor.log.with_suffix(".jsonl").read_text() != "", LIMIT_S)
     with pytest.raises(DemoError, match="exit code -9"):
         _ = actor.ended
+
+
+def test_a_process_that_ignores_sigint_is_stopped_by_sigterm(start):
+    with start(ignoring("SIGINT")) as actor:
+        wait(lambda: actor.log.with_suffix(".jsonl").read_text() != "", LIMIT_S)
+    with pytest.raises(DemoError, match=f"exit code -{signal.SIGTERM}"):
+        _ = actor.ended
+
+
+@pytest.mark.live
+def test_the_bag_is_complete_when_the_recorder_was_started_with_sigint_ignored(tmp_path):
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a shell without job control does for `make demo &`
+    try:
+        recorder = Process("recorder", ["semla_ros.demo.recorder", str(tmp_path / "bag")], tmp_path, network())
+    finally:
+        signal.signal(signal.SIGINT, before)
+    with recorder:
+        assert wait(lambda: "ready" in recorder.says, LIMIT_S, recorder)
+    assert recorder.ended
+    assert (tmp_path / "bag" / "metadata.yaml").is_file()
 
 
 def test_the_network_of_the_demo_is_local_and_carries_large_images():

@@ -13,7 +13,7 @@ def statistics(clock):
     return Statistics(lambda: clock[0])
 
 
-def test_every_frame_is_counted_by_what_became_of_it(statistics):
+def test_every_frame_is_counted_as_segmented_dropped_or_failed(statistics):
     for _ in range(6):
         statistics.receive()
     for _ in range(3):
@@ -25,7 +25,7 @@ def test_every_frame_is_counted_by_what_became_of_it(statistics):
     assert counts == {"frames_received": 6, "frames_segmented": 3, "frames_dropped": 2, "frames_failed": 1}
 
 
-def test_latency_and_age_are_told_as_median_and_95th_percentile_in_milliseconds(statistics):
+def test_latency_and_age_are_given_as_median_and_95th_percentile_in_milliseconds(statistics):
     for milliseconds in range(1, 101):
         statistics.finish({"segment": 1e-3 * milliseconds}, 2e-3 * milliseconds)
     values = statistics.key_values()
@@ -40,7 +40,7 @@ def test_only_the_last_frames_count_towards_the_latency(statistics):
     assert float(statistics.key_values()["latency_segment_ms_p95"]) == pytest.approx(10.0)
 
 
-def test_a_stage_that_never_ran_and_a_frame_without_stamp_leave_no_figure(statistics):
+def test_a_stage_that_never_ran_and_a_frame_without_stamp_have_no_figure(statistics):
     statistics.finish({"segment": 0.01}, None)
     assert not [name for name in statistics.key_values() if name.startswith(("latency_embed", "age"))]
 
@@ -61,3 +61,10 @@ def test_a_failure_is_remembered_but_stops_alarming(statistics, clock):
     clock[0] += 60.0
     assert not statistics.alarming
     assert statistics.key_values()["last_error"] == "truncated image"
+
+
+def test_the_age_is_not_reported_any_more_when_stamps_become_zero(statistics):
+    statistics.finish({}, 0.5)
+    assert "age_ms_median" in statistics.key_values()
+    statistics.finish({}, None)
+    assert "age_ms_median" not in statistics.key_values()

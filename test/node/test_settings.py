@@ -58,7 +58,7 @@ def test_given_parameters_become_settings(declared):
     assert (config.fusion.k, config.segmenter.classes, config.image_transport) == (3, ("road", "sky"), "compressed")
 
 
-def test_an_integer_may_stand_for_a_number(declared):
+def test_an_integer_is_accepted_for_a_float(declared):
     assert declared(fusion__temperature=1)[1].fusion.temperature == 1.0
 
 
@@ -80,7 +80,7 @@ def test_a_wrong_parameter_is_refused_with_its_name_and_value(declared, name, va
 
 
 @pytest.mark.parametrize("path", SETTINGS)
-def test_every_descriptor_says_what_its_setting_means(path):
+def test_every_descriptor_holds_meaning_unit_and_choices(path):
     spec, _ = SETTINGS[path]
     descriptor = settings.describe(spec)
     assert spec.metadata["doc"] in descriptor.description
@@ -103,12 +103,32 @@ def test_tools_see_the_type_of_every_parameter(declared):
     assert node.describe_parameter("fusion.k").type == ParameterType.PARAMETER_INTEGER
 
 
-def test_an_empty_list_of_classes_takes_the_bundles():
+def test_an_empty_list_of_classes_means_those_of_the_bundle():
     changed = settings.applied(NodeConfig(), [Parameter("segmenter.classes", value=["road"])])
     assert settings.applied(changed, [Parameter("segmenter.classes", value=[""])]).segmenter.classes == ()
 
 
-def test_parameters_that_are_no_settings_are_passed_over():
+def test_a_list_that_a_parameter_file_leaves_empty_is_declared_as_empty(declared):
+    node, config = declared(segmenter__classes=None, library__exclude=None)
+    assert (config.segmenter.classes, config.library.exclude) == ((), ())
+    assert node.get_parameter("segmenter.classes").value == [""]
+
+
+def test_a_setting_that_is_no_list_cannot_be_left_empty(declared):
+    with pytest.raises(ConfigError, match=r"fusion\.k"):
+        declared(fusion__k=None)
+
+
+def test_differing_parameters_are_those_that_lead_back(declared):
+    changed = settings.applied(
+        NodeConfig(), [Parameter("fusion.k", value=3), Parameter("segmenter.classes", value=["road"])]
+    )
+    back = settings.differing(NodeConfig(), changed)
+    assert {each.name: each.value for each in back} == {"fusion.k": 0, "segmenter.classes": [""]}
+    assert settings.applied(changed, back) == NodeConfig()
+
+
+def test_parameters_that_are_no_settings_are_ignored():
     assert settings.applied(NodeConfig(), [Parameter("use_sim_time", value=True)]) == NodeConfig()
 
 

@@ -9,7 +9,10 @@ pytest.importorskip("rclpy")
 
 from semla_ros.errors import BundleError
 from semla_ros.node.settings import NodeConfig
+from semla_ros.node.signals import Stopped
+from semla_ros.node.statistics import Statistics
 from semla_ros.node.stream import Stream
+from semla_ros.pipeline.result import DomainState
 
 NOBODY: Any = None
 
@@ -37,3 +40,51 @@ def test_a_pipeline_that_cannot_be_built_leaves_no_thread_behind() -> None:
     with pytest.raises(BundleError, match="no bundle"):
         stream(build)
     assert workers() == []
+
+
+def test_loading_is_given_up_when_the_process_is_told_to_end() -> None:
+    loading, loaded = threading.Event(), threading.Event()
+
+    def build() -> None:
+        loading.set()
+        loaded.wait()
+
+    with pytest.raises(Stopped):
+        Stream(NOBODY, build, NOBODY, NOBODY, NOBODY, NodeConfig(), stopping=loading.is_set)  # type: ignore[arg-type]
+    loaded.set()
+
+
+class Pipeline:
+    """A pipeline whose reset fails."""
+
+    domain = DomainState()
+
+    def reset(self) -> None:
+        raise RuntimeError("unexpected")
+
+
+class Publishers:
+    """Publishes nothing."""
+
+    def send_domain(self, *_: object) -> None: ...
+
+
+def test_a_service_that_fails_between_two_frames_raises_an_alarm() -> None:
+    statistics, log = Statistics(), Log()
+    made = Stream(NOBODY, Pipeline, Publishers(), statistics, log, NodeConfig())  # type: ignore[arg-type]
+    made.reset()
+    made.drain()
+    made.close()
+    assert statistics.alarming
+    assert statistics.last_error == "RuntimeError: unexpected"
+    assert "RuntimeError: unexpected" in log.lines[0]
+
+
+class Log:
+    """Keeps what is logged."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def error(self, text: str) -> None:
+        self.lines.append(text)

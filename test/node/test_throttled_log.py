@@ -1,6 +1,7 @@
 import pytest
 
-from semla_ros.node.throttled_log import DIFFERENT, PERIOD_S, ThrottledLogger
+from semla_ros.errors import ImageError
+from semla_ros.node.throttled_log import DIFFERENT, MAX_LENGTH, PERIOD_S, ThrottledLogger, explained, reason
 
 
 class Log:
@@ -28,7 +29,7 @@ def throttled(log, clock):
     return ThrottledLogger(log, lambda: clock[0])
 
 
-def test_the_same_text_is_said_once_in_a_period_and_again_after_it(throttled, log, clock):
+def test_the_same_text_is_logged_once_per_period(throttled, log, clock):
     for _ in range(50):
         throttled.error("lost")
     assert log.lines == ["lost"]
@@ -37,7 +38,7 @@ def test_the_same_text_is_said_once_in_a_period_and_again_after_it(throttled, lo
     assert log.lines == ["lost", "lost"]
 
 
-def test_different_texts_are_each_said(throttled, log):
+def test_different_texts_are_each_logged(throttled, log):
     throttled.error("truncated")
     throttled.warning("no image")
     assert log.lines == ["truncated", "no image"]
@@ -48,3 +49,34 @@ def test_texts_that_change_with_every_frame_do_not_flood_the_log(throttled, log,
         throttled.error(f"got {number} bytes")
         clock[0] += 0.001
     assert len(log.lines) == DIFFERENT
+
+
+def test_an_error_of_our_own_is_its_message_and_an_unexpected_one_has_its_type():
+    assert reason(ImageError("empty image", got="0x0")) == "empty image: got 0x0"
+    assert reason(ValueError("odd")) == "ValueError: odd"
+
+
+def test_a_long_error_is_shortened_and_keeps_both_ends():
+    text = reason(ImageError("unknown encoding", got="x" * 1_000_000, expected="rgb8"))
+    assert len(text) <= MAX_LENGTH
+    assert text.startswith("unknown encoding: got xxx")
+    assert text.endswith("expected rgb8")
+    assert "characters" in text
+
+
+def raised(error):
+    """The error with the traceback that raising it gives."""
+    try:
+        raise error
+    except Exception as caught:
+        return caught
+
+
+def test_an_unexpected_error_is_explained_with_its_traceback():
+    text = explained(raised(ValueError("odd")))
+    assert "File" in text
+    assert "ValueError: odd" in text
+
+
+def test_an_error_of_our_own_is_explained_in_one_line():
+    assert explained(raised(ImageError("empty image"))) == "empty image"

@@ -2,18 +2,19 @@ import threading
 
 import pytest
 
+from semla_ros.node.signals import Stopped
 from semla_ros.node.worker import Worker
 
 
 class Gate:
-    """Work that waits at a gate, so that a test decides when the worker is busy."""
+    """Work that waits at a gate, so that a test decides how long the worker is busy."""
 
     def __init__(self):
         self.open, self.entered, self.done = threading.Event(), threading.Event(), []
 
     def __call__(self, item):
         self.entered.set()
-        assert self.open.wait(5.0)
+        assert self.open.wait(60.0)
         self.done.append(item)
 
 
@@ -32,43 +33,43 @@ def worker(gate):
 
 def occupy(worker, gate):
     worker.offer("first")
-    assert gate.entered.wait(5.0)
+    assert gate.entered.wait(60.0)
 
 
 def test_an_idle_worker_takes_every_item(worker, gate):
     gate.open.set()
     for item in range(5):
         assert not worker.offer(item)
-        worker.run(lambda: None).result(5.0)
+        worker.submit(lambda: None).result(60.0)
     assert gate.done == [0, 1, 2, 3, 4]
 
 
-def test_a_busy_worker_skips_to_the_newest_item_and_tells_which_gave_way(worker, gate):
+def test_a_busy_worker_skips_to_the_newest_item_and_reports_which_were_replaced(worker, gate):
     occupy(worker, gate)
     assert [worker.offer(item) for item in "abc"] == [False, True, True]
     gate.open.set()
-    worker.run(lambda: None).result(5.0)
+    worker.submit(lambda: None).result(60.0)
     assert gate.done == ["first", "c"]
 
 
-def test_an_errand_runs_between_items_and_returns_its_result(worker, gate):
+def test_a_task_runs_between_items_and_returns_its_result(worker, gate):
     occupy(worker, gate)
-    task = worker.run(lambda: list(gate.done))
+    task = worker.submit(lambda: list(gate.done))
     worker.offer("second")
     gate.open.set()
-    assert task.result(5.0) == ["first"]
+    assert task.result(60.0) == ["first"]
 
 
-def test_an_errands_error_reaches_who_asked_and_leaves_the_worker_alive(worker, gate):
+def test_the_error_of_a_task_reaches_its_caller_and_leaves_the_worker_running(worker, gate):
     gate.open.set()
     with pytest.raises(ZeroDivisionError):
-        worker.run(lambda: 1 / 0).result(5.0)
+        worker.submit(lambda: 1 / 0).result(60.0)
     worker.offer("still there")
-    worker.run(lambda: None).result(5.0)
+    worker.submit(lambda: None).result(60.0)
     assert gate.done == ["still there"]
 
 
-def test_draining_finishes_the_item_at_work_and_withdraws_the_waiting_one(worker, gate):
+def test_draining_finishes_the_item_in_progress_and_removes_the_waiting_one(worker, gate):
     occupy(worker, gate)
     worker.offer("waiting")
     threading.Timer(0.05, gate.open.set).start()
@@ -81,5 +82,20 @@ def test_a_worker_takes_items_again_after_draining(worker, gate):
     gate.open.set()
     worker.drain()
     worker.offer("again")
-    worker.run(lambda: None).result(5.0)
+    worker.submit(lambda: None).result(60.0)
     assert gate.done == ["again"]
+
+
+def test_a_call_returns_the_result_of_its_task(worker, gate):
+    assert worker.call(lambda: 7) == 7
+    with pytest.raises(ZeroDivisionError):
+        worker.call(lambda: 1 / 0)
+
+
+def test_a_call_is_given_up_when_the_process_is_told_to_end(gate):
+    worker = Worker(gate, stopping=gate.entered.is_set)
+    occupy(worker, gate)
+    with pytest.raises(Stopped):
+        worker.call(lambda: None)
+    gate.open.set()
+    worker.stop()

@@ -1,0 +1,99 @@
+"""`run_until_signal` in a process of its own."""
+
+import signal
+import subprocess
+import sys
+
+import pytest
+from live.process import LIMIT_S
+from paths import ROOT
+
+from semla_ros.node.signals import SIGNALS
+
+PROGRAM = """
+import sys, time
+from semla_ros.node.signals import run_until_signal
+def work(stopping):
+    print("working", flush=True)
+    {body}
+sys.exit(run_until_signal(work, grace_s={grace_s}))
+"""
+WAIT = """
+    while not stopping(): time.sleep(0.01)
+    print("closed", flush=True)
+    return 7
+"""
+
+
+@pytest.fixture
+def start():
+    """Starts a program whose work has a given body; it is ended after the test."""
+    programs = []
+
+    def start(body, grace_s=60.0, wait=True):
+        source = PROGRAM.format(body=body.strip(), grace_s=grace_s)
+        program = subprocess.Popen(
+            [sys.executable, "-c", source], cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        programs.append(program)
+        if wait:
+            assert program.stdout.readline() == "working\n"
+        return program
+
+    yield start
+    for program in programs:
+        program.kill()
+        program.communicate()
+
+
+def test_the_exit_code_of_work_that_returns_is_the_processes(start):
+    program = start("return 3")
+    assert program.communicate(timeout=LIMIT_S) == ("", "")
+    assert program.returncode == 3
+
+
+@pytest.mark.parametrize("how", SIGNALS)
+def test_work_is_told_to_stop_and_the_process_ends_with_0(start, how):
+    program = start(WAIT)
+    program.send_signal(how)
+    assert program.communicate(timeout=LIMIT_S) == ("closed\n", "")
+    assert program.returncode == 0
+
+
+@pytest.mark.parametrize("how", SIGNALS)
+def test_work_that_does_not_stop_is_left_after_the_grace_time(start, how):
+    program = start("time.sleep(10_000)", grace_s=0.1)
+    program.send_signal(how)
+    assert program.communicate(timeout=LIMIT_S) == ("", "")
+    assert program.returncode == 0
+
+
+def test_further_signals_while_it_ends_change_nothing(start):
+    program = start("while not stopping(): time.sleep(0.01)\n    time.sleep(1.0)\n    print('closed', flush=True)")
+    for how in (*SIGNALS, *SIGNALS):
+        program.send_signal(how)
+    assert program.communicate(timeout=LIMIT_S) == ("closed\n", "")
+    assert program.returncode == 0
+
+
+def test_a_signal_that_the_parent_ignored_is_handled(start):
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        program = start(WAIT)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    program.send_signal(signal.SIGINT)
+    assert program.communicate(timeout=LIMIT_S) == ("closed\n", "")
+
+
+def test_an_exception_is_printed_and_gives_exit_code_1(start):
+    program = start("raise ValueError('odd')")
+    _, errors = program.communicate(timeout=LIMIT_S)
+    assert program.returncode == 1
+    assert "ValueError: odd" in errors
+
+
+def test_even_an_attempt_to_exit_from_the_work_ends_the_process(start):
+    program = start("sys.exit(5)")
+    program.communicate(timeout=LIMIT_S)
+    assert program.returncode == 1
