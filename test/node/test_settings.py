@@ -104,25 +104,8 @@ def test_tools_see_the_type_of_every_parameter(declared):
 
 
 def test_an_empty_list_of_classes_means_those_of_the_bundle():
-    changed = settings.applied(NodeConfig(), [Parameter("segmenter.classes", value=["road"])])
-    assert settings.applied(changed, [Parameter("segmenter.classes", value=[""])]).segmenter.classes == ()
-
-
-def test_a_list_that_a_parameter_file_leaves_empty_is_declared_as_empty(declared):
-    node, config = declared(segmenter__classes=None, library__exclude=None)
-    assert (config.segmenter.classes, config.library.exclude) == ((), ())
-    assert node.get_parameter("segmenter.classes").value == [""]
-
-
-def test_a_setting_that_is_no_list_cannot_be_left_empty(declared):
-    with pytest.raises(ConfigError, match="fusion.k"):
-        declared(fusion__k=None)
-
-
-def test_differing_parameters_are_those_that_lead_back(declared):
-    changed = settings.applied(
-        NodeConfig(), [Parameter("fusion.k", value=3), Parameter("segmenter.classes", value=["road"])]
-    )
+    parameters = [Parameter("fusion.k", value=3), Parameter("segmenter.classes", value=["road"])]
+    changed = settings.applied(NodeConfig(), parameters)
     back = settings.differing(NodeConfig(), changed)
     assert {each.name: each.value for each in back} == {"fusion.k": 0, "segmenter.classes": [""]}
     assert settings.applied(changed, back) == NodeConfig()
