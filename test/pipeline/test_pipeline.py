@@ -518,6 +518,17 @@ def test_an_emptied_library_is_refused_and_the_old_one_stays_in_use(bundle: Path
     assert pipeline.library is library
 
 
+def test_checking_settings_refuses_wrong_ones_and_changes_nothing(pipeline: SemlaPipeline) -> None:
+    run(pipeline, ("red", 1))
+    config, domain, classes = pipeline.config, pipeline.domain, pipeline.classes
+    pipeline.check(changed(config, {"segmenter.classes": ["tram"], "fusion.k": 1}))
+    with pytest.raises(ConfigError, match="thresholds cross"):
+        pipeline.check(changed(config, {"tracker.upper_threshold": 1.0, "tracker.lower_threshold": 2.0}))
+    with pytest.raises(ConfigError, match="class named twice"):
+        pipeline.check(changed(config, {"segmenter.classes": ["tram", "tram"]}))
+    assert (pipeline.config, pipeline.domain, pipeline.classes) == (config, domain, classes)
+
+
 def test_a_library_whose_thresholds_contradict_the_settings_is_refused(bundle: Path, pipeline: SemlaPipeline) -> None:
     configure(pipeline, tracker__lower_threshold=0.9 * pipeline.domain.upper_threshold)
     before, library = pipeline.domain, pipeline.library
