@@ -282,7 +282,7 @@ def check(path: str, spec: Field[Any], value: Any) -> Any:
     limits = spec.metadata
     if limits["choices"] and value not in limits["choices"]:
         raise ConfigError(
-            "setting is not one of its choices", where=path, got=repr(value), expected=" | ".join(limits["choices"])
+            "setting not among its choices", where=path, got=repr(value), expected=" | ".join(limits["choices"])
         )
     if isinstance(value, int | float) and not (limits["low"] <= value <= limits["high"] and math.isfinite(value)):
         expected = f"{limits['low']} or more" if limits["high"] == math.inf else f"{limits['low']} to {limits['high']}"
