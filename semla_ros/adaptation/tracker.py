@@ -16,6 +16,7 @@ from semla_ros.config import TrackerConfig
 Vector = NDArray[np.float64]
 Metric = Callable[[Vector, Vector], float]
 SECOND_NS = 1_000_000_000
+REST_SHARE = 0.5  # share of the lower threshold beyond which a resting average counts as away from the anchor
 
 
 class Decision(Enum):
@@ -140,7 +141,7 @@ class DomainTracker:
         if self.metric(self.ema, place) > self.lower_threshold:
             self._rest, self._looks_again = (self.ema, self._stamp_ns), False
         elif self._has_passed(self.config.debounce_s, since_ns):
-            self._looks_again = self.distance > self.lower_threshold
+            self._looks_again = self.distance > REST_SHARE * self.lower_threshold
             self._rest = self._rest if self._looks_again else None
 
     def _is_due(self) -> bool:

@@ -46,12 +46,15 @@ class SwapReport:
 
 
 def settle_ns(config: Config) -> int:
-    """Time that the tracker needs for a swap after a change, by its settings, in nanoseconds.
+    """Time that the tracker needs after a change, by its settings, in nanoseconds.
 
-    It is the sum of two time constants of the moving average, one period of the navigator and the debounce time.
+    The swap takes two time constants of the moving average, one period of the navigator and the debounce time. A second
+    swap may follow, after the minimum interval and another period: the mixture is retrieved again when the average
+    rests.
     """
-    tracker = config.tracker
-    return round(1e9 * (2 * tracker.ema_time_s + config.navigator.period_s + tracker.debounce_s))
+    tracker, period_s = config.tracker, config.navigator.period_s
+    swap_s = 2 * tracker.ema_time_s + period_s + tracker.debounce_s
+    return round(1e9 * (swap_s + max(tracker.min_interval_s, tracker.debounce_s) + period_s))
 
 
 def assign(swaps: Sequence[Swap], stretches: Sequence[Stretch], settle: int) -> SwapReport:

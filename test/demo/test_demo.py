@@ -88,7 +88,7 @@ def test_a_swap_soon_after_a_change_is_assigned_to_it() -> None:
     assert swaps.stray == ()
 
 
-@pytest.mark.parametrize("seconds", [5, 9.9, 16.5, 25])
+@pytest.mark.parametrize("seconds", [5, 9.9, 20, 25])
 def test_a_swap_inside_a_steady_stretch_is_stray(seconds: float) -> None:
     stray = swap(seconds)
     assert assign((swap(0), stray), STRETCHES, settle_ns(Config())).stray == (stray,)
