@@ -7,6 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from semla_ros.machine import limit_spinning
+
+limit_spinning()  # before torch is imported: tests beside other processes would take many times as long
+
 if TYPE_CHECKING:
     from semla_ros.pipeline.pipeline import SemlaPipeline
 

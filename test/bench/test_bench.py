@@ -12,6 +12,7 @@ from semla_ros.bench.jetson import estimates
 from semla_ros.bench.measure import Stopwatch, timed, timing
 from semla_ros.bench.roofline import Roofline
 from semla_ros.bench.run import run
+from semla_ros.bench.stress import Soak
 from semla_ros.bench.subject import SIZES, Options, Subject
 from semla_ros.cli import main
 
@@ -58,7 +59,7 @@ def test_ratios_are_those_of_the_medians() -> None:
     assert ratios["peft_over_fuse"] == pytest.approx(added / (ms["retrieve"] + ms["fuse"]))
 
 
-def test_half_precision_gives_the_bundled_model_nearly_all_its_classes() -> None:
+def test_half_precision_gives_nearly_all_pixels_the_same_class() -> None:
     subject = SIZES["streetworld"](Options(adapters=1, k=1))
     subject.images = subject.images[::6]
     halves = in_halves(subject, 1.0, 1)
@@ -68,26 +69,26 @@ def test_half_precision_gives_the_bundled_model_nearly_all_its_classes() -> None
     assert 99 < bfloat16 <= float16 <= 100
 
 
-def test_estimates_take_operations_or_bytes_whichever_last_longer() -> None:
+def test_an_estimate_is_the_longer_time_of_operations_and_bytes() -> None:
     rooflines = {"forward": Roofline(53.248, 1.0, 0.0, 0.0), "fuse": Roofline(0.0, 2048.0, 0.0, 0.0)}
     orin = estimates(rooflines)["Jetson AGX Orin 64 GB"]
     assert orin["float32"] == pytest.approx({"forward": 10.0, "fuse": 10.0})
     assert orin["half"] == pytest.approx({"forward": 1.25, "fuse": 5.0})
 
 
-def test_a_timing_is_the_median_and_half_the_distance_of_the_quartiles() -> None:
+def test_a_timing_is_the_median_and_half_the_interquartile_range() -> None:
     assert timing([1.0, 2.0, 3.0, 4.0, 100.0]).median == 3
     assert timing([1.0, 2.0, 3.0, 4.0, 100.0]).spread == 1
     assert timing([1.0, 2.0, 3.0, 4.0, 100.0]).repeats == 5
 
 
-def test_the_first_run_does_not_count() -> None:
+def test_the_first_call_does_not_count() -> None:
     calls: list[int] = []
     assert timed(lambda: calls.append(1), 3).repeats == 3
     assert len(calls) == 4
 
 
-def test_a_row_takes_the_time_of_what_is_in_it() -> None:
+def test_a_row_measures_its_block() -> None:
     watch = Stopwatch()
     with watch.row("a"):
         pass
@@ -95,13 +96,23 @@ def test_a_row_takes_the_time_of_what_is_in_it() -> None:
     assert watch["a"][0] >= 0
 
 
-def test_swaps_and_soak_from_the_command_line(
-    pristine_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_soak_from_the_command_line(
+    pristine_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    live = []
+
+    def live_soak(images: object, frames: int, every: int, settings: dict[str, object]) -> Soak:
+        live.append(settings)
+        return Soak(frames, frames // every, (1.0, 2.0), 1.0)
+
+    monkeypatch.setattr("semla_ros.bench.live_soak.live_soak", live_soak)
     argv = ["bench", "--bundle", str(pristine_bundle), "--set", "model.device=cpu"]
     assert main([*argv, "--soak", "60", "--json", str(tmp_path / "soak.json")]) == 0
-    assert json.loads((tmp_path / "soak.json").read_text())["frames"] == 60
-    assert "growth_mib" in capsys.readouterr().out
+    figures = json.loads((tmp_path / "soak.json").read_text())
+    assert figures["frames"] == figures["live"]["frames"] == figures["live_small_budget"]["frames"] == 60
+    assert [each.get("library.memory_mib") for each in live] == [None, 1]
+    assert all(each["model.bundle"] == str(pristine_bundle) for each in live)
+    assert "live_small_budget.growth_mib: 1.00" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -113,7 +124,7 @@ def test_swaps_and_soak_from_the_command_line(
         (["--json", "{file}/below.json"], "{file}"),
     ],
 )
-def test_what_cannot_end_well_does_not_begin(
+def test_impossible_requests_are_refused_before_measuring(
     argv: list[str], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "file"

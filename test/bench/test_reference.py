@@ -1,4 +1,4 @@
-"""The straightforward computation, the product and PEFT's path give the same numbers."""
+"""The reference, our network and PEFT give the same numbers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def subject() -> Subject:
 
 
 @torch.no_grad()
-def test_the_product_equals_the_straightforward_computation(subject: Subject) -> None:
+def test_our_network_equals_the_reference(subject: Subject) -> None:
     network, pixels = subject.segmenter.network, subject.pixels()
     text = reference_text(network.clip, subject.segmenter.tokens)
     assert torch.allclose(text, subject.segmenter.text, atol=1e-6)
@@ -28,7 +28,7 @@ def test_the_product_equals_the_straightforward_computation(subject: Subject) ->
 
 
 @torch.no_grad()
-def test_a_mixture_under_peft_computes_as_the_fused_one(subject: Subject) -> None:
+def test_a_mixture_in_peft_equals_the_fused_one(subject: Subject) -> None:
     network, pixels = subject.segmenter.network, subject.pixels()
     bare = network(pixels, subject.segmenter.text)
     mixture = subject.retrieve(np.ones(8))

@@ -30,7 +30,7 @@ def test_the_drive_shows_each_image_for_so_many_frames_at_a_steady_rate() -> Non
 
 
 @pytest.mark.parametrize("kind", [SynchronousEmbedder, AsynchronousEmbedder])
-def test_every_change_brings_a_swap_and_lateness_is_told_in_frames(
+def test_every_change_brings_a_swap_and_lateness_is_in_frame_periods(
     pristine_bundle: Path, kind: type[AsynchronousEmbedder] | type[SynchronousEmbedder]
 ) -> None:
     late = lateness(pipeline(pristine_bundle, 4, 50.0, kind), IMAGES, swaps=5, rate_hz=50.0, every=4)
@@ -39,7 +39,7 @@ def test_every_change_brings_a_swap_and_lateness_is_told_in_frames(
     assert all(isinstance(worst, float) for worst in (late.worst_at_swap, late.worst_after_swap, late.worst_elsewhere))
 
 
-def test_a_pipeline_that_dawdles_at_swaps_is_found_out(pristine_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pipeline_that_is_slow_at_swaps_is_detected(pristine_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     slow = pipeline(pristine_bundle, 4, 50.0, SynchronousEmbedder)
     fuse = slow.fuse
     monkeypatch.setattr(slow, "fuse", lambda mixture: (time.sleep(0.1), fuse(mixture)))
@@ -53,7 +53,7 @@ def test_the_soak_swaps_as_asked_and_samples_memory(pristine_bundle: Path) -> No
     assert all(mib > 10 for mib in run.resident_mib)
 
 
-def test_growing_memory_is_found_out(pristine_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_growing_memory_is_detected(pristine_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     values = iter(range(1000))
     monkeypatch.setattr("semla_ros.bench.stress.resident_mib", lambda: float(next(values)))
     assert soak(pipeline(pristine_bundle, 20, 10.0, SynchronousEmbedder), IMAGES, frames=100, every=20).growth_mib == 26
