@@ -133,9 +133,9 @@ class SemlaPipeline:
         )
         if not library.names and getattr(self, "library", library).names:
             raise AdapterError(
-                "no adapter in the library",
+                "empty adapter library",
                 where=self.bundle.path / ADAPTERS,
-                hint="the adapters read before stay in use",
+                hint="The adapters that were read before stay in use.",
             )
         self._enforce(self._thresholds(self.config, library))
         self.library = library

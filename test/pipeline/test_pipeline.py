@@ -226,7 +226,7 @@ def test_excluded_adapters_are_never_retrieved(pristine_bundle: Path, pipeline: 
 def test_an_empty_library_leaves_the_base(bundle: Path, pipeline: SemlaPipeline) -> None:
     shutil.rmtree(bundle / ADAPTERS)
     (bundle / ADAPTERS).mkdir()
-    pipeline.reload_library()
+    pipeline = build_pipeline(pipeline.config)
     last = run(pipeline, ("red", 3), ("blue", 3))[-1].domain
     assert last.mixture == Mixture()
     assert (last.support, last.out_of_distribution, last.error) == (0.0, True, "")
