@@ -12,7 +12,7 @@ from tiny import frame, random_navigator
 from semla_ros.modeling.navigators.clip import ClipNavigator
 from semla_ros.pipeline.embedding import AsynchronousEmbedder, SynchronousEmbedder
 
-PATIENCE_S = 10
+PATIENCE_S = 60
 
 
 class Held:

@@ -549,7 +549,7 @@ def test_beside_a_frame_does_not_wait_and_a_later_one_brings_the_swap(
     configure(beside, tracker__debounce_s=0.0, tracker__min_interval_s=0.0, tracker__ema_time_s=0.0)
     beside.process(frame("red", 1.0))
     embed, go = beside.navigator.embed, threading.Event()
-    monkeypatch.setattr(beside.navigator, "embed", lambda rgb: embed(rgb) if go.wait(10) else None)
+    monkeypatch.setattr(beside.navigator, "embed", lambda rgb: embed(rgb) if go.wait(60) else None)
     states = [beside.process(frame("blue", 2.0 + 0.1 * i)).domain for i in range(5)]
     assert not any(state.swapped for state in states)
     go.set()
