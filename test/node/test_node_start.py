@@ -1,5 +1,6 @@
 """How the node starts and ends: processes, command lines, exit codes."""
 
+import os
 import random
 import signal
 import time
@@ -17,6 +18,7 @@ pytestmark = pytest.mark.live
 SECOND = 10**9
 LARGE_IMAGES = CONFIG / "fastdds_large_images.xml"
 NODE = ("-m", "semla_ros.node.main")
+TRIES = int(os.environ.get("SEMLA_SIGNAL_TRIES", "5"))  # 100 tries take a quarter of an hour
 BOTH = pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 
 
@@ -89,13 +91,13 @@ def test_signals_that_the_parent_process_ignored_end_the_node(robot):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(100))
+@pytest.mark.parametrize("seed", range(TRIES))
 def test_a_signal_at_a_random_moment_ends_the_node_cleanly(seed):
     draw = random.Random(seed)
     with Robot() as robot:
         process = robot.start(*NODE)
         robot.until(process.handles_signals, "the handlers of signals")
-        end = time.monotonic() + draw.uniform(0.0, 12.0)  # start-up takes half of that
+        end = time.monotonic() + draw.uniform(0.0, 10.0)  # start-up takes half of that or more
         with robot.offers(topic="image") as camera:
             while time.monotonic() < end:
                 camera.publish(image(time.time_ns(), width=384, height=240))
