@@ -10,8 +10,10 @@ from paths import CONFIG, LIVE
 
 pytest.importorskip("rclpy")
 
+from live.gate import VARIABLE, Gate
 from live.process import STAND_IN, Process, free_domain, release
 from live.robot import MASK, Robot, image
+from live.stand_in import WAIT
 from sensor_msgs.msg import Image
 
 pytestmark = pytest.mark.live
@@ -72,12 +74,13 @@ def test_a_signal_during_the_imports_ends_the_node_cleanly(how, delay_s):
         assert_ends_cleanly(process, how)
 
 
-def test_a_signal_ends_a_node_whose_frame_takes_too_long(robot):
-    process = robot.start(STAND_IN)
-    with robot.hears(Image, MASK), robot.camera() as publish:
-        publish(image(SECOND, delay=250))
-        publish(image(2 * SECOND, delay=250))
-        assert_ends_cleanly(process, signal.SIGINT)
+def test_a_signal_ends_a_node_whose_frame_is_never_done(robot, tmp_path):
+    with Gate(tmp_path).closed() as gate:
+        process = robot.start(STAND_IN, **{VARIABLE: str(tmp_path)})
+        with robot.camera() as publish:
+            publish(image(SECOND, command=WAIT))
+            robot.until(gate.entered, "the frame to be taken")
+            assert_ends_cleanly(process, signal.SIGINT)
 
 
 def test_signals_that_the_parent_process_ignored_end_the_node(robot):
