@@ -16,7 +16,8 @@ import torch
 WINDOW = 6  # frames whose median counts
 SIMILAR = 1.3  # a median that differs by less than this factor has not changed
 GAIN = 0.92  # another number of threads is taken if it needs less than this share of the time
-FIRST_WAIT, LONGEST_WAIT = 60, 1920  # frames between two trials while nothing changes; doubled after a vain one
+PAIRS = 4  # pairs of frames per number in a trial; the first of a pair does not count
+FIRST_WAIT, LONGEST_WAIT = 120, 1920  # frames between two trials while nothing changes; doubled after a vain one
 
 
 def halvings(most: int) -> list[int]:
@@ -31,7 +32,7 @@ class ThreadChooser:
     """Chooses the number of threads for the work inside `measured`, which is to be the same for every frame.
 
     When frames take longer or shorter than before, and from time to time anyway, the next smaller or larger number is
-    tried for a few frames, and kept if it is faster. With the `model.threads` setting nothing is chosen.
+    tried in turn with the present one, two frames each, so that both meet the same load; the faster one is kept.
 
     Args:
         counts: Numbers of threads to choose from, in ascending order; the last one is used first.
@@ -44,6 +45,7 @@ class ThreadChooser:
         self._step = -1  # direction of the next trial
         self._reference = 0.0  # seconds per frame with the chosen number; 0 if not known yet
         self._times: list[float] = []  # of the frames since the number was changed or confirmed
+        self._trial: list[list[float]] = []  # seconds with the present number, and with the one that is tried
         self._wait = FIRST_WAIT
 
     @property
@@ -63,10 +65,10 @@ class ThreadChooser:
         if len(self._counts) == 1:
             return
         self._times.append(seconds)
-        if self._index == self._chosen:
-            self._watch()
-        else:
+        if self._trial:
             self._judge()
+        else:
+            self._watch()
 
     def _watch(self) -> None:
         """Begins a trial if frames take longer or shorter than before, or if the last trial is long ago."""
@@ -80,24 +82,30 @@ class ThreadChooser:
                 return
         else:
             self._wait = FIRST_WAIT
-        self._reference = recent
-        if not 0 <= self._index + self._step < len(self._counts):
+        if not 0 <= self._chosen + self._step < len(self._counts):
             self._step = -self._step
-        self._change(self._index + self._step)
+        self._trial = [[], []]
+        self._use(self._chosen + self._step)
 
     def _judge(self) -> None:
-        """Ends a trial: keeps the number that was tried if it is faster."""
-        hopeless = len(self._times) > 1 and self._times[-1] > 2 * self._reference
-        if len(self._times) <= WINDOW and not hopeless:
+        """Compares the numbers after each two pairs of frames; keeps the one that was tried if it is faster."""
+        trying = self._index != self._chosen
+        if len(self._times) < 2:
             return
-        tried = median(self._times[1:])
-        if tried < GAIN * self._reference and not hopeless:
-            self._chosen, self._reference, self._wait = self._index, tried, FIRST_WAIT
-            self._times = [tried]
+        self._trial[trying].append(self._times[-1])
+        self._use(self._chosen if trying else self._chosen + self._step)
+        if trying:
+            return
+        present, tried = median(self._trial[0]), median(self._trial[1])
+        if tried < 2 * present and len(self._trial[0]) < PAIRS:
+            return
+        if tried < GAIN * present:
+            self._chosen, self._wait = self._chosen + self._step, FIRST_WAIT
         else:
             self._step, self._wait = -self._step, min(2 * self._wait, LONGEST_WAIT)
-            self._change(self._chosen)
+        self._trial, self._reference = [], 0.0
+        self._use(self._chosen)
 
-    def _change(self, index: int) -> None:
+    def _use(self, index: int) -> None:
         self._index, self._times = index, []
         self._set_threads(self._counts[index])
