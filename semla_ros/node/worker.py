@@ -51,7 +51,10 @@ class Worker(Generic[Item]):
         while not wait([future], POLL_S).done:
             if self._stopping():
                 raise Stopped
-        return future.result()
+        try:
+            return future.result()
+        finally:
+            del future  # an exception's traceback would refer to this frame, and so to itself
 
     def drain(self) -> bool:
         """Removes the waiting item and waits for the one in progress; returns whether one was removed."""

@@ -222,11 +222,11 @@ def test_a_swap_is_published_under_the_header_of_its_frame(robot):
         before = len(robot.states)
         publish(image(2 * SECOND, command=NIGHT))
         robot.until(lambda: "night" in robot.state()["active_adapters"], "the swap")
-        robot.until(lambda: len(supports) == 2, "the second support score")
+        robot.until(lambda: supports[-1].data > 0.21, "the second support score")
     adapters = json.loads(robot.state()["active_adapters"])
     assert [(each["name"], each["weight"]) for each in adapters] == [("night", 0.75), ("rain", 0.25)]
     assert stamp_ns(next(each for each in robot.states[before:] if "night" in str(each))) == 2 * SECOND
-    assert [each.data for each in supports] == pytest.approx([0.2, 0.23])
+    assert [each.data for each in supports[-2:]] == pytest.approx([0.2, 0.23])
 
 
 def test_the_domain_state_is_repeated(robot):
@@ -313,12 +313,11 @@ def test_parameters_that_turn_out_not_to_work_are_reported_and_go_back_to_what_i
 def test_output_settings_are_in_force_with_the_next_frame(robot):
     with robot.hears(Image, MASK, CONFIDENCE) as (masks, confidences), robot.camera() as publish:
         assert robot.set(output_width=32, confidence_encoding="32FC1").successful
-        publish_and_wait(robot, publish, confidences, image(SECOND))
+        publish(image(SECOND))
+        robot.until(lambda: confidences and confidences[-1].encoding == "32FC1", "the confidence as 32FC1")
+        robot.until(lambda: masks and (masks[-1].width, masks[-1].height) == (32, 24), "the mask of 32x24")
         assert robot.set(output_width=0, confidence_encoding="mono8").successful
-        robot.until(lambda: masks, "the mask")
-    assert [(mask.width, mask.height) for mask in masks] == [(32, 24)]
-    assert confidences[0].encoding == "32FC1"
-    np.testing.assert_allclose(np.frombuffer(confidences[0].data, np.float32), 0.6)
+    np.testing.assert_allclose(np.frombuffer(confidences[-1].data, np.float32), 0.6)
 
 
 def test_color_and_overlay_are_published_to_their_subscribers(robot):

@@ -59,9 +59,7 @@ def test_a_signal_ends_a_busy_node_cleanly(robot, how):
 def test_a_signal_while_the_models_load_ends_the_node_cleanly(robot, how):
     process = robot.start(STAND_IN, parameters={"model.bundle": "slow"})
     robot.until(lambda: robot.node.count_publishers("/diagnostics"), "the node")
-    began = time.monotonic()
-    assert_ends_cleanly(process, how)
-    assert time.monotonic() - began < 50.0  # the stand-in loads for 60 s; a loaded machine is slow itself
+    assert_ends_cleanly(process, how)  # although the models would load for hours
 
 
 @BOTH
