@@ -19,9 +19,8 @@ from semla_ros.resources import PACKAGE
 
 LIMIT_S = 600.0  # on a machine that is slow and loaded
 COMPUTE = """
-import os
-parent = os.getppid()
-while os.getppid() == parent:  # it ends with the benchmark, however that ends
+import os, sys
+while os.getppid() == int(sys.argv[1]):  # it ends with the benchmark, however that ends
     sum(range(100_000))
 """
 ACTIVE = "active: "  # what the node logs when it is ready
@@ -111,7 +110,8 @@ class Process:
 @contextmanager
 def load(processes: int) -> Iterator[None]:
     """Keeps cores busy: that many processes of ordinary priority that only compute, inside a ``with`` statement."""
-    started = [subprocess.Popen([sys.executable, "-c", COMPUTE], stdin=subprocess.DEVNULL) for _ in range(processes)]
+    command = [sys.executable, "-c", COMPUTE, str(os.getpid())]
+    started = [subprocess.Popen(command, stdin=subprocess.DEVNULL) for _ in range(processes)]
     try:
         yield
     finally:

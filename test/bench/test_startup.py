@@ -77,8 +77,8 @@ def test_the_load_ends_with_its_block() -> None:
 
 
 def test_the_load_ends_with_a_benchmark_that_is_killed() -> None:
-    code = "import time; from semla_ros.bench.processes import load\nwith load(1): print('on', flush=True); time.sleep(600)"
-    benchmark = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    code = "from semla_ros.bench.processes import load\nwith load(1): print('on', flush=True); input()"
+    benchmark = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert benchmark.stdout is not None
     benchmark.stdout.readline()
     (busy,) = Path(f"/proc/{benchmark.pid}/task/{benchmark.pid}/children").read_text().split()
