@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,20 @@ def test_the_load_ends_with_its_block() -> None:
     with load(2):
         assert len(children() - before) == 2
     assert children() == before
+
+
+def test_the_load_ends_with_a_benchmark_that_is_killed() -> None:
+    code = "from semla_ros.bench.processes import load\nwith load(1): print('on', flush=True); input()"
+    benchmark = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert benchmark.stdout is not None
+    benchmark.stdout.readline()
+    (busy,) = Path(f"/proc/{benchmark.pid}/task/{benchmark.pid}/children").read_text().split()
+    benchmark.kill()
+    benchmark.wait()
+    end = time.monotonic() + 120
+    while Path(f"/proc/{busy}/stat").is_file() and ") Z" not in Path(f"/proc/{busy}/stat").read_text():
+        assert time.monotonic() < end, "the busy process goes on"
+        time.sleep(0.05)
 
 
 def children() -> set[str]:
