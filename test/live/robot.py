@@ -23,6 +23,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Float32
 
 MASK, CONFIDENCE, SUPPORT = "segmentation/mask", "segmentation/confidence", "domain/support"
+REPEAT_S = 20.0
 SYNC_NS = 999 * 10**9
 
 
@@ -59,6 +60,7 @@ class Robot:
         self._executor.add_node(self.node)
         self._thread = threading.Thread(target=self._executor.spin, daemon=True)
         self._thread.start()
+        self._clients: dict[str, Any] = {}
         self._lists: dict[tuple[str, bool], list[list[Any]]] = {}
         self._reports = self.listen(DiagnosticArray, "/diagnostics")
         self.states = self.listen(DiagnosticArray, "domain/state", transient_local=True)
@@ -180,14 +182,22 @@ class Robot:
         return values(self.states[-1].status[0])
 
     def call(self, kind: Any, service: str, **request: Any) -> Any:
-        client = self.node.create_client(kind, service)
-        try:
-            self.until(client.service_is_ready, f"the service {service}")
-            future = client.call_async(kind.Request(**request))
-            self.until(future.done, f"an answer of {service}")
-            return future.result()
-        finally:
-            self.node.destroy_client(client)
+        """The answer of a service. An answer is lost if the server has not discovered the client yet: ask again."""
+        if service not in self._clients:
+            self._clients[service] = self.node.create_client(kind, service)
+        client = self._clients[service]
+        self.until(client.service_is_ready, f"the service {service}")
+        futures: list[Any] = []
+        asked = 0.0
+
+        def answer() -> Any:
+            nonlocal asked
+            if not futures or (time.monotonic() - asked > REPEAT_S and kind is not ChangeState):
+                futures.append(client.call_async(kind.Request(**request)))
+                asked = time.monotonic()
+            return next((each for each in futures if each.done()), None)
+
+        return self.until(answer, f"an answer of {service}").result()
 
     def set(self, **settings: Any) -> Any:
         """Sets parameters, all or none; two underscores stand for a dot."""

@@ -59,10 +59,11 @@ def publish_and_wait(robot, publish, masks, *messages):
         robot.until(lambda count=count: len(masks) > count, f"the mask of the image of {message.header.stamp}")
 
 
-def until_reported(robot, *words):
+def until_reported(robot, *words, before_each=lambda: None):
     """Waits for a warning of the diagnostics with these words in its message; returns the report."""
 
     def reported():
+        before_each()
         report = robot.report()
         return report if report.level == WARN and all(word in report.message for word in words) else None
 
@@ -158,11 +159,11 @@ def test_a_bad_frame_is_logged_and_reported_and_the_next_one_is_segmented(robot,
     make, words = BAD[bad]
     before, log = robot.counts(), len(node.log)
     with robot.hears(Image, MASK) as (masks,), robot.camera() as publish:
-        publish(make())
-        report = until_reported(robot, *words)
+        report = until_reported(robot, *words, before_each=lambda: publish(make()))
         publish_and_wait(robot, publish, masks, image(2 * SECOND))
     after = robot.counts(before["received"] + 2)
-    assert (after["failed"] - before["failed"], after["segmented"] - before["segmented"]) == (1, 1)
+    assert after["failed"] > before["failed"]
+    assert after["segmented"] - before["segmented"] == 1
     assert "image of /image lost: " in node.log[log:]
     assert len(node.log) - log < 5000
     assert len(report.message) < 1000
