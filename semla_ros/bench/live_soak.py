@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from semla_ros.bench.processes import ACTIVE, LIMIT_S, Process, free_domain
+from semla_ros.bench.processes import ACTIVE, LIMIT_S, Process
 from semla_ros.bench.stress import SAMPLES, Soak, growth
 from semla_ros.machine import resident_mib
+from semla_ros.node.network import local_network
 
 
 def live_soak(images: list[NDArray[np.uint8]], frames: int, every: int, settings: Mapping[str, Any]) -> Soak:
@@ -31,13 +32,13 @@ def live_soak(images: list[NDArray[np.uint8]], frames: int, every: int, settings
         BenchError: The node or the camera ended, or masks stopped coming.
     """
     given = [word for name, value in settings.items() for word in ("-p", f"{name}:={json.dumps(value)}")]
-    domain = {"ROS_DOMAIN_ID": free_domain()}
+    network = local_network()
     with tempfile.TemporaryDirectory(prefix="semla_bench_") as folder:
         file = Path(folder, "images.npy")
         np.save(file, np.array(images))
-        with Process(["semla_ros.node.main", "--ros-args", *given], domain) as node:
+        with Process(["semla_ros.node.main", "--ros-args", *given], network) as node:
             node.wait_for(ACTIVE)
-            with Process(["semla_ros.bench.camera", str(frames), str(every), str(file)], domain) as camera:
+            with Process(["semla_ros.bench.camera", str(frames), str(every), str(file)], network) as camera:
                 return _watched(node, camera, frames)
 
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import random
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -118,22 +116,6 @@ def load(processes: int) -> Iterator[None]:
         for each in started:
             each.kill()
             each.wait()
-
-
-def free_domain() -> str:
-    """Returns a ROS domain that no node on this machine uses.
-
-    Raises:
-        BenchError: There is none.
-    """
-    for domain in random.sample(range(1, 101), 100):
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            try:
-                probe.bind(("", 7410 + 250 * domain))  # port of the domain's first participant
-            except OSError:
-                continue
-            return str(domain)
-    raise BenchError("all ROS domains of this machine are in use")
 
 
 def _environment(changes: Mapping[str, str | None]) -> dict[str, str]:

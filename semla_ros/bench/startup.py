@@ -11,7 +11,8 @@ from statistics import median
 
 from tqdm import tqdm
 
-from semla_ros.bench.processes import ACTIVE, Process, free_domain
+from semla_ros.bench.processes import ACTIVE, Process
+from semla_ros.node.network import local_network
 
 FACTOR, EXTRA_S = 1.5, 1.5  # allowed: this many times "import torch", and so many seconds
 
@@ -74,6 +75,7 @@ def _import_torch() -> float:
 def _activate(settings: Sequence[str]) -> float:
     given = [word for each in settings for word in ("-p", each)]
     start = time.perf_counter()
-    with Process(["semla_ros.node.main", "--ros-args", *given], {"ROS_DOMAIN_ID": free_domain()}) as node:
+    network = local_network()
+    with Process(["semla_ros.node.main", "--ros-args", *given], network) as node:
         node.wait_for(ACTIVE)
         return time.perf_counter() - start

@@ -11,8 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from semla_ros.demo.processes import Process, network, wait
+from semla_ros.demo.processes import Process, wait
 from semla_ros.demo.topics import IMAGE, NAMESPACE
+from semla_ros.node.network import local_network
 
 READY_S, SETTLE_S, DRIVE_S = 300.0, 60.0, 3600.0  # generous: other programs may use the same cores
 
@@ -43,7 +44,7 @@ def perform(
             are ended.
     """
     logs.mkdir(parents=True, exist_ok=True)
-    environment = network()
+    environment = local_network()
 
     def process(name: str, *command: str) -> Process:
         return Process(name, command, logs, environment)

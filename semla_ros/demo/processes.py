@@ -1,11 +1,8 @@
-"""Child processes of the demo, and the DDS network that they share."""
+"""Child processes of the demo."""
 
 from __future__ import annotations
 
 import json
-import os
-import random
-import socket
 import subprocess
 import sys
 import time
@@ -14,9 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from semla_ros.errors import SemlaError
-from semla_ros.resources import PACKAGE, shared
 
-PROFILE = "config/fastdds_large_images.xml"
 STOP_S = 60.0  # the recorder compresses its bag when it ends
 
 
@@ -31,7 +26,7 @@ class Process:
         name: Name of the process in messages and of its log, ``<name>.log``.
         command: Module and its arguments.
         logs: Folder of the logs.
-        environment: Environment variables, see `network`.
+        environment: Environment variables, see `semla_ros.node.network.local_network`.
     """
 
     def __init__(self, name: str, command: Sequence[str], logs: Path, environment: dict[str, str]) -> None:
@@ -111,39 +106,3 @@ def wait(condition: Callable[[], bool], timeout_s: float, *needed: Process) -> b
             return False
         time.sleep(0.05)
     return True
-
-
-def network() -> dict[str, str]:
-    """Environment variables for processes that communicate on this machine only, in an unused ROS domain.
-
-    Raises:
-        DemoError: The Fast DDS profile is missing, or all ROS domains are in use.
-    """
-    profile = next((str(path) for path in shared(PROFILE) if path.is_file()), None)
-    if profile is None:
-        raise DemoError("no Fast DDS profile", where=PROFILE)
-    return {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(filter(None, (str(PACKAGE.parent), os.environ.get("PYTHONPATH")))),
-        "ROS_DOMAIN_ID": str(free_domain()),
-        "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
-        "ROS_LOCALHOST_ONLY": "1",  # its name before ROS 2 Iron
-        "FASTDDS_DEFAULT_PROFILES_FILE": profile,
-        "FASTRTPS_DEFAULT_PROFILES_FILE": profile,  # its name before ROS 2 Kilted
-    }
-
-
-def free_domain() -> int:
-    """A ROS domain (1 to 100) that is not in use on this machine.
-
-    Raises:
-        DemoError: All are in use.
-    """
-    for domain in random.sample(range(1, 101), 100):
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            try:
-                probe.bind(("127.0.0.1", 7410 + 250 * domain))  # where the domain's first participant listens
-            except OSError:
-                continue
-            return domain
-    raise DemoError("all ROS domains of this machine are in use")

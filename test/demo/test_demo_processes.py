@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from semla_ros.demo.processes import DemoError, Process, network, wait
+from semla_ros.demo.processes import DemoError, Process, wait
+from semla_ros.node.network import local_network
 
 LIMIT_S = 120.0
 
@@ -12,7 +13,7 @@ LIMIT_S = 120.0
 @pytest.fixture
 def start(tmp_path, monkeypatch):
     """Starts a process of the demo from its source."""
-    environment = {**network(), "PYTHONPATH": str(tmp_path)}
+    environment = {**local_network(), "PYTHONPATH": str(tmp_path)}
 
     def start(source):
         (tmp_path / "actor.py").write_text(source)
@@ -74,7 +75,7 @@ def test_a_process_that_ignores_sigint_is_stopped_by_sigterm(start):
 def test_the_bag_is_complete_when_the_recorder_was_started_with_sigint_ignored(tmp_path):
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a shell without job control does for `make demo &`
     try:
-        recorder = Process("recorder", ["semla_ros.demo.recorder", str(tmp_path / "bag")], tmp_path, network())
+        recorder = Process("recorder", ["semla_ros.demo.recorder", str(tmp_path / "bag")], tmp_path, local_network())
     finally:
         signal.signal(signal.SIGINT, before)
     with recorder:
@@ -84,7 +85,7 @@ def test_the_bag_is_complete_when_the_recorder_was_started_with_sigint_ignored(t
 
 
 def test_the_network_of_the_demo_is_local_and_carries_large_images():
-    environment = network()
+    environment = local_network()
     assert environment["ROS_AUTOMATIC_DISCOVERY_RANGE"] == "LOCALHOST"
     assert 1 <= int(environment["ROS_DOMAIN_ID"]) <= 100
     assert "segment_size" in Path(environment["FASTDDS_DEFAULT_PROFILES_FILE"]).read_text()

@@ -104,7 +104,7 @@ def test_a_missing_entry_is_named(bundle: Path, key: str) -> None:
         ({"defaults": {"temperature": float("nan")}}, r"out of range \(temperature\)"),
         ({"defaults": {"upper_threshold": -1}}, r"out of range \(upper_threshold\)"),
         ({"defaults": {"upper_threshold": "far"}}, r"wrong type \(upper_threshold\)"),
-        ({"defaults": {"metric": "manhattan"}}, r"not one of its choices \(metric\).*manhattan"),
+        ({"defaults": {"metric": "manhattan"}}, r"not among its choices \(metric\).*manhattan"),
         ({"defaults": {"metric": ["cosine"]}}, r"wrong type \(metric\)"),
         ({"defaults": [5]}, "wrong entry 'defaults': got list"),
     ],
