@@ -10,8 +10,8 @@ NAME = "semla_ros"
 # A plain install runs the pipeline, `semla replay`, and the node where ROS 2 is installed.
 ROBOT = [
     "torch>=2.4,<3",
-    "numpy>=1.26,<3",
-    "opencv-python-headless>=4.8,<6",  # cv2 without the display libraries a robot lacks
+    "numpy>=1.24,<3",
+    "opencv-python-headless>=4.6,<6",  # cv2 without the display libraries a robot lacks
     "pillow>=10",
     "pyyaml>=6,<7",
     "safetensors>=0.4,<1",
