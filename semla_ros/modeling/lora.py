@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +33,13 @@ class Adapter:
         """Memory of all factors, bytes."""
         return sum(a.nbytes + b.nbytes for a, b in self.factors.values())
 
+    @cached_property
+    def bounds(self) -> dict[str, float]:
+        """Module name to s ‖B‖ ‖A‖ (Frobenius norms), which no element of s B A exceeds; NaN if a factor is."""
+        norms = [a.norm(dtype=torch.float32) * b.norm(dtype=torch.float32) for a, b in self.factors.values()]
+        values = torch.stack(norms).tolist() if norms else []
+        return {name: abs(self.scale) * value for name, value in zip(self.factors, values, strict=True)}
+
 
 Product = tuple[Tensor, Tensor]  # up (out, R) and down (R, in): what a mixture adds to one weight is up @ down
 
@@ -49,7 +57,9 @@ class LoraFuser:
     def __init__(self, layers: Mapping[str, nn.Linear]) -> None:
         self.layers = dict(layers)
         self._base = {name: layer.weight.detach().clone() for name, layer in self.layers.items()}
+        self._largest = {name: float(base.abs().max()) for name, base in self._base.items()}
         self._fused: dict[str, Product] = {}  # in the weights now; layers that keep their base are left out
+        self._spare: dict[str, Product] = {}  # of the mixture before: fresh memory would take a fifth of the fusion
 
     def apply(self, adapters: Sequence[Adapter], weights: Sequence[float]) -> None:
         """Replaces the mixture in the weights; on any error the network keeps the one that it has.
@@ -69,47 +79,62 @@ class LoraFuser:
     def applied(self, adapters: Sequence[Adapter], weights: Sequence[float]) -> Iterator[None]:
         """Like `apply`, and restores the previous mixture, too, if the body of the ``with`` statement raises.
 
-        Memory is allocated before the first weight changes. Restoring allocates none, so that it succeeds even when
-        memory has run out.
+        Restoring allocates no memory, so that it succeeds even when memory has run out.
         """
-        new = self._products(adapters, weights)
+        new: dict[str, Product] = {}
         try:
-            self._write(new)
-            self._check_finite(adapters)
+            for name in self.layers:
+                product = self._product(name, adapters, weights)
+                self._write(name, product)  # while the product is in the cache
+                if product:
+                    new[name] = product
+            self._check_finite(adapters, weights)
             yield
         except BaseException:
-            self._write(self._fused)
+            for name in self.layers:
+                self._write(name, self._fused.get(name))
             raise
-        self._fused = new
+        self._spare, self._fused = self._fused, new
 
-    def _products(self, adapters: Sequence[Adapter], weights: Sequence[float]) -> dict[str, Product]:
-        """Concatenates the factors of all adapters along their rank, so that each layer needs one matrix product."""
-        products = {}
-        for name, base in self._base.items():
-            mix = [(a.factors[name], w * a.scale) for a, w in zip(adapters, weights, strict=True) if name in a.factors]
-            if mix:
-                down = torch.cat([a for (a, _), _ in mix]).to(base)
-                up = torch.cat([b * share for (_, b), share in mix], dim=1).to(base)
-                products[name] = up, down
-        return products
+    def _product(self, name: str, adapters: Sequence[Adapter], weights: Sequence[float]) -> Product | None:
+        """Concatenates the factors of all adapters along their rank, so that a layer needs one matrix product."""
+        mix = [(a.factors[name], w * a.scale) for a, w in zip(adapters, weights, strict=True) if name in a.factors]
+        if not mix:
+            return None
+        base, (up, down) = self._base[name], self._spare.get(name, (None, None))
+        ups, downs = [(b * share).to(base) for (_, b), share in mix], [a.to(base) for (a, _), _ in mix]
+        return _concatenated(ups, 1, up), _concatenated(downs, 0, down)
 
-    def _write(self, products: Mapping[str, Product]) -> None:
-        for name, layer in self.layers.items():
-            if name in products:
-                torch.addmm(self._base[name], *products[name], out=layer.weight.data)
-            else:
-                layer.weight.data.copy_(self._base[name])
+    def _write(self, name: str, product: Product | None) -> None:
+        base, weight = self._base[name], self.layers[name].weight.data
+        if product:
+            torch.addmm(base, *product, out=weight)
+        else:
+            weight.copy_(base)
 
-    def _check_finite(self, adapters: Sequence[Adapter]) -> None:
-        """A sum is infinite or NaN if one of its terms is; it reads each weight once and allocates nothing of size."""
-        if not adapters or not self.layers:
+    def _check_finite(self, adapters: Sequence[Adapter], weights: Sequence[float]) -> None:
+        """Reads only weights that may have overflowed: a pass over all weights would take a sixth of the fusion."""
+        if all(self.layers[name].weight.isfinite().all() for name in self._unbounded(adapters, weights)):
             return
-        sums = [layer.weight.detach().sum(dtype=torch.float32) for layer in self.layers.values()]
-        if not torch.stack(sums).isfinite().all():
-            raise FusionError(
-                "fused weights are not finite", got=", ".join(adapter.name for adapter in adapters),
-                hint="One of these adapters holds NaN, infinite or very large numbers.",
-            )  # fmt: skip
+        raise FusionError(
+            "fused weights are not finite", got=", ".join(adapter.name for adapter in adapters),
+            hint="One of these adapters holds NaN, infinite or very large numbers.",
+        )  # fmt: skip
+
+    def _unbounded(self, adapters: Sequence[Adapter], weights: Sequence[float]) -> list[str]:
+        """Layers of which max|W₀| + Σ_i w_i s_i ‖B_i‖ ‖A_i‖, a bound of every partial sum, is too large or NaN."""
+        bounds = dict(self._largest)
+        for adapter, weight in zip(adapters, weights, strict=True):
+            for name in adapter.bounds.keys() & bounds.keys():
+                bounds[name] += abs(weight) * adapter.bounds[name]
+        return [name for name, bound in bounds.items() if not bound < torch.finfo(self._base[name].dtype).max]
+
+
+def _concatenated(parts: Sequence[Tensor], dim: int, spare: Tensor | None) -> Tensor:
+    """Concatenates along a dimension, into the memory of ``spare`` if it has the right size."""
+    size = list(parts[0].shape)
+    size[dim] = sum(part.shape[dim] for part in parts)
+    return torch.cat(list(parts), dim, out=spare if spare is not None and list(spare.shape) == size else None)
 
 
 class LowRank(nn.Module):
