@@ -18,7 +18,8 @@ from semla_ros.topics.outputs import Topic
 from semla_ros.topics.sources import ClassList, DomainReport, SegmentedImage
 
 if TYPE_CHECKING:
-    from semla_ros.pipeline.result import DomainState, SegmentationResult
+    from semla_ros.pipeline.domain_state import DomainState
+    from semla_ros.pipeline.result import SegmentationResult
 
 
 class Publishers:

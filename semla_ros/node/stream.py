@@ -25,8 +25,8 @@ from semla_ros.node.throttled_log import ThrottledLogger, explained, reason
 from semla_ros.node.worker import Worker
 
 if TYPE_CHECKING:
+    from semla_ros.pipeline.domain_state import DomainState
     from semla_ros.pipeline.pipeline import SemlaPipeline
-    from semla_ros.pipeline.result import DomainState
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from semla_ros.errors import RecordingError, SemlaError
-from semla_ros.images.encodings import Labels
+from semla_ros.images.classes import Labels
 from semla_ros.images.frame import Frame
 from semla_ros.recordings import IncompleteError, OnError, Recording, with_ground_truth
 from semla_ros.recordings.writer import result_bag

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from semla_ros.pipeline.result import DomainState
+    from semla_ros.pipeline.domain_state import DomainState
 
 OK, WARN = 0, 1
 

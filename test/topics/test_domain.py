@@ -6,7 +6,7 @@ import math
 import pytest
 
 from semla_ros.adaptation.retrieval import Mixture
-from semla_ros.pipeline.result import DomainState
+from semla_ros.pipeline.domain_state import DomainState
 from semla_ros.topics.domain import OK, WARN, key_values, level_and_message
 
 MIXTURE = Mixture(("night", "dusk"), (0.72, 0.28), (9.5, 11.25), 0.1)

@@ -17,9 +17,7 @@ from torch import Tensor, nn
 
 from semla_ros.modeling.catseg.architecture import CatSegArch
 
-CPU_TOKENS = (
-    4608  # tokens in one part on a CPU; measured: activations of about 10 MB, which fit its caches, are fastest
-)
+CPU_TOKENS = 4608  # tokens in one part on a CPU: activations of about 10 MB, which fit the caches, are fastest
 TOKENS = 65536  # tokens in one part on a GPU
 
 
