@@ -44,7 +44,7 @@ class ReplaySummary:
     Attributes:
         frames: Number of images segmented and written.
         bad_frames: Number of images skipped because they could not be decoded or segmented.
-        out_of_distribution_frames: Number of segmented images that no adapter is near to.
+        out_of_distribution_frames: Number of segmented images that are out of distribution for every adapter.
         incomplete: Why the recording ended early, with the number of missing images; None if it is complete.
         swaps: All changes of the mixture, in order.
         fps: Images per second of wall time, including reading and writing.
