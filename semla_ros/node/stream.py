@@ -205,7 +205,7 @@ class Stream:
 
     def _report_domain(self, domain: DomainState, header: Header | None = None) -> None:
         """Publishes the domain state; an error of the adaptation is also logged and raises an alarm."""
-        if domain.error:  # the frame is segmented all the same, with the last good mixture
+        if domain.error:  # the frame was segmented nevertheless, with the last good mixture
             self._statistics.alarm(domain.error)
             self._log.error(f"adaptation failed: {domain.error}")
         self._publishers.send_domain(domain, header)

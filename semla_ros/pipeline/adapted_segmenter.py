@@ -19,7 +19,7 @@ Load = Callable[[str], Adapter]
 
 
 class AdaptedSegmenter:
-    """Keeps weights, text embeddings and the reported mixture consistent, whatever fails.
+    """Keeps weights, text embeddings and the reported mixture consistent, also when one of them fails to change.
 
     Args:
         segmenter: Segmenter with its base weights.
