@@ -22,7 +22,7 @@ class Mixture:
         names: Adapter names.
         weights: One weight per name, 0 to 1, summing to 1.
         distances: Distance from the embedding to each adapter's centroid, 0 or larger.
-        support: Support score (Eq. 15), 0 or larger; large where the library has adapters near the embedding.
+        support: Support score (Eq. 15) for the retrieved embedding, 0 or larger; large if adapters are near it.
     """
 
     names: tuple[str, ...] = ()

@@ -37,8 +37,9 @@ class DomainTracker:
 
     A swap is due in three cases: there is no mixture yet; the moving average has stayed far from the anchor for
     ``debounce_s`` (the domain has changed); or, once after each swap, the average has come to rest away from the anchor
-    (the mixture was retrieved in the middle of a change). The average rests while it stays within the lower threshold
-    of one place for ``debounce_s``. All times are message stamps, never the wall clock.
+    (the mixture was retrieved in the middle of a change). Waiting for the third case is called the settling check. The
+    average rests while it stays within the lower threshold of one position for ``debounce_s``. All times are message
+    stamps, never the wall clock.
 
     Attributes:
         config: Time constants and stamp tolerance. Its thresholds are ignored in favour of the two below.
@@ -58,8 +59,9 @@ class DomainTracker:
     _stamp_ns: int = field(default=0, init=False)
     _beyond_ns: int | None = field(default=None, init=False)  # when the debounce clock started
     _swap_ns: int | None = field(default=None, init=False)
-    _rest: tuple[Vector, int] | None = field(default=None, init=False)  # where the average rests, and since when
-    _looks_again: bool = field(default=False, init=False)  # whether the swap that is due is the second look
+    # Settling check: where the average rests and since when, None while there is no check; whether it makes a swap due.
+    _rest: tuple[Vector, int] | None = field(default=None, init=False)
+    _has_settled_away: bool = field(default=False, init=False)
 
     @property
     def distance(self) -> float:
@@ -95,27 +97,33 @@ class DomainTracker:
         return Decision.SWAP if self._is_due() else Decision.HOLD
 
     def swapped(self) -> None:
-        """Notes that the mixture for the moving average is active now. Distances are measured from here."""
-        first_look = not self._looks_again
-        self.skipped()
+        """Notes that a new mixture is active from now on. The moving average becomes the anchor.
+
+        The minimum interval starts and, unless the swap was made by a settling check, a settling check.
+        """
+        by_settling_check = self._has_settled_away
+        self.kept()
         self._swap_ns = self._stamp_ns
-        if first_look and self.ema is not None:
+        if not by_settling_check and self.ema is not None:
             self._rest = self.ema, self._stamp_ns
 
-    def skipped(self) -> None:
-        """Notes that the active mixture fits the moving average already. Unlike a swap it starts no new interval."""
+    def kept(self) -> None:
+        """Notes that a swap was due and the mixture stays active nevertheless. The moving average becomes the anchor.
+
+        Unlike `swapped` it starts neither the minimum interval nor a settling check.
+        """
         self.anchor = self.ema
         self._beyond_ns = self._rest = None
-        self._looks_again = False
+        self._has_settled_away = False
 
     def forget_mixture(self) -> None:
         """Makes a swap due at the next embedding. The moving average stays."""
-        self.anchor, self._looks_again = None, False
+        self.anchor, self._has_settled_away = None, False
 
     def reset(self) -> None:
         """Returns to the initial state."""
         self.ema = self.anchor = self._beyond_ns = self._swap_ns = self._rest = None
-        self._looks_again = False
+        self._has_settled_away = False
 
     def _average(self, embedding: Vector, stamp_ns: int) -> None:
         """Moving average by time, α = 1 − exp(−Δt / τ): it depends neither on frame rate nor on dropped frames."""
@@ -134,22 +142,23 @@ class DomainTracker:
             self._beyond_ns = self._stamp_ns
 
     def _watch_rest(self) -> None:
-        """After a swap, waits until the average rests, and looks again if that is not at the anchor."""
+        """Settling check: waits until the average rests. If it rests away from the anchor, a swap is due."""
         if self._rest is None or self.ema is None:
             return
-        place, since_ns = self._rest
-        if self.metric(self.ema, place) > self.lower_threshold:
-            self._rest, self._looks_again = (self.ema, self._stamp_ns), False
+        position, since_ns = self._rest
+        if self.metric(self.ema, position) > self.lower_threshold:
+            self._rest, self._has_settled_away = (self.ema, self._stamp_ns), False
         elif self._has_passed(self.config.debounce_s, since_ns):
-            self._looks_again = self.distance > REST_SHARE * self.lower_threshold
-            self._rest = self._rest if self._looks_again else None
+            self._has_settled_away = self.distance > REST_SHARE * self.lower_threshold
+            self._rest = self._rest if self._has_settled_away else None
 
     def _is_due(self) -> bool:
+        """Whether a swap is due. After a change of the domain the settling check is no longer needed."""
         if self.anchor is None or self._swap_ns is None:
             return True
         left = self._beyond_ns is not None and self._has_passed(self.config.debounce_s, self._beyond_ns)
-        self._looks_again = self._looks_again and not left
-        return (left or self._looks_again) and self._has_passed(self.config.min_interval_s, self._swap_ns)
+        self._has_settled_away = self._has_settled_away and not left
+        return (left or self._has_settled_away) and self._has_passed(self.config.min_interval_s, self._swap_ns)
 
     def _has_passed(self, seconds: float, since_ns: int) -> bool:
         return self._stamp_ns - since_ns >= seconds * SECOND_NS

@@ -12,7 +12,8 @@ from typing import Any
 from rosbags.highlevel import AnyReader
 
 from semla_ros.demo.topics import CAMERA_INFO, CONFIDENCE, DIAGNOSTICS, MASK, STATE
-from semla_ros.images.encodings import Labels, checked, pixels
+from semla_ros.images.classes import Labels
+from semla_ros.images.encodings import encoding_of, pixels
 from semla_ros.recordings.replay import Swap
 
 
@@ -70,7 +71,7 @@ class Recorded:
 
     def _take(self, topic: str, time_ns: int, message: Any) -> None:
         if topic == MASK:
-            self.masks[stamp_ns(message)] = pixels(message, checked(message))
+            self.masks[stamp_ns(message)] = pixels(message, encoding_of(message))
             self.arrived_ns[stamp_ns(message)] = time_ns
         elif topic == CONFIDENCE:
             self.confidences += 1

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from semla_ros.demo.drive import Stretch
 from semla_ros.evaluation.metrics import ConfusionMatrix
-from semla_ros.images.encodings import Labels
+from semla_ros.images.classes import Labels
 from semla_ros.images.frame import Frame
 from semla_ros.recordings import Recording, with_ground_truth
 

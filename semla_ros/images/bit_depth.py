@@ -12,15 +12,15 @@ DEPTHS = (10, 12, 14, 16)  # bits, of common sensors
 class BitDepth:
     """Scales 16-bit grey values to 8 bits by the number of bits that the camera uses.
 
-    mono16 does not tell this number: a thermal camera of 14 bits fills a quarter of the range only. The number is
-    the smallest of 10, 12, 14 and 16 that holds the largest value seen so far. It never shrinks, so the brightness of
-    a stream changes three times at most. Use one object for each stream of images.
+    The encoding mono16 does not contain this number: a thermal camera of 14 bits uses only a quarter of the range. The
+    number is the smallest of 10, 12, 14 and 16 that holds the largest value received so far. It never decreases, so the
+    brightness of a stream changes three times at most. Use one object per stream of images.
 
     Args:
         bits: Number of bits known to be in use.
 
     Attributes:
-        bits: Number of bits in use, as far as the images seen so far show.
+        bits: Number of bits in use, by the images received so far.
     """
 
     def __init__(self, bits: int = DEPTHS[0]) -> None:
@@ -35,5 +35,5 @@ class BitDepth:
 
 
 def full_range() -> BitDepth:
-    """The scale of images that use all 16 bits."""
+    """Returns the scale of images that use all 16 bits."""
     return BitDepth(DEPTHS[-1])

@@ -2,7 +2,7 @@
 
 A cv_bridge that was built for another version of NumPy or OpenCV may confuse types or crash the process instead of
 raising an error. It is therefore compared with OpenCV once, in a child process
-(``python -m semla_ros.images.bridge``).
+(``python -m semla_ros.images.bridge``). The first image that is decoded waits for this comparison.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from semla_ros.images.encodings import ENCODINGS, Encoding, ImageMessage, pixels
 def handles(message: ImageMessage) -> bool:
     """Whether cv_bridge converts this message correctly. It is not used for 16 bits: it assumes the full range."""
     aligned = message.step % ENCODINGS[message.encoding].pixel_bytes == 0
-    return message.encoding in sound_encodings() and aligned and not message.is_bigendian
+    return message.encoding in correct_encodings() and aligned and not message.is_bigendian
 
 
 def convert(message: ImageMessage) -> NDArray[np.uint8]:
@@ -33,7 +33,7 @@ def convert(message: ImageMessage) -> NDArray[np.uint8]:
 
 
 @functools.cache
-def sound_encodings() -> frozenset[str]:
+def correct_encodings() -> frozenset[str]:
     """The 8-bit encodings that cv_bridge converts like OpenCV; none if it is missing or crashes."""
     if importlib.util.find_spec("cv_bridge") is None:
         return frozenset()

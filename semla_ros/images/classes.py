@@ -1,14 +1,19 @@
-"""The classes of a segmenter: index, name and colour."""
+"""The classes of a segmenter, and the label images that hold their ids."""
 
 from __future__ import annotations
 
 import colorsys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
 
 from semla_ros.errors import ConfigError
 
-UNLABELLED = 255
+Labels: TypeAlias = NDArray[np.uint8] | NDArray[np.uint16]  # class ids (H, W)
+UNLABELLED = 255  # marks unlabelled pixels in uint8 label images, which hold up to 255 classes
 CITYSCAPES_COLORS = {
     "road": (128, 64, 128),
     "sidewalk": (244, 35, 232),
@@ -38,7 +43,7 @@ class ClassInfo:
 
     Attributes:
         id: Value of the class in label images.
-        name: Text for the text encoder; synonyms are separated by commas.
+        name: Name that the prompts for the text encoder are made from; synonyms are separated by commas.
         color: Red, green and blue, 0 to 255.
     """
 
@@ -50,11 +55,12 @@ class ClassInfo:
 def class_table(
     names: Sequence[str], colors: Mapping[str, tuple[int, int, int]] = CITYSCAPES_COLORS
 ) -> tuple[ClassInfo, ...]:
-    """Numbers the classes in their order and gives each a colour.
+    """Creates the classes: numbers them in the order of their names, from 0, and gives each a colour.
 
     Args:
-        names: Class names, for example "car, automobile".
-        colors: Colours by class name; the first synonym of a class is looked up. Other classes get distinct hues.
+        names: Class names; synonyms after commas ("car, automobile").
+        colors: Class name to colour. The first synonym of a class selects its colour; a class without an entry gets a
+            distinct hue.
 
     Raises:
         ConfigError: A class is named twice.
@@ -63,6 +69,11 @@ def class_table(
     if twice:
         raise ConfigError("class named twice", where="segmenter.classes", got=twice)
     return tuple(ClassInfo(i, name, colors.get(name.split(",")[0].strip(), _hue(i))) for i, name in enumerate(names))
+
+
+def unlabelled(labels: Labels) -> int:
+    """Returns the value that marks unlabelled pixels in a label image: 255 for uint8, 65535 for uint16."""
+    return int(np.iinfo(labels.dtype).max)
 
 
 def _hue(index: int) -> tuple[int, int, int]:

@@ -14,14 +14,13 @@ from PIL import Image
 from semla_ros.errors import ImageError
 from semla_ros.images import bridge
 from semla_ros.images.bit_depth import BitDepth, full_range
-from semla_ros.images.classes import ClassInfo
+from semla_ros.images.classes import ClassInfo, Labels, unlabelled
 from semla_ros.images.encodings import (
     MAX_SIDE,
     ImageMessage,
-    Labels,
     buffer,
     check_size,
-    checked,
+    encoding_of,
     pixels,
     quoted,
     to_rgb,
@@ -39,12 +38,12 @@ class CompressedImageMessage(Protocol):
     data: Any
 
 
-def decode(message: ImageMessage, depth: BitDepth | None = None) -> NDArray[np.uint8]:
+def decode(message: ImageMessage, bit_depth: BitDepth | None = None) -> NDArray[np.uint8]:
     """Decodes a ``sensor_msgs/Image``.
 
     Args:
         message: The message. Its encoding is one of ``semla_ros.images.encodings.ENCODINGS``.
-        depth: Number of bits that the camera uses in 16-bit images, updated by this image. By default 16.
+        bit_depth: Number of bits that the camera uses in 16-bit images, updated by this image. By default 16.
 
     Returns:
         Image, (height, width, 3) uint8, RGB, writable. For rgb8 it is a view of the message's bytes if these are
@@ -54,19 +53,22 @@ def decode(message: ImageMessage, depth: BitDepth | None = None) -> NDArray[np.u
         ImageError: The encoding is unknown, the image is empty, too large or of odd width, ``step`` is too small for a
             row, or bytes are missing.
     """
-    encoding = checked(message)
+    encoding = encoding_of(message)
+    # 1. cv_bridge, where it is installed and converts this encoding correctly. rgb8 needs no conversion.
     if encoding.to_rgb is not None and bridge.handles(message):
         return bridge.convert(message)
-    rgb = to_rgb(pixels(message, encoding), encoding, depth or full_range())
-    return rgb if rgb.flags.writeable else rgb.copy()  # PyTorch needs a writable array
+    # 2. OpenCV's conversion of the pixels; for rgb8 a view of the message's bytes.
+    rgb = to_rgb(pixels(message, encoding), encoding, bit_depth or full_range())
+    # 3. A copy where the message's bytes are read-only, because PyTorch needs a writable array.
+    return rgb if rgb.flags.writeable else rgb.copy()
 
 
-def decode_compressed(message: CompressedImageMessage, depth: BitDepth | None = None) -> NDArray[np.uint8]:
+def decode_compressed(message: CompressedImageMessage, bit_depth: BitDepth | None = None) -> NDArray[np.uint8]:
     """Decodes a ``sensor_msgs/CompressedImage``: JPEG, PNG or another format that OpenCV reads.
 
     Args:
         message: The message. The format is recognised from its bytes, not from its field ``format``.
-        depth: As in `decode`.
+        bit_depth: As in `decode`.
 
     Returns:
         Image, (H, W, 3) uint8, RGB, in the orientation of the sensor: the EXIF orientation is ignored. 16-bit values
@@ -79,16 +81,16 @@ def decode_compressed(message: CompressedImageMessage, depth: BitDepth | None = 
     if "compressedDepth" in message.format:
         hint = "Choose the topic of the colour camera."
         raise ImageError("a depth image has no colours", where=f"format {quoted(message.format)}", hint=hint)
-    return decode_file(bytes(buffer(message.data)), CAMERA_FILE, depth)
+    return decode_file(bytes(buffer(message.data)), CAMERA_FILE, bit_depth)
 
 
-def decode_file(data: bytes, flags: int = cv2.IMREAD_COLOR, depth: BitDepth | None = None) -> NDArray[np.uint8]:
+def decode_file(data: bytes, flags: int = cv2.IMREAD_COLOR, bit_depth: BitDepth | None = None) -> NDArray[np.uint8]:
     """Decodes the bytes of an image file.
 
     Args:
         data: JPEG, PNG or another format that OpenCV reads.
         flags: OpenCV's reading flags. By default the EXIF orientation is applied.
-        depth: As in `decode`.
+        bit_depth: As in `decode`.
 
     Returns:
         Image, (H, W, 3) uint8, RGB.
@@ -104,7 +106,7 @@ def decode_file(data: bytes, flags: int = cv2.IMREAD_COLOR, depth: BitDepth | No
     if bgr is None:
         raise ImageError("truncated or damaged image", got=f"{len(data)} bytes")
     if bgr.dtype == np.uint16:
-        bgr = (depth or full_range()).to_uint8(bgr)
+        bgr = (bit_depth or full_range()).to_uint8(bgr)
     if bgr.dtype != np.uint8:
         raise ImageError("unsupported pixel type", got=bgr.dtype, expected="8 or 16 bits per channel, unsigned")
     return cast("NDArray[np.uint8]", cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB))
@@ -150,8 +152,8 @@ def overlay(
     if rgb.shape[:2] != labels.shape:
         raise ImageError("labels do not fit the image", got=labels.shape, expected=rgb.shape[:2])
     blend = cv2.addWeighted(rgb, 1.0 - opacity, colorize(labels, classes), opacity, 0.0)
-    unlabelled = (labels == np.iinfo(labels.dtype).max).astype(np.uint8)
-    return cast("NDArray[np.uint8]", cv2.copyTo(rgb, unlabelled, blend))
+    unpainted = (labels == unlabelled(labels)).astype(np.uint8)
+    return cast("NDArray[np.uint8]", cv2.copyTo(rgb, unpainted, blend))
 
 
 def _announced_size(data: bytes) -> tuple[int, int]:

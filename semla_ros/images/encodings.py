@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 from semla_ros.errors import ImageError
 from semla_ros.images.bit_depth import BitDepth
 
-Labels = NDArray[np.uint8] | NDArray[np.uint16]  # class ids, (H, W)
 MAX_SIDE = 16384  # pixels; with larger sides the header is damaged or the image would fill the memory
-QUOTED = 40  # characters of foreign text in a message
+QUOTED = 40  # characters of text from outside that an error message quotes
 
 
 class Encoding(NamedTuple):
@@ -21,9 +20,9 @@ class Encoding(NamedTuple):
 
     Attributes:
         channels: Values per pixel.
-        to_rgb: OpenCV's conversion code; None if the bytes are RGB already.
-        itemsize: Bytes per value.
-        paired: Whether two columns share their colour.
+        to_rgb: OpenCV's conversion code to RGB; None if the values are RGB already.
+        itemsize: Bytes per value, 1 or 2.
+        paired: Whether two neighbouring columns share their colour (4:2:2 subsampling); the width is even then.
     """
 
     channels: int
@@ -74,8 +73,8 @@ class ImageMessage(Protocol):
     data: Any
 
 
-def checked(message: ImageMessage) -> Encoding:
-    """Checks size and bytes of a message against its encoding and returns the encoding.
+def encoding_of(message: ImageMessage) -> Encoding:
+    """Returns the encoding of a message whose size and bytes fit it.
 
     Raises:
         ImageError: The encoding is unknown, the image is empty, too large or of odd width, ``step`` is too small for a
@@ -111,12 +110,12 @@ def check_size(width: int, height: int) -> None:
 
 
 def buffer(data: Any) -> memoryview:
-    """The bytes of ``data`` (array.array, ndarray, bytes) without a copy; a list or tuple is copied."""
+    """Returns the bytes of ``data`` (array.array, ndarray, bytes) without a copy; a list or tuple is copied."""
     return memoryview(bytes(data) if isinstance(data, list | tuple) else data)
 
 
 def pixels(message: ImageMessage, encoding: Encoding) -> NDArray[Any]:
-    """A view of the message's bytes without the padding of rows: (H, W, C), or (H, W) for one channel."""
+    """Returns a view of the message's bytes without the padding of rows: (H, W, C), or (H, W) for one channel."""
     shape = (message.height, message.width, encoding.channels)
     dtype = np.dtype(f"{'>' if message.is_bigendian else '<'}u{encoding.itemsize}")
     strides = (message.step, encoding.pixel_bytes, encoding.itemsize)
@@ -124,21 +123,24 @@ def pixels(message: ImageMessage, encoding: Encoding) -> NDArray[Any]:
     return view[..., 0] if encoding.channels == 1 else view
 
 
-def to_rgb(view: NDArray[Any], encoding: Encoding, depth: BitDepth) -> NDArray[np.uint8]:
-    """Converts pixels of an encoding, (H, W, C) or (H, W), to RGB, (H, W, 3) uint8.
+def to_rgb(view: NDArray[Any], encoding: Encoding, bit_depth: BitDepth) -> NDArray[np.uint8]:
+    """Converts pixels to RGB.
 
     Args:
-        view: The pixels.
+        view: Pixels (H, W, C), or (H, W) for one channel.
         encoding: Their encoding.
-        depth: Scale of 16-bit grey values, updated by this image.
+        bit_depth: Number of bits in use in 16-bit grey values, updated by this image.
+
+    Returns:
+        Image (H, W, 3) uint8, RGB. For rgb8 it is ``view`` itself, not a copy.
     """
     if encoding.to_rgb is None:
         return view
     if encoding.itemsize == 2:
-        view = depth.to_uint8(view.astype(np.uint16))  # native byte order, packed rows
+        view = bit_depth.to_uint8(view.astype(np.uint16))  # native byte order, packed rows
     return cast("NDArray[np.uint8]", cv2.cvtColor(view, encoding.to_rgb))
 
 
 def quoted(text: str) -> str:
-    """Foreign text for a message: in quotation marks and at most `QUOTED` characters of it."""
+    """Returns text from outside for an error message: in quotation marks, at most `QUOTED` characters of it."""
     return f"'{text}'" if len(text) <= QUOTED else f"'{text[:QUOTED]}...' ({len(text)} characters)"

@@ -13,7 +13,8 @@ class Frame:
     """One camera image.
 
     Attributes:
-        rgb: Image, (H, W, 3) uint8, RGB.
+        rgb: Image (H, W, 3) uint8, RGB. It may share its memory with the message that it was decoded from: change
+            neither of them.
         stamp_ns: Acquisition time by the clock of the camera driver, nanoseconds.
         frame_id: Name of the camera's coordinate frame.
     """

@@ -138,8 +138,23 @@ class Navigator(Protocol):
         """Returns the unnormalised embedding (D,) of an image (H, W, 3) uint8, RGB."""
 
 
-# Called with (network, classes, prompt templates, memory limit of a batch in MiB).
-MakeSegmenter = Callable[[Any, Sequence[str], PromptTemplates, int], Segmenter]
+class MakeSegmenter(Protocol):
+    """Builds a segmenter from a network; a class of segmenters fits."""
+
+    def __call__(
+        self, network: Any, classes: Sequence[str], prompt_templates: PromptTemplates, memory_mib: int
+    ) -> Segmenter:
+        """Returns a segmenter.
+
+        Args:
+            network: Network of the kind, with its weights.
+            classes: Class names, at least one; synonyms after commas.
+            prompt_templates: Texts that the text encoder is given per class.
+            memory_mib: Memory limit for the activations of images that are computed in one batch, MiB.
+
+        Raises:
+            ConfigError: There are no classes.
+        """
 
 
 @dataclass(frozen=True)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from diagnostic_msgs.msg import DiagnosticArray
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.node import Node
 from std_msgs.msg import Header
 
 from semla_ros.machine import resident_mib
-from semla_ros.node import messages
 from semla_ros.node.compatibility import conflicts
 from semla_ros.node.statistics import Statistics
 from semla_ros.node.subscription import ImageSubscription
@@ -58,8 +57,8 @@ class Diagnostics:
         }
         level, text = self._summary(state, silence, incompatible)
         name = f"{self._node.get_fully_qualified_name()}: segmentation"
-        status = messages.status(level, name, text, values, values["device"])
-        self._publisher.publish(DiagnosticArray(header=header, status=[status]))
+        report = status(level, name, text, values, values["device"])
+        self._publisher.publish(DiagnosticArray(header=header, status=[report]))
 
     def _summary(self, state: str, silence: str | None, incompatible: list[str]) -> tuple[int, str]:
         if self._statistics.alarming:
@@ -71,8 +70,22 @@ class Diagnostics:
         return OK, f"{self._statistics.fps:.1f} frames per second" if state == "active" else state
 
 
+def status(level: int, name: str, message: str, values: Mapping[str, str], hardware: str = "") -> DiagnosticStatus:
+    """Creates one diagnostic status with its details.
+
+    Args:
+        level: 0 OK, 1 warning, 2 error, 3 stale.
+        name: Name of the diagnosed component.
+        message: Its state in a few words.
+        values: Details.
+        hardware: Device that the networks compute on.
+    """
+    details = [KeyValue(key=key, value=value) for key, value in values.items()]
+    return DiagnosticStatus(level=bytes([level]), name=name, message=message, hardware_id=hardware, values=details)
+
+
 def resources() -> dict[str, str]:
-    """Device and memory in use: ``device``, ``memory_mb`` and, on a GPU, ``gpu_memory_mb``."""
+    """Returns device and memory in use: ``device``, ``memory_mb`` and, on a GPU, ``gpu_memory_mb``."""
     values = {"device": "cpu", "memory_mb": f"{resident_mib() * 2**20 / 1e6:.0f}"}
     torch: Any = sys.modules.get("torch")
     if torch and torch.cuda.is_available() and torch.cuda.memory_allocated():

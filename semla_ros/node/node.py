@@ -31,13 +31,13 @@ if TYPE_CHECKING:
     from semla_ros.pipeline.pipeline import SemlaPipeline
 
 Build = Callable[[Config], "SemlaPipeline"]
-MATCH_PERIOD_S = 0.2
+FOLLOW_PERIOD_S = 0.2
 REPORT_PERIOD_S = 1.0
 SPIN_PERIOD_S = 0.2
 
 
 def build_bundle(config: Config) -> SemlaPipeline:
-    """The pipeline of the bundle that the settings name. Imports torch, which takes seconds."""
+    """Builds the pipeline of the bundle that the settings name. Imports torch, which takes seconds."""
     from semla_ros.pipeline.build import build_live_pipeline
 
     return build_live_pipeline(config)
@@ -47,8 +47,8 @@ class SemlaNode(LifecycleNode):
     """Segments the images of a camera and adapts to the domain they show.
 
     Args:
-        build: Makes the pipeline when the node is configured.
-        stopping: Returns whether the process was told to end.
+        build: Builds the pipeline when the node is configured.
+        stopping: Returns whether the process has received a signal to end.
         options: Options of rclpy's LifecycleNode.
 
     Raises:
@@ -73,7 +73,7 @@ class SemlaNode(LifecycleNode):
         Services(self, lambda: self._stream)
         self._accept_parameters()
         wall = Clock()  # the timers run while simulated time is paused
-        self.create_timer(MATCH_PERIOD_S, self._match, clock=wall)
+        self.create_timer(FOLLOW_PERIOD_S, self._follow_publishers, clock=wall)
         self.create_timer(REPORT_PERIOD_S, self._report, clock=wall)
 
     def start(self) -> bool:
@@ -82,7 +82,7 @@ class SemlaNode(LifecycleNode):
         return self.trigger_configure() == success and self.trigger_activate() == success
 
     def spin(self) -> None:
-        """Runs callbacks until the process is told to end.
+        """Runs callbacks until the process receives a signal to end.
 
         An exception of a callback does not end the node: it is logged and reported in the diagnostics.
         """
@@ -106,12 +106,12 @@ class SemlaNode(LifecycleNode):
 
     @logged
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Publishes classes and domain state, and subscribes. Where that fails, nothing is published."""
+        """Publishes classes and domain state, and subscribes. If that fails, nothing is published."""
         result = super().on_activate(state)
         try:
-            self._camera.match(self.config)
+            self._camera.subscribe_as_offered(self.config)
             if self._stream:
-                self._stream.announce()
+                self._stream.publish_state()
         except Exception:
             self._camera.close()
             super().on_deactivate(state)
@@ -160,14 +160,17 @@ class SemlaNode(LifecycleNode):
         super().destroy_node()
 
     def _receive(self, topic: str, message: Any) -> None:
+        """Callback of the subscription: passes a camera message to the worker."""
         if self._stream:
             self._stream.receive(topic, message)
 
-    def _match(self) -> None:
+    def _follow_publishers(self) -> None:
+        """Timer: subscribes again if transport or publishers' reliability have changed. Publishers come and go."""
         if self._active:
-            self._camera.match(self.config)
+            self._camera.subscribe_as_offered(self.config)
 
     def _report(self) -> None:
+        """Timer: publishes the diagnostics and repeats the domain state; warns if no image arrives."""
         silence = self._camera.waiting_for() if self._camera.silence_s > self.config.silence_s else None
         if silence:
             self._log.warning(silence)
@@ -187,7 +190,7 @@ class SemlaNode(LifecycleNode):
             self.add_on_set_parameters_callback(self._apply)
 
     def _check(self, parameters: list[Parameter[Any]]) -> SetParametersResult:
-        """Refuses wrong settings with the reason. Changes nothing, as ROS asks of this callback."""
+        """Refuses wrong settings with the reason. Changes nothing, as ROS requires of this callback."""
         try:
             config = settings.applied(self.config, parameters)
             if config.image_transport != self.config.image_transport:
@@ -199,7 +202,7 @@ class SemlaNode(LifecycleNode):
         return SetParametersResult(successful=True)
 
     def _apply(self, parameters: list[Parameter[Any]]) -> SetParametersResult:
-        """Puts accepted settings in force. Where that fails, the parameters go back to what is in force."""
+        """Puts accepted settings in force. If that fails, the parameters are set back to the values in force."""
         config = settings.applied(self.config, parameters)
         try:
             if self._stream and config != self.config:
@@ -212,5 +215,6 @@ class SemlaNode(LifecycleNode):
         return SetParametersResult(successful=True)
 
     def _fail(self, error: Exception) -> None:
+        """Reports an error of the node in diagnostics and log; no frame was lost by it."""
         self._statistics.alarm(reason(error))
         self._log.error(explained(error))

@@ -12,13 +12,14 @@ from std_msgs.msg import Header
 
 from semla_ros.config import OutputConfig
 from semla_ros.images.classes import ClassInfo
-from semla_ros.node import messages
+from semla_ros.node import message_factory
 from semla_ros.topics import outputs
 from semla_ros.topics.outputs import Topic
 from semla_ros.topics.sources import ClassList, DomainReport, SegmentedImage
 
 if TYPE_CHECKING:
-    from semla_ros.pipeline.result import DomainState, SegmentationResult
+    from semla_ros.pipeline.domain_state import DomainState
+    from semla_ros.pipeline.result import SegmentationResult
 
 
 class Publishers:
@@ -34,7 +35,7 @@ class Publishers:
     def __init__(self, node: LifecycleNode) -> None:
         self._node = node
         self._reporter = node.get_fully_qualified_name()
-        known = [topic for topic in outputs.TOPICS if messages.message_type(topic.kind)]
+        known = [topic for topic in outputs.TOPICS if message_factory.message_type(topic.kind)]
         self._publishers = {topic: self._advertise(topic) for topic in known}
         self.topics: list[str] = [publisher.topic_name for publisher in self._publishers.values()]
         self._domain: DomainReport | None = None
@@ -42,7 +43,14 @@ class Publishers:
     def send(
         self, result: SegmentationResult, header: Header, classes: Sequence[ClassInfo], config: OutputConfig
     ) -> None:
-        """Publishes the segmentation of one image under that image's header."""
+        """Publishes the segmentation of one image.
+
+        Args:
+            result: Result of the pipeline.
+            header: Header of the camera image; all messages carry it.
+            classes: Classes of the segmenter.
+            config: Size and encoding of the published images.
+        """
         self._publish(SegmentedImage.of(result, header, classes, config))
 
     def send_classes(self, classes: Sequence[ClassInfo], threshold: float) -> None:
@@ -69,11 +77,15 @@ class Publishers:
             self._publish(self._domain)
 
     def _publish(self, source: object) -> None:
-        """Publishes all messages that are made from a source."""
+        """Publishes all messages that are made from a source.
+
+        One source serves several topics: each entry of `semla_ros.topics.outputs.TOPICS` names the class of its source
+        and the function that makes its message.
+        """
         for topic, publisher in self._publishers.items():
             if not isinstance(source, topic.source) or (topic.on_demand and not publisher.get_subscription_count()):
                 continue
-            message = topic.make(source, messages.new)
+            message = topic.make(source, message_factory.new)
             if message is not None:
                 publisher.publish(message)
 
@@ -81,5 +93,5 @@ class Publishers:
         durability = DurabilityPolicy.TRANSIENT_LOCAL if topic.transient_local else DurabilityPolicy.VOLATILE
         qos = QoSProfile(depth=topic.depth, reliability=ReliabilityPolicy.RELIABLE, durability=durability)
         overridable = QoSOverridingOptions.with_default_policies()
-        kind = messages.message_type(topic.kind)
+        kind = message_factory.message_type(topic.kind)
         return self._node.create_lifecycle_publisher(kind, topic.name, qos, qos_overriding_options=overridable)

@@ -22,7 +22,7 @@ RELIABILITIES = ("auto", "reliable", "best_effort")
 
 @dataclass(frozen=True)
 class NodeConfig(OutputConfig, Config):
-    """All settings of the node: those of the pipeline, in groups, and its own."""
+    """All settings of the node: those of the pipeline, in groups, of its outputs (`OutputConfig`), and its own."""
 
     image_transport: str = setting(
         "raw", "Topic of the images: image, or image/compressed", choices=("raw", "compressed")
@@ -48,7 +48,9 @@ def declare(node: Node) -> NodeConfig:
 
 
 def applied(config: NodeConfig, parameters: Iterable[Parameter[Any]]) -> NodeConfig:
-    """The settings with some parameters changed. Parameters that are no settings, like use_sim_time, are ignored.
+    """Returns the settings with some parameters changed.
+
+    Parameters that are no settings, such as use_sim_time, are ignored.
 
     Raises:
         ConfigError: As for `declare`.
@@ -58,13 +60,13 @@ def applied(config: NodeConfig, parameters: Iterable[Parameter[Any]]) -> NodeCon
 
 
 def differing(config: NodeConfig, other: NodeConfig) -> list[Parameter[Any]]:
-    """The parameters of ``config`` whose values differ in ``other``."""
+    """Returns the parameters of ``config`` whose values differ in ``other``."""
     others = {path: value for path, _, value in walk(other)}
     return [Parameter(path, value=_value(value)) for path, _, value in walk(config) if value != others[path]]
 
 
 def describe(spec: Field[Any]) -> ParameterDescriptor:
-    """The meaning, range and choices of a setting for ROS tools."""
+    """Returns description, range and choices of a setting for ROS tools."""
     limits = spec.metadata
     low, high = limits["low"], limits["high"]
     descriptor = ParameterDescriptor(

@@ -16,7 +16,7 @@ Stopping = Callable[[], bool]
 
 
 class Stopped(Exception):  # noqa: N818  # not an error
-    """A wait was given up because the process was told to end."""
+    """A wait ended early because the process has received a signal to end."""
 
 
 def run_until_signal(work: Callable[[Stopping], int], grace_s: float = GRACE_S) -> int:

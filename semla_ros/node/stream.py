@@ -1,4 +1,4 @@
-"""From camera messages to published segmentations, in a worker thread."""
+"""Runs the pipeline in a worker thread: from camera messages to published segmentations."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from semla_ros.node.throttled_log import ThrottledLogger, explained, reason
 from semla_ros.node.worker import Worker
 
 if TYPE_CHECKING:
+    from semla_ros.pipeline.domain_state import DomainState
     from semla_ros.pipeline.pipeline import SemlaPipeline
-    from semla_ros.pipeline.result import DomainState
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +36,8 @@ class Arrival:
     Attributes:
         topic: Full name of its topic.
         message: sensor_msgs/Image or sensor_msgs/CompressedImage.
-        stamp_ns: Time of arrival by the node's clock, nanoseconds.
-        steady_ns: Time of arrival by the monotonic clock, nanoseconds.
+        stamp_ns: Time of arrival by the node's clock, nanoseconds; used for images without a stamp.
+        steady_ns: Time of arrival by the monotonic clock, nanoseconds; used for the latency "total".
     """
 
     topic: str
@@ -47,22 +47,22 @@ class Arrival:
 
 
 class Stream:
-    """Builds and runs the pipeline in a worker thread, one frame after the other.
+    """Owns the pipeline and its worker thread, which builds it and processes one frame after the other.
 
-    No other thread computes with all cores: OpenMP keeps a team of threads for each thread that does, and if these
-    outnumber the cores they sleep between any two operations. A small model then takes half as long again.
+    No other thread computes with all cores: OpenMP keeps a team of threads for each thread that does. If there are more
+    of them than cores, they sleep between any two operations, and a small model takes half as long again.
 
     Args:
-        node: Its clock and logger are used.
-        build: Makes the pipeline.
+        node: Node whose clock and logger are used.
+        build: Builds the pipeline.
         publishers: Publish the results.
         statistics: Count the frames.
         log: Receives errors.
         config: The settings in force.
-        stopping: Returns whether the process was told to end.
+        stopping: Returns whether the process has received a signal to end.
 
     Raises:
-        Stopped: The process was told to end before the pipeline was built.
+        Stopped: The process received a signal to end before the pipeline was built.
         Exception: Whatever ``build`` raises.
     """
 
@@ -81,27 +81,27 @@ class Stream:
         self._statistics = statistics
         self._log = log
         self._config = config
-        self._depth = BitDepth()  # of the camera's 16-bit images
-        self._worker = Worker(self._segment, stopping)
+        self._bit_depth = BitDepth()  # number of bits in use in the camera's 16-bit images
+        self._worker = Worker(self._process_or_report, stopping)
         try:
             self._pipeline = self._worker.call(build)
         except Stopped:
-            self._worker.stop(wait=False)  # models still load; the end of the process ends that
+            self._worker.stop(wait=False)  # models are still loading; the end of the process ends that
             raise
         except BaseException:
             self._worker.stop()
             raise
 
     def receive(self, topic: str, message: Any) -> None:
-        """Takes a camera message; it replaces one that still waits for the worker."""
+        """Passes a camera message to the worker. It replaces a message that still waits, which counts as dropped."""
         self._statistics.receive()
         if self._worker.offer(Arrival(topic, message, self._now(), time.monotonic_ns())):
             self._statistics.drop()
 
-    def announce(self) -> None:
+    def publish_state(self) -> None:
         """Publishes classes and domain state."""
         self._publishers.send_classes(self._pipeline.classes, self._config.segmenter.min_confidence)
-        self._publish_domain(self._pipeline.domain)
+        self._report_domain(self._pipeline.domain)
         self._publishers.repeat_domain()
 
     def check(self, config: NodeConfig) -> None:
@@ -122,7 +122,7 @@ class Stream:
         self._worker.call(partial(self._configure, config))
 
     def freeze(self, frozen: bool) -> None:
-        """Holds the present mixture, or follows the domain again."""
+        """Holds the active mixture, or lets it follow the domain again."""
         self._between_frames(partial(self._pipeline.freeze, frozen))
 
     def reset(self) -> None:
@@ -152,6 +152,8 @@ class Stream:
         del self._pipeline
 
     def _between_frames(self, task: Callable[[], None]) -> Future[str]:
+        """Runs a task after the frame in progress; the result is ``domain.error`` after it."""
+
         def run() -> str:
             try:
                 task()
@@ -159,7 +161,7 @@ class Stream:
                 self._statistics.alarm(reason(error))
                 self._log.error(explained(error))
                 raise
-            self._publish_domain(self._pipeline.domain)
+            self._report_domain(self._pipeline.domain)
             return self._pipeline.domain.error
 
         return self._worker.submit(run)
@@ -173,9 +175,10 @@ class Stream:
         before, self._config = self._config, config
         if config.segmenter != before.segmenter:
             self._publishers.send_classes(self._pipeline.classes, config.segmenter.min_confidence)
-        self._publish_domain(self._pipeline.domain)
+        self._report_domain(self._pipeline.domain)
 
-    def _segment(self, arrival: Arrival) -> None:
+    def _process_or_report(self, arrival: Arrival) -> None:
+        """Processes one image. An error is counted and logged, and the worker goes on."""
         try:
             self._process(arrival)
         except Exception as error:  # the next frame may be fine
@@ -183,23 +186,26 @@ class Stream:
             self._log.error(f"image of {arrival.topic} lost: {explained(error)}")
 
     def _process(self, arrival: Arrival) -> None:
+        """Decodes, segments and publishes one image, and measures each step."""
         begin = time.monotonic_ns()
         header = arrival.message.header
         compressed = isinstance(arrival.message, CompressedImage)
-        rgb = (decode_compressed if compressed else decode)(arrival.message, self._depth)
+        rgb = (decode_compressed if compressed else decode)(arrival.message, self._bit_depth)
         decoded = time.monotonic_ns()
         stamp_ns = 10**9 * header.stamp.sec + header.stamp.nanosec
+        # A stamp of zero means that the driver has set none.
         result = self._pipeline.process(Frame(rgb, stamp_ns or self._arrival_stamp(arrival), header.frame_id))
         processed = time.monotonic_ns()
         self._publishers.send(result, header, self._pipeline.classes, self._config)
-        self._publish_domain(result.domain, header)
+        self._report_domain(result.domain, header)
         published = time.monotonic_ns()
         own = {"decode": decoded - begin, "publish": published - processed, "total": published - arrival.steady_ns}
         latency_s = {**result.latency_s, **{stage: 1e-9 * ns for stage, ns in own.items()}}
         self._statistics.finish(latency_s, 1e-9 * (self._now() - stamp_ns) if stamp_ns else None)
 
-    def _publish_domain(self, domain: DomainState, header: Header | None = None) -> None:
-        if domain.error:  # the frame is segmented all the same, with the last good mixture
+    def _report_domain(self, domain: DomainState, header: Header | None = None) -> None:
+        """Publishes the domain state; an error of the adaptation is also logged and raises an alarm."""
+        if domain.error:  # the frame was segmented nevertheless, with the last good mixture
             self._statistics.alarm(domain.error)
             self._log.error(f"adaptation failed: {domain.error}")
         self._publishers.send_domain(domain, header)

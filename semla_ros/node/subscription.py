@@ -15,7 +15,8 @@ from sensor_msgs.msg import CompressedImage, Image
 from semla_ros.errors import ConfigError
 from semla_ros.node.settings import RELIABILITIES, NodeConfig, qos_overrides_checked
 
-# The middleware does not report a message that a newer one replaced in its queue; one that reaches the node is counted.
+# Length of the middleware's queue. A message that a newer one replaces there is not reported. With more than one place,
+# short bursts reach the node, which counts the messages that it drops; the worker takes the newest one only.
 DEPTH = 5
 
 
@@ -31,7 +32,7 @@ class ImageSubscription:
         self._node = node
         self._receive = receive
         self._subscription: Any = None
-        self._latest = time.monotonic()
+        self._last_image_s = time.monotonic()
         description = ParameterDescriptor(description="auto, reliable or best_effort", read_only=True)
         for topic in map(self._topic_name, ("raw", "compressed")):
             # The standard override. rclpy would declare it with one fixed value, but here it may stay automatic.
@@ -41,25 +42,27 @@ class ImageSubscription:
         """Checks the QoS override of the topic that the settings name.
 
         Raises:
-            ConfigError: It is no reliability.
+            ConfigError: Its value is not one of `RELIABILITIES`.
         """
         name = _override(self._topic_name(config.image_transport))
         value = self._node.get_parameter(name).value
         if value not in RELIABILITIES:
             raise ConfigError("no such reliability", where=name, got=value, expected=" | ".join(RELIABILITIES))
 
-    def match(self, config: NodeConfig) -> None:
-        """Subscribes as settings and publishers ask for. Nothing happens if the subscription is so already.
+    def subscribe_as_offered(self, config: NodeConfig) -> None:
+        """Subscribes with the transport of the settings and the reliability of the publishers.
+
+        A subscription that has both already is kept.
 
         Raises:
-            ConfigError: A QoS override of the topic is wrong; the subscription there was stays.
+            ConfigError: A QoS override of the topic is wrong; the present subscription stays.
         """
         self.check(config)
         topic = self._topic_name(config.image_transport)
         kind = CompressedImage if config.image_transport == "compressed" else Image
         reliability = self._reliability(topic, config)
-        now = self._subscription
-        if now is None or (now.msg_type, now.qos_profile.reliability) != (kind, reliability):
+        current = self._subscription
+        if current is None or (current.msg_type, current.qos_profile.reliability) != (kind, reliability):
             new = self._subscribe(topic, kind, reliability)
             self.close()
             self._subscription = new
@@ -73,7 +76,7 @@ class ImageSubscription:
     @property
     def silence_s(self) -> float:
         """Seconds since the last image, or since the subscription began; 0 without a subscription."""
-        return time.monotonic() - self._latest if self._subscription else 0.0
+        return time.monotonic() - self._last_image_s if self._subscription else 0.0
 
     def key_values(self) -> dict[str, str]:
         """Topic and reliability of the subscription for a diagnostic message; empty without one."""
@@ -83,7 +86,7 @@ class ImageSubscription:
         return {"image_topic": self._subscription.topic_name, "image_reliability": reliability}
 
     def waiting_for(self) -> str:
-        """The topic that sends no images, and the type and reliability that its publishers offer."""
+        """Describes the topic without images: its name, and type and reliability of its publishers."""
         wanted = "no image on {image_topic} ({image_reliability})".format(**self.key_values())
         offers = self._node.get_publishers_info_by_topic(self._subscription.topic_name)
         if not offers:
@@ -97,18 +100,20 @@ class ImageSubscription:
         return f"{topic}/compressed" if transport == "compressed" else topic
 
     def _reliability(self, topic: str, config: NodeConfig) -> ReliabilityPolicy:
+        """Reliability by QoS override, else by ``image_reliability``, else that of the publishers."""
         wanted = self._node.get_parameter(_override(topic)).value
         if wanted == "auto":
             wanted = config.image_reliability
         if wanted != "auto":
             return ReliabilityPolicy[wanted.upper()]
-        # Without a publisher: reliable. A best-effort one does not match it, so nothing is lost during the change.
+        # Without a publisher: reliable. A best-effort publisher that appears does not match this subscription, so no
+        # message is lost while it is replaced.
         offers = [each.qos_profile.reliability for each in self._node.get_publishers_info_by_topic(topic)]
         return ReliabilityPolicy.BEST_EFFORT if ReliabilityPolicy.BEST_EFFORT in offers else ReliabilityPolicy.RELIABLE
 
     def _subscribe(self, topic: str, kind: Any, reliability: ReliabilityPolicy) -> Any:
         def on_message(message: Any) -> None:
-            self._latest = time.monotonic()
+            self._last_image_s = time.monotonic()
             self._receive(topic, message)
 
         with qos_overrides_checked(topic):
@@ -120,7 +125,7 @@ class ImageSubscription:
                 event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False),
                 qos_overriding_options=QoSOverridingOptions((QoSPolicyKind.HISTORY, QoSPolicyKind.DEPTH)),
             )
-        self._latest = time.monotonic()
+        self._last_image_s = time.monotonic()
         return subscription
 
 

@@ -19,7 +19,7 @@ class Worker(Generic[Item]):
 
     Args:
         work: Processes one item, in the worker's thread. It must not raise.
-        stopping: Returns whether the process was told to end.
+        stopping: Returns whether the process has received a signal to end.
     """
 
     def __init__(self, work: Callable[[Item], None], stopping: Stopping = lambda: False) -> None:
@@ -33,7 +33,7 @@ class Worker(Generic[Item]):
         """Hands over an item; returns whether it replaced an older one that was still waiting."""
         with self._lock:
             replaced, self._newest = self._newest is not None, item
-        if not replaced:
+        if not replaced:  # else the call of `_take` that waits takes the new item: calls do not pile up
             self._thread.submit(self._take)
         return replaced
 
@@ -45,7 +45,7 @@ class Worker(Generic[Item]):
         """Runs a task like `submit` and waits for its result.
 
         Raises:
-            Stopped: The process was told to end. The task is not interrupted.
+            Stopped: The process received a signal to end. The task is not interrupted.
         """
         future = self.submit(task)
         while not wait([future], POLL_S).done:

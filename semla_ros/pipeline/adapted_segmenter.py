@@ -9,18 +9,17 @@ from numpy.typing import NDArray
 
 from semla_ros.adaptation.retrieval import Mixture
 from semla_ros.errors import SegmentationError
-from semla_ros.images.classes import UNLABELLED, ClassInfo
+from semla_ros.images.classes import UNLABELLED, ClassInfo, Labels, unlabelled
 from semla_ros.modeling.base import UNDEFINED, Mode, PromptTemplates, Segmenter
 from semla_ros.modeling.lora import Adapter, LoraFuser
 from semla_ros.pipeline.mixture_history import MixtureHistory
-from semla_ros.pipeline.result import Labels, unlabelled
 from semla_ros.pipeline.stage_times import StageTimes
 
 Load = Callable[[str], Adapter]
 
 
 class AdaptedSegmenter:
-    """Keeps weights, text embeddings and the reported mixture consistent, whatever fails.
+    """Keeps weights, text embeddings and the reported mixture consistent, also when one of them fails to change.
 
     Args:
         segmenter: Segmenter with its base weights.
@@ -30,7 +29,7 @@ class AdaptedSegmenter:
         segmenter: The segmenter.
         fuser: Changes its weights.
         classes: Classes that it segments, in the order of their ids.
-        mixture: Mixture in its weights.
+        mixture: Mixture that is fused into its weights.
         history: Mixtures that have segmented well or badly.
     """
 
@@ -43,7 +42,20 @@ class AdaptedSegmenter:
     def segment(
         self, rgb: NDArray[np.uint8], mode: Mode = "plain", size: tuple[int, int] | None = None
     ) -> tuple[Labels, NDArray[np.float32]]:
-        """See `semla_ros.pipeline.pipeline.SemlaPipeline.segment`."""
+        """Segments an image with the weights that are active now.
+
+        Args:
+            rgb: Image (H, W, 3) uint8, RGB.
+            mode: One pass ("plain") or sliding window ("sliding").
+            size: Height and width of the result; by default those of the image.
+
+        Returns:
+            Class ids (h, w), uint8, or uint16 for more than 255 classes, and their probabilities (h, w) float32. Pixels
+            for which the network computed NaN or infinity are unlabelled (255 or 65535) and have probability 0.
+
+        Raises:
+            SegmentationError: The segmenter failed, for example because memory ran out.
+        """
         try:
             ids, confidence = self.segmenter.segment(rgb, mode, size)
         except (RuntimeError, MemoryError) as error:  # torch reports exhausted memory as a RuntimeError

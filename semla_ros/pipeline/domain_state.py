@@ -25,6 +25,7 @@ class DomainState:
         out_of_distribution: Whether the moving average is outside the training distribution of every adapter.
         frozen: Whether the mixture is held.
         error: Reason why adaptation does not work at present; empty while it works. The last good mixture stays in use.
+            It is replaced by every newer error, and by the next embedding that is used without an error.
     """
 
     mixture: Mixture = Mixture()

@@ -99,13 +99,13 @@ class AsynchronousEmbedder:
 
     def __init__(self, navigator: Navigator, max_share: float = 1.0) -> None:
         self.navigator, self.max_share = navigator, max_share
-        self._resumes_s = 0.0
+        self._paused_until_s = 0.0
         self._thread = ThreadPoolExecutor(1, "semla_navigator", torch.set_num_threads, (1,))
         self._pending: Future[EmbeddingResult] | None = None
 
     def submit(self, frame: Frame) -> bool:
         """See `Embedder.submit`."""
-        if self._pending is not None or time.monotonic() < self._resumes_s:
+        if self._pending is not None or time.monotonic() < self._paused_until_s:
             return False
         self._pending = self._thread.submit(embedded, self.navigator, frame)
         return True
@@ -115,14 +115,14 @@ class AsynchronousEmbedder:
         if self._pending is not None and (wait or self._pending.done()):
             pending, self._pending = self._pending, None
             result = pending.result()
-            self._resumes_s = result.finished_s + result.seconds * (1 / self.max_share - 1)
+            self._paused_until_s = result.finished_s + result.seconds * (1 / self.max_share - 1)
             yield result
 
     def clear(self) -> None:
         """See `Embedder.clear`."""
         if self._pending is not None:
             self._pending.cancel()  # if it has not begun
-        self._pending, self._resumes_s = None, 0.0
+        self._pending, self._paused_until_s = None, 0.0
 
 
 def embedded(navigator: Navigator, frame: Frame) -> EmbeddingResult:

@@ -29,7 +29,10 @@ class MixtureHistory:
         self._is_confirmed = True
 
     def reject(self, mixture: Mixture) -> None:
-        """Notes that a mixture produces NaN or infinity. It is rejected with any weights."""
+        """Notes that a mixture produces NaN or infinity.
+
+        It is rejected with any weights: these change a little with every embedding, the faulty adapter stays in it.
+        """
         self._rejected.add(frozenset(mixture.names))
         self._is_confirmed = False
 

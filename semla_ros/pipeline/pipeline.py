@@ -15,7 +15,7 @@ from semla_ros.adaptation.retrieval import Mixture, support
 from semla_ros.adaptation.tracker import Decision, DomainTracker
 from semla_ros.config import Config
 from semla_ros.errors import AdapterError, FusionError, ImageError, SegmentationError, SemlaError
-from semla_ros.images.classes import ClassInfo
+from semla_ros.images.classes import ClassInfo, Labels, unlabelled
 from semla_ros.images.frame import Frame
 from semla_ros.library.adapter_library import AdapterLibrary
 from semla_ros.library.bundle import ADAPTERS, Bundle
@@ -25,7 +25,7 @@ from semla_ros.pipeline.adapted_segmenter import AdaptedSegmenter
 from semla_ros.pipeline.domain_state import DomainState
 from semla_ros.pipeline.effective import EffectiveSettings
 from semla_ros.pipeline.embedding import Embedder
-from semla_ros.pipeline.result import Labels, SegmentationResult, unlabelled
+from semla_ros.pipeline.result import SegmentationResult
 from semla_ros.pipeline.schedule import NavigatorSchedule
 from semla_ros.pipeline.stage_times import StageTimes
 
@@ -34,6 +34,14 @@ LOG = logging.getLogger(__name__)
 
 class SemlaPipeline:
     """Segments frames and adapts the segmenter when the domain changes.
+
+    What is kept between two frames, all of it reset by `reset` except where noted:
+
+    - ``domain``: what is reported. The mixture and ``frozen`` survive a reset.
+    - ``_tracker``: moving average of the embeddings, and the average that the mixture was retrieved for.
+    - ``_schedule``: stamps of the newest frame and of the newest embedded one.
+    - ``_rejection``: why the mixture that was retrieved last is not the active one.
+    - ``adapted``: the fused weights, which survive a reset, and which mixtures have segmented well or badly.
 
     Args:
         bundle: Model bundle, for its adapters, classes and default settings.
@@ -61,8 +69,8 @@ class SemlaPipeline:
         self._schedule = NavigatorSchedule(embedder)
         self._tracker = DomainTracker(config.tracker, math.inf, math.inf)
         self._times = StageTimes()
-        self._rejection = ""  # why the mixture that was retrieved last is not the active one
-        self._use(self._open_library())
+        self._rejection = ""
+        self._use_library(self._open_library())
         self._active = self.library.index_of(())
 
     @property
@@ -107,12 +115,13 @@ class SemlaPipeline:
                 if decision is Decision.SWAP and not self.domain.frozen:
                     self._swap(self._retrieve_for_average())
                 self._observe()
-        # 4. Every frame is segmented with the weights that are active now.
+        # 4. Every frame is segmented with the weights that are active now. They are consistent even after an adaptation
+        #    that failed halfway: `LoraFuser.applied` restores the previous mixture on any error.
         self._times.start()
         with self.threads.measured() if self.threads else nullcontext():
             labels, confidence = self.segment(frame.rgb)
         self._times.lap("segment")
-        self._check_finite(labels)
+        self._fall_back_unless_finite(labels)
         labels[confidence < self.config.segmenter.min_confidence] = unlabelled(labels)
         return SegmentationResult(frame, labels, confidence, self.domain, self._times.seconds)
 
@@ -188,7 +197,7 @@ class SemlaPipeline:
         if (effective.k, effective.temperature) != (self.k, self.temperature):
             self.adapted.history.clear()
             self._tracker.forget_mixture()
-        self._enforce(config, effective)
+        self._apply_settings(config, effective)
 
     def encode_classes(self) -> None:
         """Encodes the classes again. With ``official_compat`` their embeddings stay the same until this is called."""
@@ -221,7 +230,7 @@ class SemlaPipeline:
                 "no adapters", where=self.bundle.path / ADAPTERS, expected="one folder per adapter",
                 hint="The previous library stays in use.",
             )  # fmt: skip
-        self._use(library)
+        self._use_library(library)
 
     def _retrieve_for_average(self) -> Mixture:
         assert self._tracker.ema is not None
@@ -234,10 +243,10 @@ class SemlaPipeline:
         """Fuses a mixture, unless the weights would hardly change or it is known to segment badly."""
         is_first = self._tracker.anchor is None
         if self.adapted.history.is_rejected(mixture):
-            self._tracker.skipped()
+            self._tracker.kept()
         elif not is_first and mixture.change(self.domain.mixture) < self.config.tracker.min_weight_change:
             self._rejection = ""
-            self._tracker.skipped()
+            self._tracker.kept()
             self.domain = replace(self.domain, skipped=self.domain.skipped + 1)
         else:
             self._fuse_retrieved(mixture)
@@ -248,7 +257,7 @@ class SemlaPipeline:
         except FusionError as error:  # another attempt would fail as well
             self.adapted.history.reject(mixture)
             self._rejection = str(error)
-            self._tracker.skipped()
+            self._tracker.kept()
         else:
             self._rejection = ""
             self._tracker.swapped()
@@ -269,7 +278,7 @@ class SemlaPipeline:
         if self._tracker.drifting and not self.domain.frozen:
             self.library.prefetch(self.retrieve(ema).names)
 
-    def _check_finite(self, labels: Labels) -> None:
+    def _fall_back_unless_finite(self, labels: Labels) -> None:
         """Returns to the last good mixture if the network computed NaN or infinity for any pixel."""
         count = int((labels == unlabelled(labels)).sum())
         if not count:
@@ -320,14 +329,14 @@ class SemlaPipeline:
             self.bundle.defaults.metric,
         )
 
-    def _use(self, library: AdapterLibrary) -> None:
+    def _use_library(self, library: AdapterLibrary) -> None:
         effective = EffectiveSettings.of(self.config, self.bundle.defaults, library)
         self.library, self._tracker.metric = library, library.index.distance
-        self._enforce(self.config, effective)
+        self._apply_settings(self.config, effective)
         self.reset()
         self.domain = replace(self.domain, error="; ".join(str(error) for error in library.rejected))
 
-    def _enforce(self, config: Config, effective: EffectiveSettings) -> None:
+    def _apply_settings(self, config: Config, effective: EffectiveSettings) -> None:
         self.config, self._effective = config, effective
         self._tracker.config = config.tracker
         self._tracker.upper_threshold, self._tracker.lower_threshold = effective.thresholds

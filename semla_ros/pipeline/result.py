@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from semla_ros.images.classes import Labels
 from semla_ros.images.frame import Frame
 from semla_ros.pipeline.domain_state import DomainState
-
-__all__ = ["DomainState", "Labels", "SegmentationResult", "unlabelled"]
-
-Labels: TypeAlias = NDArray[np.uint8] | NDArray[np.uint16]
 
 
 @dataclass(frozen=True)
@@ -36,8 +32,3 @@ class SegmentationResult:
     confidence: NDArray[np.float32]
     domain: DomainState
     latency_s: Mapping[str, float]
-
-
-def unlabelled(labels: Labels) -> int:
-    """Returns the value that marks unlabelled pixels: 255 for uint8, 65535 for uint16."""
-    return int(np.iinfo(labels.dtype).max)

@@ -1,4 +1,4 @@
-"""Which frames the navigator embeds, and whether a frame waits for its embedding."""
+"""Which frames the navigator embeds, whether a frame waits for its embedding, and when a failed one is repeated."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class NavigatorSchedule:
         self._embedder = embedder
         self._newest_ns: int | None = None  # stamp of the newest frame
         self._embedded_ns: int | None = None  # stamp of the last frame that was submitted
-        self._may_wait = True
+        self._has_waited = False  # whether a frame has waited for its embedding
         self._has_failed = False
 
     def has_started_over(self, frame: Frame, tolerance_s: float) -> bool:
@@ -40,10 +40,13 @@ class NavigatorSchedule:
         """Yields the embeddings that are ready.
 
         Args:
-            may_wait: Whether the frame may wait for its embedding. It does so once, for the first mixture.
+            may_wait: Whether the present frame may wait for its embedding. Only the first frame that may does so: it
+                is segmented with the first mixture.
         """
-        waits, self._may_wait = may_wait and self._may_wait, self._may_wait and not may_wait
-        yield from self._embedder.results(wait=waits)
+        wait = may_wait and not self._has_waited
+        if wait:
+            self._has_waited = True
+        yield from self._embedder.results(wait)
 
     def succeeded(self) -> None:
         """Notes that an embedding was used without an error."""

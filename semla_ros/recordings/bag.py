@@ -17,8 +17,9 @@ from rosbags.typesys import Stores, get_typestore
 
 from semla_ros.errors import ImageError, RecordingError, SemlaError
 from semla_ros.images.bit_depth import BitDepth
+from semla_ros.images.classes import Labels
 from semla_ros.images.conversion import decode, decode_compressed
-from semla_ros.images.encodings import Labels, checked, pixels
+from semla_ros.images.encodings import encoding_of, pixels
 from semla_ros.images.frame import Frame
 from semla_ros.recordings.recording import Readings, Recording
 
@@ -62,10 +63,10 @@ class Bag(Recording):
         super().__init__(path, topic=chosen, frame_count=topics[chosen])
 
     def _images(self) -> Readings[Frame]:
-        depth = BitDepth()
+        bit_depth = BitDepth()
         with closing(self._messages(self.topic)) as messages:
             for recorded_ns, kind, read in messages:
-                yield partial(_frame, read, DECODERS[kind], depth, recorded_ns)
+                yield partial(_frame, read, DECODERS[kind], bit_depth, recorded_ns)
 
     def _masks(self) -> Readings[tuple[int, Labels]]:
         with closing(self._messages(GROUND_TRUTH)) as messages:
@@ -161,16 +162,16 @@ def _listed(topics: dict[str, int]) -> str:
 def _frame(
     read: Callable[[], Any],
     decoder: Callable[[Any, BitDepth], NDArray[np.uint8]],
-    depth: BitDepth,
+    bit_depth: BitDepth,
     recorded_ns: int,
 ) -> Frame:
     message = read()
-    return Frame(decoder(message, depth), _stamp(message, recorded_ns), message.header.frame_id)
+    return Frame(decoder(message, bit_depth), _stamp(message, recorded_ns), message.header.frame_id)
 
 
 def _mask(read: Callable[[], Any], recorded_ns: int) -> tuple[int, Labels]:
     message = read()
-    encoding = checked(message)
+    encoding = encoding_of(message)
     if message.encoding not in MASK_ENCODINGS:
         raise ImageError("no label image", got=message.encoding, expected=" or ".join(MASK_ENCODINGS))
     return _stamp(message, recorded_ns), pixels(message, encoding)

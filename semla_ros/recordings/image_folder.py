@@ -53,9 +53,9 @@ class Images(Recording):
         super().__init__(path, frame_count=len(found))
 
     def _images(self) -> Readings[Frame]:
-        depth = BitDepth()
+        bit_depth = BitDepth()
         for stamp_ns, file in self._stamped:
-            yield partial(_frame, file, stamp_ns, depth)
+            yield partial(_frame, file, stamp_ns, bit_depth)
 
 
 def _natural(file: Path) -> list[str | int]:
@@ -71,8 +71,8 @@ def _stamped(files: Sequence[Path], fps: float | None) -> list[tuple[int, Path]]
     return [(round(index * SECOND_NS / (fps or DEFAULT_FPS)), file) for index, file in enumerate(files)]
 
 
-def _frame(file: Path, stamp_ns: int, depth: BitDepth) -> Frame:
+def _frame(file: Path, stamp_ns: int, bit_depth: BitDepth) -> Frame:
     try:
-        return Frame(decode_file(file.read_bytes(), depth=depth), stamp_ns, FRAME_ID)
+        return Frame(decode_file(file.read_bytes(), bit_depth=bit_depth), stamp_ns, FRAME_ID)
     except (OSError, ImageError) as error:
         raise RecordingError(f"{file.name}: {error}") from error

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeAlias, TypeVar
 
 from semla_ros.errors import RecordingError, SemlaError
-from semla_ros.images.encodings import Labels
+from semla_ros.images.classes import Labels
 from semla_ros.images.frame import Frame
 
 T = TypeVar("T")

@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from semla_ros.errors import RecordingError, SemlaError
-from semla_ros.images.encodings import Labels
+from semla_ros.images.classes import Labels
 from semla_ros.images.frame import Frame
 from semla_ros.recordings import IncompleteError, OnError, Recording, with_ground_truth
 from semla_ros.recordings.writer import result_bag
@@ -44,7 +44,7 @@ class ReplaySummary:
     Attributes:
         frames: Number of images segmented and written.
         bad_frames: Number of images skipped because they could not be decoded or segmented.
-        out_of_distribution_frames: Number of segmented images that no adapter is near to.
+        out_of_distribution_frames: Number of segmented images that are out of distribution for every adapter.
         incomplete: Why the recording ended early, with the number of missing images; None if it is complete.
         swaps: All changes of the mixture, in order.
         fps: Images per second of wall time, including reading and writing.

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from semla_ros.pipeline.result import DomainState
+    from semla_ros.pipeline.domain_state import DomainState
 
 OK, WARN = 0, 1
 
@@ -47,11 +47,11 @@ def level_and_message(state: DomainState) -> tuple[int, str]:
 
     Returns:
         Level and message, for example (0, "night 0.72, dusk 0.28"). The level is WARN (1) if the last adaptation
-        failed or if no adapter of the library is near the current domain, otherwise OK (0).
+        failed or if the current domain is out of distribution for every adapter, otherwise OK (0).
     """
     mixture = state.mixture
     active = ", ".join(f"{name} {weight:.2f}" for name, weight in zip(mixture.names, mixture.weights, strict=True))
     active = (active or "base model") + (", frozen" if state.frozen else "")
     if state.error:
         return WARN, f"cannot adapt: {active}: {state.error}"
-    return (WARN, f"no adapter is near: {active}") if state.out_of_distribution else (OK, active)
+    return (WARN, f"out of distribution: {active}") if state.out_of_distribution else (OK, active)

@@ -23,11 +23,11 @@ class Topic:
 
     Attributes:
         name: Relative topic name, so that a namespace and remapping work.
-        kind: Message type, for example "sensor_msgs/msg/Image". Where its package is missing, the topic is left out.
+        kind: Message type, for example "sensor_msgs/msg/Image". If its package is not installed, the topic is left out.
         source: Class of what the messages are made from. One message is made from each object of this class.
         make: Makes the message from a source, with a message factory; None if there is nothing to publish.
         transient_local: Whether a late subscriber receives the last message.
-        on_demand: Whether messages are made only while somebody subscribes, or when a bag is asked to hold them.
+        on_demand: Whether messages are made only while there is a subscriber, or if they are requested for a bag.
     """
 
     name: str

@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semla_ros.config import OutputConfig
-from semla_ros.images.classes import ClassInfo
-from semla_ros.images.encodings import Labels
+from semla_ros.images.classes import ClassInfo, Labels
 from semla_ros.topics.domain import key_values, level_and_message
 
 if TYPE_CHECKING:
-    from semla_ros.pipeline.result import DomainState, SegmentationResult
+    from semla_ros.pipeline.domain_state import DomainState
+    from semla_ros.pipeline.result import SegmentationResult
 
 
 @dataclass(frozen=True, eq=False)

@@ -109,7 +109,7 @@ def test_a_skipped_swap_measures_anew_and_does_not_hold_back_the_next_one() -> N
     eager = tracker(replace(PROMPT, debounce_s=0.0, min_interval_s=4.0))
     swaps(eager, [0] * 20)
     assert eager.update(at(3), 60 * SECOND_NS) is Decision.SWAP
-    eager.skipped()
+    eager.kept()
     assert eager.distance == 0.0
     assert eager.update(at(4), 61 * SECOND_NS) is Decision.HOLD
     assert eager.update(at(6), 61 * SECOND_NS) is Decision.SWAP
@@ -157,7 +157,7 @@ def test_without_a_tolerance_any_stamp_that_jumps_back_starts_over() -> None:
     assert strict.update(AWAY, 100 * SECOND_NS - 1) is Decision.SWAP
 
 
-# The second look after a swap
+# The settling check after a swap
 
 
 def test_a_mixture_from_the_middle_of_a_change_is_replaced_when_the_embedding_rests() -> None:
@@ -170,32 +170,32 @@ def test_a_mixture_whose_embedding_rests_at_the_anchor_stays() -> None:
     assert swaps(tracker(), [0.0] * 4 + [5.0] * 4 + [5.0, 5.3] * 20) == [0, 2.0]
 
 
-def test_there_is_one_second_look_per_swap() -> None:
-    looked_twice = tracker()
-    assert swaps(looked_twice, [0, *[1.5] * 8]) == [0, 1.25]
-    assert swaps(looked_twice, [2.5] * 40, start_s=60.0) == []
+def test_there_is_one_settling_check_per_swap() -> None:
+    checked_once = tracker()
+    assert swaps(checked_once, [0, *[1.5] * 8]) == [0, 1.25]
+    assert swaps(checked_once, [2.5] * 40, start_s=60.0) == []
 
 
-def test_while_the_average_keeps_moving_there_is_no_second_look() -> None:
+def test_while_the_average_keeps_moving_there_is_no_settling_check() -> None:
     assert swaps(tracker(), [0.0, *[1.9, 0.0] * 20]) == [0]
 
 
-def test_a_second_look_that_finds_the_mixture_right_is_the_last_one() -> None:
+def test_after_a_settling_check_that_keeps_the_mixture_there_is_no_other() -> None:
     skipping = tracker()
     swaps(skipping, [0.0])
     times = []
     for index in range(1, 20):
         if skipping.update(at(1.5), round((50 + index / 4) * SECOND_NS)) is Decision.SWAP:
-            skipping.skipped()
+            skipping.kept()
             times.append(index / 4)
     assert times == [1.25]
 
 
-def test_a_second_look_keeps_the_minimum_interval() -> None:
+def test_the_settling_check_respects_the_minimum_interval() -> None:
     assert swaps(tracker(replace(PROMPT, min_interval_s=4.0)), [0, *[1.5] * 30]) == [0, 4.0]
 
 
-def test_a_change_after_a_second_look_is_answered_as_any_other() -> None:
+def test_a_change_after_a_settling_check_causes_a_swap_as_any_other() -> None:
     assert swaps(tracker(), [0, *[1.5] * 8, *[6] * 10]) == [0, 1.25, 3.25]
 
 

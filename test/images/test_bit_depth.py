@@ -15,7 +15,7 @@ def test_the_whole_range_of_a_common_sensor_becomes_the_whole_range_of_8_bits(bi
     assert scaled(BitDepth(), 0, 2 ** (bits - 1), 2**bits - 1) == [0, 128, 255]
 
 
-def test_the_depth_only_grows_so_that_dark_images_do_not_flicker() -> None:
+def test_the_bit_depth_only_grows_so_that_dark_images_do_not_flicker() -> None:
     depth = BitDepth()
     assert scaled(depth, 2**14 - 1) == [255]
     assert scaled(depth, 2**10 - 1) == [16]

@@ -66,8 +66,8 @@ def smooth_image() -> np.ndarray:
 def converter(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Runs a test once with OpenCV alone and once with the installed cv_bridge."""
     if request.param == "opencv":
-        monkeypatch.setattr(bridge, "sound_encodings", frozenset)
-    elif not bridge.sound_encodings():
+        monkeypatch.setattr(bridge, "correct_encodings", frozenset)
+    elif not bridge.correct_encodings():
         pytest.skip("cv_bridge is not installed, or not sound, on this machine")
     return str(request.param)
 
@@ -111,7 +111,7 @@ class TestBothConverters:
         np.testing.assert_array_equal(decode(message("bgr8", RGB, data=data)), RGB)
 
 
-def test_images_of_14_bits_are_scaled_by_the_depth_of_their_stream() -> None:
+def test_images_of_14_bits_are_scaled_by_the_bit_depth_of_their_stream() -> None:
     depth = BitDepth()
     pixels = np.array([[0, 2**13, 2**14 - 1]], "<u2")
     assert decode(message("mono16", pixels), depth)[0, :, 0].tolist() == [0, 128, 255]
@@ -374,7 +374,7 @@ def install(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
         forget()
 
     def forget() -> None:
-        bridge.sound_encodings.cache_clear()
+        bridge.correct_encodings.cache_clear()
         bridge._cv_bridge.cache_clear()
 
     yield put
@@ -384,7 +384,7 @@ def install(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def test_a_sound_cv_bridge_is_used_for_the_encodings_it_handles(install: Any) -> None:
     install(SOUND)
-    assert bridge.sound_encodings() == {"bgr8", "rgba8", "bgra8"}
+    assert bridge.correct_encodings() == {"bgr8", "rgba8", "bgra8"}
     assert bridge.handles(message("bgr8", RGB))
     np.testing.assert_array_equal(decode(message("bgr8", RGB[..., ::-1], padding=6)), RGB)
     np.testing.assert_array_equal(decode(message("mono8", GREY)), GREY_AS_RGB)
@@ -399,11 +399,11 @@ def test_rows_that_cv_bridge_cannot_split_are_converted_by_opencv(install: Any) 
 @pytest.mark.parametrize("broken", [CRASHES, DOES_NOT_IMPORT])
 def test_a_cv_bridge_that_crashes_or_does_not_import_is_never_used(install: Any, broken: str) -> None:
     install(broken)
-    assert bridge.sound_encodings() == frozenset()
+    assert bridge.correct_encodings() == frozenset()
     np.testing.assert_array_equal(decode(message("bgr8", RGB[..., ::-1])), RGB)
 
 
 def test_encodings_whose_channels_cv_bridge_confuses_are_converted_by_opencv(install: Any) -> None:
     install(MIXES_CHANNELS)
-    assert bridge.sound_encodings() == {"rgba8"}
+    assert bridge.correct_encodings() == {"rgba8"}
     np.testing.assert_array_equal(decode(message("bgra8", np.dstack([RGB[..., ::-1], OPAQUE]))), RGB)

@@ -15,7 +15,8 @@ from semla_ros.config import Config
 from semla_ros.errors import AdapterError, BundleError, ConfigError, ImageError
 from semla_ros.images.classes import ClassInfo, class_table
 from semla_ros.images.frame import Frame
-from semla_ros.pipeline.result import DomainState, SegmentationResult
+from semla_ros.pipeline.domain_state import DomainState
+from semla_ros.pipeline.result import SegmentationResult
 
 FINE, REFUSED, BROKEN, NIGHT, ADAPTATION_FAILS, WAIT = range(6)  # commands in the second channel of the first pixel
 UNREADABLE = "adapter is truncated (adapters/night): got 12 bytes, expected 3 MB"

@@ -128,4 +128,4 @@ def test_a_window_as_large_as_the_grid_shifts_nothing_and_has_no_mask() -> None:
 def test_upsampling_equals_two_convolutions_of_the_concatenation() -> None:
     up, x, guidance = Up(10, 32, 3).eval(), torch.randn(6, 10, 5, 4), torch.randn(2, 3, 10, 8)
     joined = torch.cat([up.up(x), guidance.repeat_interleave(3, 0)], 1)
-    assert torch.allclose(up(x, *up.shared(guidance)), up.conv.double_conv(joined), atol=1e-5)
+    assert torch.allclose(up(x, *up.class_independent(guidance)), up.conv.double_conv(joined), atol=1e-5)

@@ -18,7 +18,7 @@ from std_srvs.srv import Trigger
 
 from semla_ros.errors import BundleError
 from semla_ros.library.bundle import Bundle, find_bundle
-from semla_ros.node import messages as rclpy_messages
+from semla_ros.node import message_factory
 from semla_ros.recordings import open_recording
 from semla_ros.streetworld.dataset import sample
 from semla_ros.topics import messages
@@ -50,7 +50,7 @@ def robot(bundle):
 def message(rgb, stamp, frame_id="camera_front"):
     header = Header(frame_id=frame_id)
     header.stamp.sec, header.stamp.nanosec = divmod(stamp, 10**9)
-    return messages.image(header, rgb, rclpy_messages.new)
+    return messages.image(header, rgb, message_factory.new)
 
 
 def publish_and_wait(robot, publish, masks, message):

@@ -12,7 +12,7 @@ from semla_ros.node.settings import NodeConfig
 from semla_ros.node.signals import Stopped
 from semla_ros.node.statistics import Statistics
 from semla_ros.node.stream import Stream
-from semla_ros.pipeline.result import DomainState
+from semla_ros.pipeline.domain_state import DomainState
 
 NOBODY: Any = None
 

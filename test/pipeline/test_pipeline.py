@@ -326,7 +326,7 @@ def test_a_stamp_that_jumps_back_beyond_the_tolerance_starts_over(pipeline: Seml
     assert not pipeline.process(frame("red", 50.0)).domain.swapped
 
 
-# The second look after a swap
+# The settling check after a swap
 
 
 def between(one: str, other: str, share: float, seconds: float) -> Frame:

@@ -544,7 +544,7 @@ def test_a_thermal_recording_of_14_bits_is_not_dark_and_does_not_flicker(tmp_pat
     levels = [thermal(14), np.full((4, 6), 2**13, "<u2"), np.full((4, 6), 2**10, "<u2")]
     messages = [("/thermal", i, image(i, each.view(np.uint8), "mono16", width=6)) for i, each in enumerate(levels, 1)]
     recording = open_recording(write_bag(tmp_path / "bag", messages))
-    for _ in range(2):  # each reading learns the depth anew
+    for _ in range(2):  # each reading learns the bit depth anew
         assert reds(recording.frames()) == [255, 128, 16]
 
 

@@ -23,7 +23,8 @@ from semla_ros.errors import EmbeddingError, ImageError, RecordingError, SemlaEr
 from semla_ros.images.classes import class_table
 from semla_ros.images.conversion import decode_compressed
 from semla_ros.images.frame import Frame
-from semla_ros.pipeline.result import DomainState, SegmentationResult
+from semla_ros.pipeline.domain_state import DomainState
+from semla_ros.pipeline.result import SegmentationResult
 from semla_ros.recordings import Recording, open_recording
 from semla_ros.recordings.replay import ReplaySummary, Swap, replay
 

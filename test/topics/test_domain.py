@@ -6,7 +6,7 @@ import math
 import pytest
 
 from semla_ros.adaptation.retrieval import Mixture
-from semla_ros.pipeline.result import DomainState
+from semla_ros.pipeline.domain_state import DomainState
 from semla_ros.topics.domain import OK, WARN, key_values, level_and_message
 
 MIXTURE = Mixture(("night", "dusk"), (0.72, 0.28), (9.5, 11.25), 0.1)
@@ -49,11 +49,11 @@ def test_unknown_numbers_are_nan() -> None:
         (STATE, OK, "night 0.72, dusk 0.28"),
         (DomainState(), OK, "base model"),
         (DomainState(MIXTURE, frozen=True), OK, "night 0.72, dusk 0.28, frozen"),
-        (DomainState(MIXTURE, out_of_distribution=True), WARN, "no adapter is near: night 0.72, dusk 0.28"),
+        (DomainState(MIXTURE, out_of_distribution=True), WARN, "out of distribution: night 0.72, dusk 0.28"),
         (DomainState(MIXTURE, error="NaN"), WARN, "cannot adapt: night 0.72, dusk 0.28: NaN"),
     ],
 )
-def test_the_level_is_warn_if_no_adapter_is_near_or_the_adaptation_fails(
+def test_the_level_is_warn_if_the_domain_is_out_of_distribution_or_the_adaptation_fails(
     state: DomainState, level: int, message: str
 ) -> None:
     assert level_and_message(state) == (level, message)

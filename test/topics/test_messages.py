@@ -36,7 +36,7 @@ def new(request: pytest.FixtureRequest) -> messages.NewMessage:
     if request.param == "rosbags":
         return new_rosbags
     pytest.importorskip("rclpy")
-    from semla_ros.node.messages import new as new_rclpy
+    from semla_ros.node.message_factory import new as new_rclpy
 
     return new_rclpy
 
@@ -113,14 +113,14 @@ def test_label_info_has_every_class_and_the_threshold() -> None:
 
 @pytest.mark.skipif(not importlib.util.find_spec("vision_msgs"), reason="vision_msgs is not installed")
 def test_label_info_is_accepted_by_rclpy() -> None:
-    check_label_info(importlib.import_module("semla_ros.node.messages").new)
+    check_label_info(importlib.import_module("semla_ros.node.message_factory").new)
 
 
 def test_the_domain_state_is_a_diagnostic_status(new: messages.NewMessage) -> None:
-    report = DomainReport(messages.header(7, "camera", new), "semla: domain", 1, "no adapter is near", {"swaps": "3"})
+    report = DomainReport(messages.header(7, "camera", new), "semla: domain", 1, "out of distribution", {"swaps": "3"})
     message = messages.state(report, new)
     (status,) = message.status
     assert status.level in (1, b"\x01")  # rosbags and rclpy represent a byte differently
-    assert (status.name, status.message) == ("semla: domain", "no adapter is near")
+    assert (status.name, status.message) == ("semla: domain", "out of distribution")
     assert [(each.key, each.value) for each in status.values] == [("swaps", "3")]
     assert message.header.stamp.nanosec == 7

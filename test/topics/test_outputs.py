@@ -16,7 +16,8 @@ from semla_ros.adaptation.retrieval import Mixture
 from semla_ros.config import OutputConfig
 from semla_ros.images.classes import class_table
 from semla_ros.images.frame import Frame
-from semla_ros.pipeline.result import DomainState, SegmentationResult
+from semla_ros.pipeline.domain_state import DomainState
+from semla_ros.pipeline.result import SegmentationResult
 from semla_ros.recordings.writer import result_bag
 from semla_ros.topics import outputs
 from semla_ros.topics.messages import NewMessage

@@ -8,7 +8,7 @@ import pytest
 
 from semla_ros.config import OutputConfig
 from semla_ros.images.classes import class_table
-from semla_ros.pipeline.result import DomainState
+from semla_ros.pipeline.domain_state import DomainState
 from semla_ros.topics.sources import DomainReport, SegmentedImage, output_size
 
 CLASSES = class_table(("road", "sky"))

@@ -1,9 +1,9 @@
-"""CAT-Seg's cost aggregation: refines one feature vector per patch and class.
+"""CAT-Seg's cost aggregation (sections 3.2 and 3.3): refines one feature vector per patch and class.
 
-Tensors are (B, T, H, W, C): images, classes, height and width of the token grid, channels. Guidance is the same for
-all classes (appearance) or for all positions (text). Its part of a linear layer, W [x; g] = W_x x + W_g g, is therefore
-computed only once. Spatial attention handles each class independently, and class attention each position. Both process
-the tensor in parts, so that memory hardly grows with the number of classes.
+Tensors are (B, T, H, W, C): images, classes, height and width of the token grid, channels. Guidance has G channels. It
+is the same for all classes (image features) or for all positions (text embeddings). Its part of a linear layer,
+W [x; g] = W_x x + W_g g, is therefore computed only once. Spatial attention handles each class independently, and class
+attention each position. Both process the tensor in parts, so that memory hardly grows with the number of classes.
 """
 
 from __future__ import annotations
@@ -17,11 +17,18 @@ from torch import Tensor, nn
 
 from semla_ros.modeling.catseg.architecture import CatSegArch
 
-CPU_TOKENS, TOKENS = 4608, 65536  # tokens in one part; on a CPU, activations of about 10 MB are fastest
+CPU_TOKENS = 4608  # tokens in one part on a CPU: activations of about 10 MB, which fit the caches, are fastest
+TOKENS = 65536  # tokens in one part on a GPU
 
 
 def in_parts(stage: Callable[[Tensor], Tensor], x: Tensor, dim: int) -> Tensor:
-    """Applies a stage to x (..., C) in parts of at most `TOKENS` tokens; its slices along ``dim`` are independent."""
+    """Applies a stage to a tensor in parts of at most `CPU_TOKENS` or `TOKENS` tokens, to limit its memory.
+
+    Args:
+        stage: Maps a part of the tensor to its result. Slices along ``dim`` do not depend on each other.
+        x: Tokens (..., C).
+        dim: Dimension that is split.
+    """
     tokens = x.numel() // (x.shape[-1] * x.shape[dim])  # per slice
     size = max(1, (CPU_TOKENS if x.device.type == "cpu" else TOKENS) // tokens)
     return stage(x) if x.shape[dim] <= size else torch.cat([stage(part) for part in x.split(size, dim)], dim)
@@ -45,14 +52,24 @@ class GuidedAttention(nn.Module):
 
 
 class WindowAttention(GuidedAttention):
-    """Attention between the tokens of a window, guided by appearance."""
+    """Attention between the tokens of a window, guided by image features."""
 
     def __init__(self, dim: int, guidance_dim: int, heads: int) -> None:
         super().__init__(dim, guidance_dim, heads)
         self.proj = nn.Linear(dim, dim)
 
     def forward(self, x: Tensor, guidance: Tensor, window: int, mask: Tensor | None) -> Tensor:
-        """x (B, T, H, W, C), guidance (B, 1, H, W, G), mask (windows, window², window²); returns the shape of x."""
+        """Attends within each window.
+
+        Args:
+            x: Tokens (B, T, H, W, C).
+            guidance: Image features (B, 1, H, W, G).
+            window: Side of a window, tokens; H and W are multiples of it.
+            mask: Added to the attention scores, (windows, window², window²); None adds nothing.
+
+        Returns:
+            Tokens of the shape of x.
+        """
         height, width = x.shape[2:4]
         query, key, value = (
             self._windows(y, window) for y in (guided(self.q, x, guidance), guided(self.k, x, guidance), self.v(x))
@@ -95,7 +112,11 @@ class SwinBlock(nn.Module):
         return out
 
     def _mask(self, grid: int) -> Tensor:
-        """Mask (windows, window², window²): -100 between tokens that only the cyclic shift made neighbours."""
+        """Mask (windows, window², window²) that is added to the attention scores.
+
+        The shift is cyclic: windows at the border hold tokens from opposite sides of the image. The mask has -100
+        between those, which makes their attention 0, and 0 elsewhere.
+        """
         position = torch.arange(grid)
         part = (position >= grid - self.window).int() + (position >= grid - self.shift).int()
         region = (3 * part[:, None] + part).view(grid // self.window, self.window, -1, self.window)
@@ -104,7 +125,7 @@ class SwinBlock(nn.Module):
 
 
 class SpatialAttention(nn.Module):
-    """Attention between positions, independent per class: two Swin blocks."""
+    """Attention between positions, independent per class: two Swin blocks (CAT-Seg, section 3.2)."""
 
     def __init__(self, arch: CatSegArch) -> None:
         super().__init__()
@@ -123,7 +144,18 @@ class LinearAttention(GuidedAttention):
     """Attention between classes, guided by text. It is linear in their number: elu + 1 replaces the softmax."""
 
     def forward(self, x: Tensor, guidance: Tensor, pad: Tensor, pad_guidance: Tensor, copies: int) -> Tensor:
-        """x (B, T, N, C), guidance (T, 1, G). A padding token (C,), (G,) counts ``copies`` times in the sums."""
+        """Attends between the T classes at each of N positions.
+
+        Args:
+            x: Tokens (B, T, N, C).
+            guidance: Text features (T, 1, G).
+            pad: Padding token (C,).
+            pad_guidance: Text features of the padding token (G,).
+            copies: Number of padding tokens. They are equal, so that one is computed and weighted by their number.
+
+        Returns:
+            Tokens of the shape of x.
+        """
         query, key = (self._feature(guided(linear, x, guidance)) for linear in (self.q, self.k))
         value = self._split(self.v(x))
         pad_key, pad_value = self._feature(guided(self.k, pad, pad_guidance)), self._split(self.v(pad))
@@ -144,7 +176,10 @@ class LinearAttention(GuidedAttention):
 
 
 class ClassAttention(nn.Module):
-    """Attention between classes, independent per position, padded to ``padded_classes`` classes."""
+    """Attention between classes, independent per position (CAT-Seg, section 3.3).
+
+    The classes are padded to ``padded_classes`` with a learned token, because the published network was trained so.
+    """
 
     def __init__(self, arch: CatSegArch) -> None:
         super().__init__()

@@ -10,7 +10,7 @@ from semla_ros.modeling.base import Architecture
 from semla_ros.modeling.clip.network import TextSizes
 from semla_ros.modeling.clip.vision import VisionSizes
 
-CLIP_MEAN = (122.7709383, 116.7460125, 104.09373615)
+CLIP_MEAN = (122.7709383, 116.7460125, 104.09373615)  # red, green and blue, for values from 0 to 255
 CLIP_STD = (68.5005327, 66.6321579, 70.3231630)
 MAX_LAYERS, MAX_SIZE = 200, 1_000_000
 MAX_GRID, MAX_WINDOW = 128, 32  # the mask of shifted windows has (grid * window) ** 2 entries
@@ -21,13 +21,32 @@ class CatSegArch(Architecture):
     """Sizes of CLIP and of the cost aggregation (CAT-Seg, Table 1 and its configuration files).
 
     Attributes:
-        image_size: Side of the square image given to CLIP, pixels.
-        patch_size: Side of a ViT patch, pixels.
+        image_size: Side of the square image that CLIP's image encoder receives, pixels.
+        patch_size: Side of a patch, pixels. The token grid has ``image_size // patch_size`` patches per side.
         position_grid: Side of the token grid that the position embedding was trained with; the embedding is resized to
             the present grid.
+        embed_dim: Dimension D of CLIP's joint space of image and text.
+        vision_width: Channels of the image encoder's tokens.
+        vision_layers: Number of blocks of the image encoder.
+        vision_heads: Attention heads per block of the image encoder.
         guidance_layers: Two blocks of the image encoder, counted from 0, whose outputs guide the decoder.
-        padded_classes: Number of classes that class attention sums over; a learned token stands for missing ones.
-        pooling: Side of the average pooling before class attention; 1 means no pooling.
+        text_width: Channels of the text encoder's tokens.
+        text_layers: Number of blocks of the text encoder.
+        text_heads: Attention heads per block of the text encoder.
+        context_length: Tokens per prompt, padding included.
+        vocab_size: Number of different tokens.
+        aggregator_dim: Channels C of the cost volume: one vector per patch and class.
+        aggregator_layers: Number of aggregator layers, each with spatial attention followed by class attention.
+        aggregator_heads: Attention heads in an aggregator layer.
+        window: Side of the windows of spatial attention, tokens.
+        guidance_dim: Channels of the image features that guide spatial attention.
+        text_guidance_dim: Channels of the text embeddings that guide class attention.
+        decoder_dims: Output channels of the two decoder stages.
+        decoder_guidance_dims: Channels of CLIP's enlarged features for the two decoder stages, before projection.
+        decoder_projection_dims: Channels of the same features after projection, as the decoder stages receive them.
+        padded_classes: Number of classes that class attention is padded to, as the published networks were trained
+            with it. A learned padding token stands for each missing class.
+        pooling: Side of the average pooling before class attention, tokens; 1 means no pooling.
     """
 
     kind: ClassVar[str] = "catseg"

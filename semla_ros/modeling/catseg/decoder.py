@@ -1,6 +1,8 @@
-"""CAT-Seg's decoder: doubles the resolution, guided by intermediate features of CLIP."""
+"""A stage of CAT-Seg's decoder (section 3.4): doubles the resolution, guided by intermediate features of CLIP."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -22,6 +24,18 @@ class DoubleConv(nn.Module):
         )
 
 
+class ClassIndependent(NamedTuple):
+    """The part of a decoder stage that is the same for all classes.
+
+    Attributes:
+        kernel: Kernel of the combined transposed convolution, (C, out_channels, 4, 4).
+        added: Contribution of guidance and biases to its result, (B, out_channels, 2H, 2W).
+    """
+
+    kernel: Tensor
+    added: Tensor
+
+
 class Up(nn.Module):
     """Doubles the resolution: applies ``conv`` to ``up(x)`` and the guidance, concatenated.
 
@@ -35,25 +49,26 @@ class Up(nn.Module):
         self.up = nn.ConvTranspose2d(in_channels, in_channels - guidance_channels, 2, 2)
         self.conv = DoubleConv(in_channels, out_channels)
 
-    def shared(self, guidance: Tensor) -> tuple[Tensor, Tensor]:
-        """Computes what is the same for all classes.
-
-        Args:
-            guidance: Features of CLIP, (B, G, 2H, 2W).
-
-        Returns:
-            The kernel of the combined convolution (C, out_channels, 4, 4), and the contribution of guidance and
-            biases to its result (B, out_channels, 2H, 2W).
-        """
+    def class_independent(self, guidance: Tensor) -> ClassIndependent:
+        """Computes the part that is the same for all classes, from CLIP's features (B, G, 2H, 2W)."""
         first = self.conv.double_conv[0]
         assert isinstance(first, nn.Conv2d)
         assert self.up.bias is not None
         kernel = F.conv2d(self.up.weight, first.weight[:, : self.up.out_channels], padding=2)
         bias = self.up.bias[:, None, None].expand(len(guidance), -1, *guidance.shape[2:])
-        return kernel, first(torch.cat([bias, guidance], 1))
+        return ClassIndependent(kernel, first(torch.cat([bias, guidance], 1)))
 
     def forward(self, x: Tensor, kernel: Tensor, added: Tensor) -> Tensor:
-        """x (B·T, C, H, W) and the results of `shared`; returns (B·T, out_channels, 2H, 2W)."""
+        """Doubles the resolution.
+
+        Args:
+            x: Feature maps of T classes, (B·T, C, H, W).
+            kernel: See `ClassIndependent`.
+            added: See `ClassIndependent`.
+
+        Returns:
+            Feature maps (B·T, out_channels, 2H, 2W).
+        """
         x = F.conv_transpose2d(x, kernel, stride=2, padding=1).unflatten(0, (len(added), -1))
         x = (x + added[:, None]).flatten(0, 1)
         out: Tensor = self.conv.double_conv[1:](x)

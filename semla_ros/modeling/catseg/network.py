@@ -12,11 +12,11 @@ from semla_ros.modeling.catseg.architecture import CatSegArch
 from semla_ros.modeling.catseg.decoder import Up
 from semla_ros.modeling.clip.network import Clip
 
-NEVER = -100.0  # logit of a class that is left out of the aggregation: its probability is 0
+NEVER = -100.0  # logit of a class that is left out of the aggregation: its probability, sigmoid(-100), is practically 0
 
 
 class Aggregator(nn.Module):
-    """Computes logits from the similarity of every patch and class (the cost volume).
+    """Computes logits from the cosine similarity of every patch and class, the cost volume (CAT-Seg, section 3).
 
     Args:
         arch: Sizes.
@@ -40,19 +40,19 @@ class Aggregator(nn.Module):
         self.head = nn.Conv2d(decoder2, 1, 3, padding=1)
 
     def forward(self, features: Tensor, text: Tensor, guidance: list[Tensor]) -> Tensor:
-        """Computes the logits.
+        """Computes the logits of B images for T classes, with D dimensions of CLIP's joint space.
 
         Args:
-            features: Image features per patch, (B, D, H, W).
+            features: Image features per patch, (B, D, H, W). H and W are the sides of the token grid.
             text: Text embeddings of the classes, (T, D), L2-normalised.
-            guidance: Features that guide the decoder, (B, G1, 2H, 2W) and (B, G2, 4H, 4W).
+            guidance: CLIP features that guide the two decoder stages, (B, G1, 2H, 2W) and (B, G2, 4H, 4W).
 
         Returns:
             Logits (B, T, 4H, 4W).
         """
         similarity = torch.einsum("bdhw,td->bthw", F.normalize(features, dim=1), text)
-        x = self.conv1(similarity.flatten(0, 1)[:, None])
-        x = x.permute(0, 2, 3, 1).unflatten(0, similarity.shape[:2])
+        x = self.conv1(similarity.flatten(0, 1)[:, None])  # (B·T, C, H, W)
+        x = x.permute(0, 2, 3, 1).unflatten(0, similarity.shape[:2])  # (B, T, H, W, C)
         appearance = self.guidance_projection(features).permute(0, 2, 3, 1)[:, None]
         text_guidance = self.text_guidance_projection(text)
         for layer in self.layers:
@@ -60,9 +60,10 @@ class Aggregator(nn.Module):
         return self._decode(x, guidance)
 
     def _decode(self, x: Tensor, guidance: list[Tensor]) -> Tensor:
-        ups = self.decoder1, self.decoder2
+        """Cost volume (B, T, H, W, C) to logits (B, T, 4H, 4W), in parts of the classes."""
+        stages = self.decoder1, self.decoder2
         projected = (proj(g) for proj, g in zip(self.decoder_guidance_projection, guidance, strict=True))
-        first, second = (up.shared(g) for up, g in zip(ups, projected, strict=True))
+        first, second = (stage.class_independent(g) for stage, g in zip(stages, projected, strict=True))
 
         def decode(part: Tensor) -> Tensor:
             maps = part.flatten(0, 1).permute(0, 3, 1, 2)
@@ -98,8 +99,8 @@ class CatSeg(nn.Module):
             Logits (B, T, 4 grid, 4 grid). If there are more than ``padded_classes`` classes, only those that are most
             similar to some patch of the image are aggregated; the others get -100.
         """
-        dense, (early, late) = self.clip.visual(pixels)
-        features = self._maps(dense[:, 1:])
+        dense, (early, late) = self.clip.visual(pixels)  # early and late: outputs of the two guidance_layers
+        features = self._maps(dense[:, 1:])  # without the class token
         guidance = [self.upsample1(self._maps(early)), self.upsample2(self._maps(late))]
         if len(text) <= self.arch.padded_classes:
             logits: Tensor = self.aggregator(features, text, guidance)
@@ -115,14 +116,21 @@ class CatSeg(nn.Module):
         return logits
 
     def activation_bytes(self, classes: int) -> int:
-        """Estimates the memory for the activations of one image, bytes: the widest tokens, guidance and cost volume."""
+        """Estimates the memory for the activations of one image, bytes.
+
+        Args:
+            classes: Number of classes.
+
+        Returns:
+            Sum of the widest tokens of the image encoder, the guidance and the cost volume.
+        """
         arch, positions = self.arch, self.arch.grid**2
         tokens = 12 * arch.vision_width + 4 * arch.decoder_guidance_dims[0] + 16 * arch.decoder_guidance_dims[1]
         volume = min(classes, arch.padded_classes) * (4 * arch.aggregator_dim + 2 * 16)
         return positions * (tokens + volume) * self.upsample1.weight.element_size()
 
     def adapted_layers(self) -> dict[str, nn.Linear]:
-        """Returns the linear layers that act on the output, by module name.
+        """Returns the linear layers that have an effect on the output, by module name.
 
         The last block of the image encoder does not mix tokens, so that its query and key layers have no effect.
         """
@@ -131,9 +139,11 @@ class CatSeg(nn.Module):
         return {name: layer for name, layer in linear_layers(self).items() if name not in idle}
 
     def _maps(self, tokens: Tensor) -> Tensor:
+        """Patch tokens (B, H·W, C) to feature maps (B, C, H, W)."""
         maps: Tensor = tokens.transpose(1, 2).unflatten(2, (self.arch.grid, self.arch.grid))
         return maps
 
     def _most_similar(self, features: Tensor, text: Tensor) -> Tensor:
+        """Indices (B, padded_classes) of the classes that are most similar to some patch of each image."""
         similarity = torch.einsum("bdhw,td->bthw", F.normalize(features, dim=1), text)
         return similarity.flatten(2).amax(-1).topk(self.arch.padded_classes, sorted=False).indices

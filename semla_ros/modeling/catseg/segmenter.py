@@ -114,14 +114,16 @@ class CatSegSegmenter:
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """See `semla_ros.modeling.base.Segmenter.segment`."""
         size = size or (rgb.shape[0], rgb.shape[1])
-        best = torch.full(size, -1.0, device=self.device)
+        # The maximum over the classes is updated chunk by chunk: no tensor holds all classes at the size of the image.
+        highest = torch.full(size, -1.0, device=self.device)
         labels = torch.full(size, UNDEFINED, dtype=torch.int64, device=self.device)
-        for chunk, probabilities in enumerate(self._probabilities(rgb, mode, size)):
+        for number, probabilities in enumerate(self._probabilities(rgb, mode, size)):
             values, indices = probabilities.max(0)
-            labels = torch.where(values > best, indices + chunk * CHUNK, labels)
-            best = torch.maximum(best, values)  # NaN in any class makes it NaN for good
-        undefined = best.isnan()
-        return labels.masked_fill_(undefined, UNDEFINED).cpu().numpy(), best.masked_fill_(undefined, 0).cpu().numpy()
+            labels = torch.where(values > highest, indices + number * CHUNK, labels)
+            highest = torch.maximum(highest, values)  # NaN in any class makes the maximum NaN: the pixel is undefined
+        undefined = highest.isnan()
+        labels, highest = labels.masked_fill_(undefined, UNDEFINED), highest.masked_fill_(undefined, 0)
+        return labels.cpu().numpy(), highest.cpu().numpy()
 
     @torch.inference_mode()
     def pixels(self, rgb: NDArray[np.uint8]) -> Tensor:
@@ -139,12 +141,15 @@ class CatSegSegmenter:
         """Yields the probabilities of `CHUNK` classes at a time, (up to CHUNK, h, w); NaN where undefined."""
         tiling = self.tilings[mode]
         logits = self._logits(tiling.crops(self._normalised(rgb)))
-        logits = logits.masked_fill(~logits.isfinite(), torch.nan)  # the sigmoid of infinity would look certain
-        for few in logits.split(CHUNK, dim=1):
-            yield resized(tiling.blend(few), size)[0]
+        logits = logits.masked_fill(~logits.isfinite(), torch.nan)  # the sigmoid of infinity would be finite
+        for chunk in logits.split(CHUNK, dim=1):
+            yield resized(tiling.blend(chunk), size)[0]
 
     def _logits(self, crops: Tensor) -> Tensor:
-        """Normalised crops (B, 3, h, w) to logits (B, T, 4 grid, 4 grid) float32."""
+        """Normalised crops (B, 3, h, w), stretched to the network's square input, to logits (B, T, 4 grid, 4 grid).
+
+        The result is float32.
+        """
         side = self.network.arch.image_size
         pixels = resized(crops, (side, side)).to(self.dtype)
         batch_size = max(1, self.memory_mib * MIB // self.network.activation_bytes(len(self.classes)))

@@ -26,7 +26,10 @@ class Tiling(Protocol):
 
 
 class Plain:
-    """The whole image in one pass."""
+    """The whole image in one pass.
+
+    The segmenter stretches it to the network's square input: its aspect ratio is not kept, as in CAT-Seg.
+    """
 
     def crops(self, pixels: Tensor) -> Tensor:
         """See `Tiling.crops`."""

@@ -79,9 +79,10 @@ class ResidualAttentionBlock(nn.Module):
         return out
 
     def dense(self, x: Tensor) -> Tensor:
-        """The block as CAT-Seg uses it last: no token attends to another one.
+        """Computes the block without attention between tokens, as CAT-Seg uses the last block of the image encoder.
 
-        Each token takes its own value vector, added to the residual of the class token (token 0).
+        Each token takes its own value vector, so that the features of a patch stay its own (MaskCLIP, ECCV 2022). As in
+        the published code, the residual of the class token (token 0) is added to every token.
 
         Args:
             x: Tokens (B, L, width).
