@@ -42,6 +42,17 @@ def test_more_classes_than_a_chunk_are_compared_across_chunks(segmenter: CatSegS
     assert len(np.unique(labels // 8)) > 1
 
 
+def test_a_very_large_image_is_segmented_in_smaller_chunks_with_the_same_result(
+    segmenter: CatSegSegmenter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rgb = image("red", height=40, width=60)
+    labels, confidence = segmenter.segment(rgb)
+    monkeypatch.setattr("semla_ros.modeling.catseg.segmenter.CHUNK_VALUES", 2 * 40 * 60)
+    chunked, chunked_confidence = segmenter.segment(rgb)
+    assert np.array_equal(chunked, labels)
+    assert np.array_equal(chunked_confidence, confidence)
+
+
 def test_plain_probabilities_are_the_sigmoid_of_the_logits_resized(segmenter: CatSegSegmenter) -> None:
     logits = torch.from_numpy(segmenter.logits(RGB))
     assert logits.shape == (3, 16, 16)

@@ -20,6 +20,7 @@ from semla_ros.modeling.clip.prompts import prompts
 from semla_ros.modeling.clip.tokenizer import tokenize
 
 CHUNK = 8  # classes that are resized to the image at a time, so that memory does not grow with their number
+CHUNK_VALUES = 2**26  # at most, for very large images: 256 MiB of probabilities
 MIB = 2**20
 
 
@@ -117,10 +118,14 @@ class CatSegSegmenter:
         # The maximum over the classes is updated chunk by chunk: no tensor holds all classes at the size of the image.
         highest = torch.full(size, -1.0, device=self.device)
         labels = torch.full(size, UNDEFINED, dtype=torch.int64, device=self.device)
-        for number, probabilities in enumerate(self._probabilities(rgb, mode, size)):
+        first = 0
+        for probabilities in self._probabilities(rgb, mode, size):
             values, indices = probabilities.max(0)
-            labels = torch.where(values > highest, indices + number * CHUNK, labels)
-            highest = torch.maximum(highest, values)  # NaN in any class makes the maximum NaN: the pixel is undefined
+            torch.where(values > highest, indices.add_(first), labels, out=labels)
+            torch.maximum(
+                highest, values, out=highest
+            )  # NaN in any class makes the maximum NaN: the pixel is undefined
+            first += len(probabilities)
         undefined = highest.isnan()
         labels, highest = labels.masked_fill_(undefined, UNDEFINED), highest.masked_fill_(undefined, 0)
         return labels.cpu().numpy(), highest.cpu().numpy()
@@ -138,11 +143,11 @@ class CatSegSegmenter:
         return F.normalize(torch.stack([each.mean(0) for each in embeddings]), dim=-1)
 
     def _probabilities(self, rgb: NDArray[np.uint8], mode: Mode, size: tuple[int, ...]) -> Iterator[Tensor]:
-        """Yields the probabilities of `CHUNK` classes at a time, (up to CHUNK, h, w); NaN where undefined."""
+        """Yields the probabilities of a few classes at a time, (up to `CHUNK`, h, w); NaN where undefined."""
         tiling = self.tilings[mode]
         logits = self._logits(tiling.crops(self._normalised(rgb)))
         logits = logits.masked_fill(~logits.isfinite(), torch.nan)  # the sigmoid of infinity would be finite
-        for chunk in logits.split(CHUNK, dim=1):
+        for chunk in logits.split(min(CHUNK, max(1, CHUNK_VALUES // (size[0] * size[1]))), dim=1):
             yield resized(tiling.blend(chunk), size)[0]
 
     def _logits(self, crops: Tensor) -> Tensor:
@@ -159,4 +164,4 @@ class CatSegSegmenter:
         """Image (H, W, 3) uint8 to (1, 3, H, W) float32, normalised by CLIP's mean and standard deviation."""
         pixels = torch.from_numpy(np.ascontiguousarray(rgb)).to(self.device).permute(2, 0, 1)[None].float()
         mean, std = (torch.tensor(values, device=self.device).view(1, 3, 1, 1) for values in (CLIP_MEAN, CLIP_STD))
-        return (pixels - mean) / std
+        return pixels.sub_(mean).div_(std)
