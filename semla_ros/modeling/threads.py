@@ -1,7 +1,7 @@
 """How many CPU threads compute a frame: chosen while running, by the time that frames take.
 
 OpenMP's threads wait for each other after every operation. On cores that other processes use, too, one of them is
-always late, and fewer threads are faster. Nobody knows in advance what else runs on a robot, so both are tried.
+always late, and fewer threads are faster. What else runs on a robot is not known in advance, so both are tried.
 """
 
 from __future__ import annotations

@@ -90,7 +90,7 @@ class ImageSubscription:
         wanted = "no image on {image_topic} ({image_reliability})".format(**self.key_values())
         offers = self._node.get_publishers_info_by_topic(self._subscription.topic_name)
         if not offers:
-            return f"{wanted}: nobody publishes it"
+            return f"{wanted}: it has no publisher"
         return f"{wanted}: offered are " + "; ".join(
             f"{each.topic_type}, {each.qos_profile.reliability.name.lower()} by {each.node_name}" for each in offers
         )
