@@ -18,7 +18,7 @@ from semla_ros.modeling.clip.state import clip_state
 
 CONFIG = "open_clip_config.json"
 SIZES = {"image_size", "patch_size", "width", "layers", "head_width"}
-WITHOUT_EFFECT = {"patch_dropout", "output_tokens", "mlp_ratio"}  # in training only, or known from the shapes of the tensors
+WITHOUT_EFFECT = {"patch_dropout", "output_tokens", "mlp_ratio"}  # in training only, or known from shapes
 NEEDED = {"conv1.weight", "positional_embedding", "proj"}
 
 
