@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from semla_ros.bench.processes import ACTIVE, LIMIT_S, Process
 from semla_ros.bench.stress import SAMPLES, Soak, growth
 from semla_ros.machine import resident_mib
 from semla_ros.node.network import local_network
+from semla_ros.progress import ProgressBar
 
 
 def live_soak(images: list[NDArray[np.uint8]], frames: int, every: int, settings: Mapping[str, Any]) -> Soak:
@@ -47,7 +47,7 @@ def _watched(node: Process, camera: Process, frames: int) -> Soak:
     step, seen = max(1, frames // SAMPLES), {"masks": 0, "swaps": 0}
     resident: list[float] = []
     changed_s = time.monotonic()
-    with tqdm(total=frames, desc="soak, live") as bar:
+    with ProgressBar(total=frames, desc="soak, live") as bar:
         while seen["masks"] < frames:
             time.sleep(0.05)
             line = camera.log.strip().rpartition("\n")[2]

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from semla_ros.adaptation.retrieval import Mixture
 from semla_ros.bench.halves import Half, in_halves
@@ -23,6 +22,7 @@ from semla_ros.bench.subject import Subject
 from semla_ros.config import Config
 from semla_ros.images.conversion import decode
 from semla_ros.machine import peak_mib
+from semla_ros.progress import ProgressBar
 
 MIB = 2**20
 
@@ -70,7 +70,7 @@ def _embeddings(subject: Subject) -> Iterator[NDArray[np.float64]]:
 def _swaps(subject: Subject, watch: Stopwatch, embeddings: Iterator[NDArray[np.float64]], repeats: int) -> None:
     """Measures forward passes without a mixture and right after a swap, in turn. The weights change before both."""
     network, pixels, segmenter = subject.segmenter.network, subject.pixels(), subject.segmenter
-    for repeat in tqdm(range(-1, repeats), desc="swap and forward"):
+    for repeat in ProgressBar(range(-1, repeats), desc="swap and forward"):
         record = watch if repeat >= 0 else Stopwatch()
         subject.fuse(Mixture())
         segmenter.refresh_text()
@@ -97,7 +97,7 @@ def _peers(
     bare = reference_logits(network, pixels, reference_text(network.clip, tokens))
     differences = {"bare": _difference(bare, network(pixels, subject.segmenter.text))}
     peer = PeftPeer(copy.deepcopy(network), subject.adapters)
-    for repeat in tqdm(range(-1, repeats), desc="reference and PEFT"):
+    for repeat in ProgressBar(range(-1, repeats), desc="reference and PEFT"):
         record = watch if repeat >= 0 else Stopwatch()
         with record.row("reference_text"):
             text = reference_text(network.clip, tokens)
@@ -125,7 +125,7 @@ def _stages(subject: Subject, watch: Stopwatch, repeats: int) -> None:
         height=rgb.shape[0], width=rgb.shape[1], encoding="rgb8", step=rgb.shape[1] * 3, is_bigendian=0,
         data=array.array("B", rgb.tobytes()),
     )  # fmt: skip
-    for _ in tqdm(range(repeats), desc="other stages"):
+    for _ in ProgressBar(range(repeats), desc="other stages"):
         with watch.row("decode"):
             decode(message)
         with watch.row("embed"):

@@ -9,10 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from tqdm import tqdm
-
 from semla_ros.bench.processes import ACTIVE, Process
 from semla_ros.node.network import local_network
+from semla_ros.progress import ProgressBar
 
 FACTOR, EXTRA_S = 1.5, 1.5  # allowed: this many times "import torch", and so many seconds
 
@@ -51,7 +50,7 @@ def startup(settings: Sequence[str], repeats: int) -> Startup:
         BenchError: The node did not become active.
     """
     nodes, torches = [], []
-    for _ in tqdm(range(repeats + 1), desc="start-up"):
+    for _ in ProgressBar(range(repeats + 1), desc="start-up"):
         torches.append(_import_torch())
         nodes.append(_activate(settings))
     return compared(nodes[1:], torches[1:])

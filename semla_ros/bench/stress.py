@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from semla_ros.config import Config, changed
 from semla_ros.images.frame import Frame
 from semla_ros.machine import resident_mib
 from semla_ros.pipeline.pipeline import SemlaPipeline
+from semla_ros.progress import ProgressBar
 
 SECOND_NS = 10**9
 AT_ONCE = {
@@ -96,7 +96,7 @@ def lateness(
     """
     delays, swapped = [], []
     start = time.perf_counter()
-    with tqdm(total=swaps, desc="swaps at a steady rate") as bar:
+    with ProgressBar(total=swaps, desc="swaps at a steady rate") as bar:
         for index, frame in enumerate(drive(images, every, rate_hz)):
             due = start + index / rate_hz
             time.sleep(max(0.0, due - time.perf_counter()))
@@ -121,7 +121,7 @@ def soak(pipeline: SemlaPipeline, images: list[NDArray[np.uint8]], frames: int, 
         every: Frames between two changes of the domain.
     """
     resident, swaps, step = [], 0, max(1, frames // SAMPLES)
-    for index, frame in zip(tqdm(range(frames), desc="soak"), drive(images, every, 10.0), strict=False):
+    for index, frame in zip(ProgressBar(range(frames), desc="soak"), drive(images, every, 10.0), strict=False):
         swaps += pipeline.process(frame).domain.swapped
         if index % step == 0:
             resident.append(resident_mib())

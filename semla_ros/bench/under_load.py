@@ -14,9 +14,8 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from tqdm import tqdm
-
 from semla_ros.bench.processes import Process, load
+from semla_ros.progress import ProgressBar
 
 OURS = "ours"
 DEFAULT_SPINS = "300000"  # libgomp's own
@@ -69,7 +68,7 @@ def under_load(
         BenchError: A run failed.
     """
     frames: defaultdict[tuple[str, bool], list[list[float]]] = defaultdict(list)
-    with tqdm(total=2 * rounds * len(POLICIES), desc="under load") as bar:
+    with ProgressBar(total=2 * rounds * len(POLICIES), desc="under load") as bar:
         for _ in range(rounds):
             for loaded in (False, True):
                 for name in POLICIES:
