@@ -15,9 +15,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from live.process import free_domain
 from packaging.requirements import Requirement
 from paths import ROOT
-from process import free_domain
 
 LIMIT_S = 300
 PARTS = (
