@@ -120,6 +120,5 @@ def load(processes: int) -> Iterator[None]:
 
 def _environment(changes: Mapping[str, str | None]) -> dict[str, str]:
     path = os.pathsep.join(filter(None, (str(PACKAGE.parent), os.environ.get("PYTHONPATH"))))
-    local = {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST", "ROS_LOCALHOST_ONLY": "1"}
-    merged = {**os.environ, "PYTHONPATH": path, **local, **changes}
+    merged = {**os.environ, "PYTHONPATH": path, **changes}
     return {name: value for name, value in merged.items() if value is not None}
