@@ -17,5 +17,5 @@ def test_the_live_node_swaps_and_its_memory_is_sampled(pristine_bundle: Path) ->
     run = live_soak(images, 60, 20, {**settings, **stress_settings(20, 10.0), "navigator.max_share": 1.0})
     assert run.frames >= 60
     assert run.swaps >= 1
-    assert len(run.resident_mib) > 10
+    assert 2 <= len(run.resident_mib) <= 60  # a fast node publishes several masks between two samples
     assert all(mib > 10 for mib in run.resident_mib)
