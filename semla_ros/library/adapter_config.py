@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,17 +62,17 @@ class AdapterConfig:
 
     def adapts(self, module: str) -> bool:
         """Returns whether PEFT would put this adapter on a module."""
-        return self.targets is None or not self.targets.isdisjoint(_endings(module))
+        return self.targets is None or any(end in self.targets for end in _endings(module))
 
     def unmatched(self, modules: Iterable[str]) -> tuple[str, ...]:
         """Returns the targets that are neither one of these modules nor the end of one, sorted."""
         return tuple(sorted((self.targets or frozenset()) - {end for module in modules for end in _endings(module)}))
 
 
-def _endings(module: str) -> list[str]:
-    """Returns a module name and its ends after each dot."""
+def _endings(module: str) -> Iterator[str]:
+    """Yields a module name and its ends after each dot."""
     parts = module.split(".")
-    return [".".join(parts[first:]) for first in range(len(parts))]
+    return (".".join(parts[first:]) for first in range(len(parts)))
 
 
 def _check_kind(config: Mapping[str, Any], path: Path) -> None:

@@ -40,7 +40,6 @@ class AdapterFolder:
         method: How it was trained, such as lora.
         shapes: Module name to the shapes of A (r, in) and B (out, r).
         ignored: Published names of the modules that have matrices and are no target of the configuration.
-        unmatched: Targets of the configuration without any matrices.
 
     Raises:
         AdapterError: A file is missing, damaged, inconsistent or asks for more than plain LoRA.
@@ -52,7 +51,12 @@ class AdapterFolder:
         self.rank, self.scale, self.method = config.rank, config.scale, config.method
         self._weights = AdapterWeights(path / WEIGHTS, config.adapts, module_name)
         self.shapes, self.ignored = self._weights.shapes, self._weights.ignored
-        self.unmatched = config.unmatched(self._weights.published)
+        self._config = config
+
+    @property
+    def unmatched(self) -> tuple[str, ...]:
+        """Targets of the configuration without any matrices, sorted."""
+        return self._config.unmatched(self._weights.published)
 
     @cached_property
     def statistics(self) -> Statistics:
