@@ -1,4 +1,7 @@
-"""Adapters on disk, in the official loradb layout: PEFT's two files and the statistics of the training images."""
+"""Adapters on disk, in the official loradb layout: PEFT's two files and the statistics of the training images.
+
+An adapter of full fine-tuning, which PEFT does not know, has ``difference.safetensors`` in place of PEFT's files.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ from semla_ros.errors import AdapterError
 from semla_ros.library.adapter_config import AdapterConfig
 from semla_ros.library.adapter_weights import PREFIX, A, AdapterWeights, B
 from semla_ros.library.untrusted_file import check_file
+from semla_ros.library.weight_difference import DIFFERENCE, WeightDifference, save_difference
 from semla_ros.modeling.lora import Adapter
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
@@ -26,15 +30,17 @@ class AdapterFolder:
     """One adapter on disk. Opening it checks the configuration, the names and shapes of the tensors and the statistics.
 
     Args:
-        path: Folder with ``adapter_config.json``, ``adapter_model.safetensors`` and ``<name>_statistics.npz``.
+        path: Folder with ``<name>_statistics.npz``, and with ``adapter_config.json`` and ``adapter_model.safetensors``
+            or with ``difference.safetensors``.
         module_name: Maps a published module name to the segmenter's own name, see
             `semla_ros.modeling.base.SegmenterKind`.
 
     Attributes:
         name: Name of the folder, which is the name of the adapter.
-        rank: Rank r of its matrices.
+        rank: Rank r of its matrices; 0 without any.
         scale: Factor s of B A.
         shapes: Module name to the shapes of A (r, in) and B (out, r).
+        difference: Weight difference of a fully fine-tuned adapter; None for LoRA.
         statistics: Statistics of the training images.
 
     Raises:
@@ -43,14 +49,28 @@ class AdapterFolder:
 
     def __init__(self, path: Path, module_name: Callable[[str], str] = str) -> None:
         self.path, self.name = path, path.name
-        config = AdapterConfig.read(path / CONFIG)
-        self.rank, self.scale = config.rank, config.scale
-        self._weights = AdapterWeights(path / WEIGHTS, config.adapts, module_name)
-        self.shapes = self._weights.shapes
+        self.difference = WeightDifference(path / DIFFERENCE) if (path / DIFFERENCE).exists() else None
+        if self.difference and not (path / CONFIG).exists():
+            self.rank, self.scale, self._weights = 0, 1.0, None
+        else:
+            config = AdapterConfig.read(path / CONFIG)
+            self.rank, self.scale = config.rank, config.scale
+            self._weights = AdapterWeights(path / WEIGHTS, config.adapts, module_name)
+        self.shapes = self._weights.shapes if self._weights else {}
         self.statistics = _statistics(path / f"{self.name}_statistics.npz")
 
-    def check(self, layers: Mapping[str, nn.Linear]) -> None:
-        """Compares the tensors' shapes with the linear layers of a segmenter.
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Names of the files that make the adapter."""
+        lora = (CONFIG, WEIGHTS) if self._weights else ()
+        return *lora, *((DIFFERENCE,) if self.difference else ()), f"{self.name}_statistics.npz"
+
+    def check(self, layers: Mapping[str, nn.Linear], parameters: Mapping[str, Tensor] | None = None) -> None:
+        """Compares the tensors' shapes with a segmenter.
+
+        Args:
+            layers: Module name to its linear layer.
+            parameters: Parameter name to parameter; needed for adapters of full fine-tuning.
 
         Raises:
             AdapterError: A module is unknown, or a matrix has the wrong shape: the adapter is for another base model.
@@ -68,6 +88,8 @@ class AdapterFolder:
                     f"adapter does not fit {module}", where=self.path / WEIGHTS, got=f"A {down} and B {up}",
                     expected=f"A {fitting[0]} and B {fitting[1]}",
                 )  # fmt: skip
+        if self.difference:
+            self.difference.check(parameters or {})
 
     def load(self, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> Adapter:
         """Reads the tensors into memory. The files may be replaced afterwards.
@@ -79,7 +101,9 @@ class AdapterFolder:
         Raises:
             AdapterError: The file changed since the folder was opened, or its values are not finite in ``dtype``.
         """
-        return Adapter(self.name, self._weights.read(device, dtype), self.scale)
+        factors = self._weights.read(device, dtype) if self._weights else {}
+        difference = self.difference.read(device, dtype) if self.difference else {}
+        return Adapter(self.name, factors, self.scale, difference)
 
 
 def _statistics(path: Path) -> Statistics:
@@ -91,7 +115,7 @@ def _statistics(path: Path) -> Statistics:
 
 
 def save_adapter(adapter: Adapter, statistics: Statistics, folder: Path, dtype: torch.dtype = torch.float16) -> None:
-    """Writes an adapter in PEFT's format, and its statistics, into ``folder / adapter.name``.
+    """Writes an adapter in PEFT's format or as a weight difference, and its statistics, into ``folder / adapter.name``.
 
     Args:
         adapter: The adapter, of one rank for all modules.
@@ -101,6 +125,14 @@ def save_adapter(adapter: Adapter, statistics: Statistics, folder: Path, dtype: 
     """
     path = folder / adapter.name
     path.mkdir(parents=True, exist_ok=True)
+    if adapter.factors:
+        _save_factors(adapter, path, dtype)
+    if adapter.difference:
+        save_difference(adapter.difference, path / DIFFERENCE, dtype)
+    save_statistics(statistics, path / f"{adapter.name}_statistics.npz")
+
+
+def _save_factors(adapter: Adapter, path: Path, dtype: torch.dtype) -> None:
     tensors: dict[str, Tensor] = {}
     for module, (down, up) in adapter.factors.items():
         tensors[f"{PREFIX}{module}{A}"] = down.to(dtype).contiguous()
@@ -112,4 +144,3 @@ def save_adapter(adapter: Adapter, statistics: Statistics, folder: Path, dtype: 
         "target_modules": sorted(adapter.factors), "use_rslora": False, "use_dora": False, "task_type": None,
     }  # fmt: skip
     (path / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
-    save_statistics(statistics, path / f"{adapter.name}_statistics.npz")

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from semla_ros.adaptation.centroid_index import CentroidIndex
 from semla_ros.adaptation.metrics import MIN_SAMPLES, find_metric
@@ -30,7 +30,8 @@ class AdapterLibrary:
     Whatever is wrong with one adapter, it is left out, logged and listed in `rejected`; the others are used.
 
     Args:
-        folder: Folder with one sub-folder per adapter; without any, the library is empty.
+        folder: Folder with one sub-folder per adapter; without any, the library is empty. Hidden ones (.name) are no
+            adapters: a training that is under way writes into one.
         layers: Linear layers of the segmenter, by module name.
         dimension: Dimension D of the navigator's embeddings.
         memory_mib: Budget of the tensors kept in memory, MiB. The least recently used adapters are dropped first.
@@ -40,6 +41,7 @@ class AdapterLibrary:
         module_name: Maps a published module name to the segmenter's own name, see
             `semla_ros.modeling.base.SegmenterKind`.
         metric: Name of the distance metric, see `semla_ros.adaptation.metrics.METRICS`.
+        parameters: Parameters of the segmenter, by name; needed for adapters of full fine-tuning.
 
     Attributes:
         names: Names of the N adapters, sorted.
@@ -63,13 +65,14 @@ class AdapterLibrary:
         dtype: torch.dtype = torch.float32,
         module_name: Callable[[str], str] = str,
         metric: str = "euclidean",
+        parameters: Mapping[str, Tensor] | None = None,
     ) -> None:
         self.metric = find_metric(metric)
         self._folders: dict[str, AdapterFolder] = {}
         self.rejected: list[AdapterError] = []
         for path in _subfolders(folder):
             if path.name not in exclude:
-                self._admit(path, layers, module_name, dimension)
+                self._admit(path, layers, parameters, module_name, dimension)
         if self.rejected and not self._folders:
             raise self.rejected[0]
         self.names = tuple(self._folders)
@@ -135,11 +138,12 @@ class AdapterLibrary:
         self._cache.prefetch(names)
 
     def _admit(
-        self, path: Path, layers: Mapping[str, nn.Linear], module_name: Callable[[str], str], dimension: int
-    ) -> None:
+        self, path: Path, layers: Mapping[str, nn.Linear], parameters: Mapping[str, Tensor] | None,
+        module_name: Callable[[str], str], dimension: int,
+    ) -> None:  # fmt: skip
         try:
             folder = AdapterFolder(path, module_name)
-            folder.check(layers)
+            folder.check(layers, parameters)
             self._check_statistics(folder.statistics, path, dimension)
         except Exception as error:  # one bad adapter must not stop a robot, whatever it makes a parser raise
             if not isinstance(error, AdapterError):
@@ -174,6 +178,6 @@ def _subfolders(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise AdapterError("no adapter library", where=folder, hint="a bundle keeps it in adapters/")
     try:
-        return sorted(path for path in folder.iterdir() if path.is_dir())
+        return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
     except OSError as error:
         raise AdapterError("unreadable adapter library", where=folder, hint=str(error)) from error

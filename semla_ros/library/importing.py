@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from semla_ros.errors import AdapterError, BundleError
 from semla_ros.images.classes import CITYSCAPES_COLORS
-from semla_ros.library.adapter_folder import CONFIG, WEIGHTS, AdapterFolder
+from semla_ros.library.adapter_folder import CONFIG, AdapterFolder
 from semla_ros.library.archives import unpack
 from semla_ros.library.bundle import ADAPTERS, Bundle
 from semla_ros.library.checkpoints import read_state
@@ -67,7 +67,7 @@ def import_models(
         bundle = Bundle(Path(place, out.name), about, arch, navigator_arch, tuple(CITYSCAPES_COLORS))
         bundle.save(network, encoder, torch.float32)
         for folder in folders:
-            folder.check(linear_layers(network))
+            folder.check(linear_layers(network), dict(network.named_parameters()))
             _check_centroid(folder, navigator_arch.embed_dim)
             _copy(folder, bundle.path / ADAPTERS)
         bundle.path.rename(out)
@@ -145,7 +145,7 @@ def _copy(folder: AdapterFolder, adapters: Path) -> None:
     """Copies the files of an adapter, and no other files of its folder."""
     target = adapters / folder.name
     target.mkdir(parents=True)
-    for name in (CONFIG, WEIGHTS, f"{folder.name}_statistics.npz"):
+    for name in folder.files:
         shutil.copyfile(folder.path / name, target / name)
 
 

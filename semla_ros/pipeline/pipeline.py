@@ -327,6 +327,7 @@ class SemlaPipeline:
             self.segmenter.dtype,
             segmenter_kind(self.bundle.segmenter.kind).module_name,
             self.bundle.defaults.metric,
+            dict(self.segmenter.network.named_parameters()),
         )
 
     def _use_library(self, library: AdapterLibrary) -> None:

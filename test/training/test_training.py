@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from semla_ros.training.data import Images, load_images
 from tiny import ARCH
 from torch import nn
 
@@ -12,7 +13,6 @@ from semla_ros.modeling.clip.tokenizer import tokenize
 from semla_ros.streetworld.dataset import write_dataset
 from semla_ros.training.card import write_card
 from semla_ros.training.clip import navigator_arch, new_clip
-from semla_ros.training.data import Images, load_images
 from semla_ros.training.loop import Schedule
 from semla_ros.training.segmenter import Prompts, backbone, segmentation_loss, train_adapter
 
