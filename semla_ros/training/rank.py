@@ -41,7 +41,7 @@ def _truncated(a: Tensor, b: Tensor, rank: int) -> tuple[Tensor, Tensor, Tensor]
     """Returns A' (rank, in), B' (out, rank) and all singular values of B A, from the small factors alone."""
     left, upper = torch.linalg.qr(b)
     right, lower = torch.linalg.qr(a.T)
-    u, values, v = torch.linalg.svd(upper @ lower.T)
+    u, values, v = torch.linalg.svd(upper @ lower.T, full_matrices=False)
     root = values[:rank].sqrt()
     down, up = root[:, None] * (v[:rank] @ right.T), (left @ u[:, :rank]) * root
     missing = rank - len(root)  # a layer with fewer inputs or outputs than the rank: zeros fill up the factors
