@@ -109,6 +109,8 @@ def _add_adapter(train: Any) -> None:
 
 
 def _train_adapter(args: argparse.Namespace) -> None:
+    from accelerate import PartialState
+
     from semla_ros.training.adapter import AdapterTask, train_adapter
     from semla_ros.training.adapter_card import result
     from semla_ros.training.presets import PRESETS
@@ -122,6 +124,8 @@ def _train_adapter(args: argparse.Namespace) -> None:
             args.export_rank, args.validation_share, args.seed, args.device, args.overwrite,
         )
     )  # fmt: skip
+    if not PartialState().is_main_process:
+        return
     print(f"{args.out}: trained with {outcome.images} images. {result(outcome)}")
     if outcome.skipped:
         print(f"{len(outcome.skipped)} images were skipped: {', '.join(path.name for path in outcome.skipped)}")
