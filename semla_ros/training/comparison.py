@@ -76,7 +76,7 @@ def compare(comparison: Comparison, work: Path) -> str:
     """
     for domain in comparison.domains:
         domain_named(domain)
-    _claim(work, comparison)
+    _claim(work, comparison)  # after the check, so that a wrong name leaves no folder
     render_datasets(
         work / "train", dict.fromkeys(comparison.domains, comparison.images), TRAINING_SEED, os.cpu_count() or 1
     )
