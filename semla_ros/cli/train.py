@@ -76,7 +76,9 @@ def _add_adapter(train: Any) -> None:
         help="text file with one class per line, in the order of the ids; synonyms after commas (those of the bundle)",
     )  # fmt: skip
     adapter.add_argument("--method", choices=METHODS, default="lora", help="(%(default)s)")
-    adapter.add_argument("--preset", default="", metavar="NAME", help="settings, see below")
+    adapter.add_argument(
+        "--preset", default="", metavar="NAME", help="settings, see below; the following five change single ones"
+    )
     adapter.add_argument("--steps", type=positive, default=0, help="number of steps")
     adapter.add_argument("--batch", type=positive, default=0, help="images per step, over all GPUs")
     adapter.add_argument("--lr", type=above_zero, default=0, help="peak learning rate")
@@ -97,8 +99,8 @@ def _add_adapter(train: Any) -> None:
     )  # fmt: skip
     adapter.add_argument(
         "--patience", type=natural, metavar="N",
-        help="stop early after N validations without a higher mIoU; 0 never does (10). The presets for small networks "
-        "validate 6 times, the others 10 to 50 times. The best state is kept",
+        help="stop early after N validations without a higher mIoU; 0 never does. The presets for small networks have "
+        "3 of 6 validations, the others 8 of 40, counted after the warm-up. The best state is kept",
     )  # fmt: skip
     adapter.add_argument(
         "--seed", type=natural, default=0, help="seed; the same one gives the same adapter on a CPU (%(default)s)"

@@ -17,7 +17,7 @@ class Validation:
     Attributes:
         score: Returns the mIoU of the present weights on held-out images, percent; NaN without any evaluated pixel.
         every: Number of steps between two validations.
-        patience: Number of validations without improvement after which the training ends early; 0 never ends it.
+        patience: Number of validations after the warm-up without improvement that end the training early; 0 never does.
     """
 
     score: Callable[[], float]
@@ -31,6 +31,7 @@ class Best:
     Args:
         trained: Parameter name to the parameter that is trained.
         patience: See `Validation`.
+        warmup: Number of steps in which no validation counts for the patience.
 
     Attributes:
         before: mIoU before the training, percent; NaN if unknown.
@@ -39,8 +40,8 @@ class Best:
         latest: mIoU of the last validation, percent; None before the first one.
     """
 
-    def __init__(self, trained: Mapping[str, Tensor], patience: int = 0) -> None:
-        self.trained, self.patience = trained, patience
+    def __init__(self, trained: Mapping[str, Tensor], patience: int = 0, warmup: int = 0) -> None:
+        self.trained, self.patience, self.warmup = trained, patience, warmup
         self.before = self.miou = float("nan")
         self.step = 0
         self.latest: float | None = None
@@ -54,7 +55,7 @@ class Best:
 
     def add(self, step: int, miou: float) -> None:
         """Adds a validation after ``step`` finished steps."""
-        self.latest, self._since = miou, self._since + 1
+        self.latest, self._since = miou, self._since + (step > self.warmup)
         if not self._values or miou > self.miou:
             self.miou, self.step, self._since = miou, step, 0
             self._values = {name: parameter.detach().clone() for name, parameter in self.trained.items()}

@@ -56,7 +56,7 @@ def fit(
     optimizer = torch.optim.AdamW(parameters, lr=schedule.lr, weight_decay=schedule.weight_decay)
     peaks = [group["lr"] for group in optimizer.param_groups]
     model, optimizer = accelerator.prepare(loss, optimizer)
-    best = Best(trained, validation.patience if validation else 0)
+    best = Best(trained, validation.patience if validation else 0, schedule.warmup)
     parts = {"optimizer": optimizer, "best": best} | ({"scaler": accelerator.scaler} if accelerator.scaler else {})
     checkpoint = Checkpoint(folder / f"{name}.pt", trained, parts, writes=main)
     first = checkpoint.restore()

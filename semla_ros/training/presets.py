@@ -22,7 +22,7 @@ class Preset:
         alpha: LoRA is scaled by alpha / r. RecycleLoRA's is 1, as published.
         sub_rank: Rank of the sub adapter, for recyclelora.
         validate_every: Number of steps between two validations.
-        patience: Number of validations without improvement that end the training early; 0 never ends it.
+        patience: Number of validations after the warm-up without improvement that end the training early; 0 never does.
     """
 
     about: str
@@ -30,8 +30,8 @@ class Preset:
     rank: int = 8
     alpha: float = 16.0
     sub_rank: int = 2
-    validate_every: int = 200
-    patience: int = 10
+    validate_every: int = 75
+    patience: int = 8
 
     def changed(
         self, steps: int = 0, batch: int = 0, lr: float = 0, rank: int = 0, sub_rank: int = 0,
@@ -56,7 +56,7 @@ class Preset:
 def _semla(about: str, steps: int, batch: int, weight_decay: float, warmup_factor: float = 0.01) -> Preset:
     """Settings of SemLA, supplement, section A: rank 8, alpha 16, AdamW at 1e-4 with 1,000 warm-up steps."""
     schedule = Schedule(steps, batch, 1e-4, 1000, weight_decay, warmup_factor)
-    return Preset(f"SemLA, {about}", schedule, validate_every=max(200, steps // 50))
+    return Preset(f"SemLA, {about}", schedule, validate_every=max(50, steps // 40))
 
 
 def _recyclelora(about: str, sub_rank: int) -> Preset:
@@ -66,9 +66,9 @@ def _recyclelora(about: str, sub_rank: int) -> Preset:
 
 _SMALL = Schedule(60, 16, 3e-3, warmup=10, weight_decay=0.0)
 PRESETS = {
-    "small": Preset("small networks such as the bundled one, LoRA", _SMALL, validate_every=10),
-    "small_recyclelora": Preset("small networks, RecycleLoRA", _SMALL, validate_every=10),
-    "small_full": Preset("small networks, all parameters", Schedule(60, 16, 3e-4, 10, 0.0), validate_every=10),
+    "small": Preset("small networks such as the bundled one, LoRA", _SMALL, validate_every=10, patience=3),
+    "small_recyclelora": Preset("small networks, RecycleLoRA", replace(_SMALL, lr=1e-2), validate_every=10, patience=3),
+    "small_full": Preset("small networks, all parameters", replace(_SMALL, lr=3e-4), validate_every=10, patience=3),
     "acdc": _semla("ACDC: fog, night, rain, snow; about 400 images each", 2_000, 2, 1e-4),
     "muses": _semla("MUSES: eight weathers and times of day", 3_000, 2, 1e-4),
     "mapillary": _semla("Mapillary Vistas", 6_000, 2, 1e-5),

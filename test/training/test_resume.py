@@ -52,7 +52,7 @@ class Loss(nn.Module):
 
 def train(
     folder: Path, clock: Clock, interrupt_at: int | None = None, inputs: int = 4, scores: Sequence[float] = (),
-    patience: int = 0,
+    patience: int = 0, warmup: int = 2,
 ) -> tuple[Tensor, Best]:  # fmt: skip
     """Trains one linear layer; returns its weight and the scores.
 
@@ -63,6 +63,7 @@ def train(
         inputs: Width of the layer.
         scores: Score before the training and after every ten steps; none trains without a validation.
         patience: Validations without improvement that end the training.
+        warmup: Steps of the warm-up.
     """
     torch.manual_seed(0)
     loss = Loss(inputs)
@@ -80,7 +81,7 @@ def train(
         return scores[len(log_rows(folder)) + 1] if done else scores[0]
 
     validation = Validation(score, 10, patience) if scores else None
-    schedule = Schedule(STEPS, batch=1, lr=0.1, warmup=2)
+    schedule = Schedule(STEPS, batch=1, lr=0.1, warmup=warmup)
     best = fit("layer", loss, draw, schedule, folder, 3, accelerator_on("cpu"), validation=validation)
     return loss.layer.weight.detach(), best
 
@@ -227,6 +228,11 @@ def test_a_training_that_improves_no_more_ends_early_and_is_not_continued(tmp_pa
     assert (best.step, [row["step"] for row in log_rows(tmp_path)]) == (20, ["9", "19", "29", "39"])
     again, _ = train(tmp_path, clock, interrupt_at=0, scores=FALLING, patience=2)
     assert torch.equal(again, weight)
+
+
+def test_validations_during_the_warm_up_do_not_count_for_the_end(tmp_path: Path, clock: Clock) -> None:
+    train(tmp_path, clock, scores=FALLING, patience=2, warmup=40)
+    assert [row["step"] for row in log_rows(tmp_path)] == ["9", "19", "29", "39", "49", "59"]
 
 
 def test_a_batch_that_cannot_be_divided_among_processes_is_refused(

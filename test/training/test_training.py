@@ -57,7 +57,7 @@ def test_published_schedules_begin_and_end_as_published(changes, rates):
 
 def test_a_changed_number_of_steps_keeps_the_proportions_of_a_preset():
     preset = PRESETS["acdc"].changed(steps=200, lr=0.5)
-    assert (preset.schedule.warmup, preset.validate_every, preset.schedule.lr) == (100, 20, 0.5)
+    assert (preset.schedule.warmup, preset.validate_every, preset.schedule.lr) == (100, 5, 0.5)
     assert PRESETS["acdc"].changed() == PRESETS["acdc"]
 
 
