@@ -6,28 +6,32 @@ An adapter of full fine-tuning, which PEFT does not know, has ``difference.safet
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from semla_ros.adaptation.metrics import MIN_SAMPLES, Metric
 from semla_ros.adaptation.statistics import Statistics
 from semla_ros.adaptation.statistics_file import load_statistics, save_statistics
 from semla_ros.errors import AdapterError
 from semla_ros.library.adapter_config import AdapterConfig
-from semla_ros.library.adapter_weights import PREFIX, A, AdapterWeights, B
+from semla_ros.library.adapter_weights import METHOD, PREFIX, A, AdapterWeights, B
 from semla_ros.library.untrusted_file import check_file
 from semla_ros.library.weight_difference import DIFFERENCE, WeightDifference, save_difference
 from semla_ros.modeling.lora import Adapter
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+LORA, FULL = "lora", "full"  # methods
 MAX_STATISTICS_BYTES = 2**26
 
 
 class AdapterFolder:
-    """One adapter on disk. Opening it checks the configuration, the names and shapes of the tensors and the statistics.
+    """One adapter on disk. Opening it checks the configuration, and the names and shapes of the tensors.
 
     Args:
         path: Folder with ``<name>_statistics.npz``, and with ``adapter_config.json`` and ``adapter_model.safetensors``
@@ -39,9 +43,10 @@ class AdapterFolder:
         name: Name of the folder, which is the name of the adapter.
         rank: Rank r of its matrices; 0 without any.
         scale: Factor s of B A.
+        method: How it was trained, such as lora.
         shapes: Module name to the shapes of A (r, in) and B (out, r).
         difference: Weight difference of a fully fine-tuned adapter; None for LoRA.
-        statistics: Statistics of the training images.
+        ignored: Published names of the modules that have matrices and are no target of the configuration.
 
     Raises:
         AdapterError: A file is missing, damaged, inconsistent or asks for more than plain LoRA.
@@ -50,20 +55,43 @@ class AdapterFolder:
     def __init__(self, path: Path, module_name: Callable[[str], str] = str) -> None:
         self.path, self.name = path, path.name
         self.difference = WeightDifference(path / DIFFERENCE) if (path / DIFFERENCE).exists() else None
-        if self.difference and not (path / CONFIG).exists():
-            self.rank, self.scale, self._weights = 0, 1.0, None
-        else:
-            config = AdapterConfig.read(path / CONFIG)
-            self.rank, self.scale = config.rank, config.scale
-            self._weights = AdapterWeights(path / WEIGHTS, config.adapts, module_name)
+        self._config = None if self.difference and not (path / CONFIG).exists() else AdapterConfig.read(path / CONFIG)
+        self._weights = AdapterWeights(path / WEIGHTS, self._config.adapts, module_name) if self._config else None
+        self.rank, self.scale = (self._config.rank, self._config.scale) if self._config else (0, 1.0)
+        methods = [each.method for each in (self._config, self._weights) if each]
+        self.method = next((each for each in methods if each not in ("", LORA)), LORA) if methods else FULL
         self.shapes = self._weights.shapes if self._weights else {}
-        self.statistics = _statistics(path / f"{self.name}_statistics.npz")
+        self.ignored = self._weights.ignored if self._weights else ()
+
+    @property
+    def unmatched(self) -> tuple[str, ...]:
+        """Targets of the configuration without any matrices, sorted."""
+        return self._config.unmatched(self._weights.published) if self._config and self._weights else ()
+
+    @property
+    def modules(self) -> frozenset[str]:
+        """Names of the modules that the adapter changes."""
+        changed = self.difference.shapes if self.difference else ()
+        return frozenset(self.shapes) | {name.rpartition(".")[0] for name in changed}
+
+    @cached_property
+    def statistics(self) -> Statistics:
+        """Statistics of the training images, read at the first use.
+
+        Raises:
+            AdapterError: The file is missing or damaged.
+        """
+        return read_statistics(self.path)
 
     @property
     def files(self) -> tuple[str, ...]:
-        """Names of the files that make the adapter."""
-        lora = (CONFIG, WEIGHTS) if self._weights else ()
-        return *lora, *((DIFFERENCE,) if self.difference else ()), f"{self.name}_statistics.npz"
+        """Names of the files that hold the weights."""
+        return *((CONFIG, WEIGHTS) if self._weights else ()), *((DIFFERENCE,) if self.difference else ())
+
+    @property
+    def size(self) -> int:
+        """Size of the tensors' files, bytes."""
+        return sum((self.path / name).stat().st_size for name in self.files if name != CONFIG)
 
     def check(self, layers: Mapping[str, nn.Linear], parameters: Mapping[str, Tensor] | None = None) -> None:
         """Compares the tensors' shapes with a segmenter.
@@ -105,16 +133,66 @@ class AdapterFolder:
         difference = self.difference.read(device, dtype) if self.difference else {}
         return Adapter(self.name, factors, self.scale, difference)
 
+    def copy_to(self, library: Path) -> None:
+        """Copies the files of the adapter, and no other files of its folder, into ``library / name``.
 
-def _statistics(path: Path) -> Statistics:
+        Raises:
+            OSError: A file cannot be read or written.
+        """
+        target = library / self.name
+        target.mkdir(parents=True)
+        for file in (*(self.path / name for name in self.files), statistics_file(self.path)):
+            shutil.copyfile(file, target / file.name)
+
+
+def statistics_file(adapter: Path) -> Path:
+    """Returns the path of the statistics in the folder of an adapter."""
+    return adapter / f"{adapter.name}_statistics.npz"
+
+
+def read_statistics(adapter: Path) -> Statistics:
+    """Reads the statistics in the folder of an adapter.
+
+    Raises:
+        AdapterError: The file is missing, damaged or too large.
+    """
+    path = statistics_file(adapter)
     try:
         check_file(path, MAX_STATISTICS_BYTES)
+    except FileNotFoundError as error:
+        hint = "'semla library build' computes them from the training images."
+        raise AdapterError("unreadable statistics", where=path, got="no such file", hint=hint) from error
     except OSError as error:
         raise AdapterError("unreadable statistics", where=path, hint=str(error)) from error
     return load_statistics(path)
 
 
-def save_adapter(adapter: Adapter, statistics: Statistics, folder: Path, dtype: torch.dtype = torch.float16) -> None:
+def check_statistics(statistics: Statistics, dimension: int, metric: Metric, where: Path) -> None:
+    """Checks whether statistics can be used with a navigator and a distance metric.
+
+    Args:
+        statistics: Statistics of an adapter's training images.
+        dimension: Dimension D of the navigator's embeddings.
+        metric: Distance metric of the library.
+        where: Folder of the adapter.
+
+    Raises:
+        AdapterError: The centroid has another dimension, or the metric needs to know more.
+    """
+    found = len(statistics.centroid)
+    if found != dimension:
+        raise AdapterError("centroid of another navigator", where=where, got=f"dimension {found}", expected=dimension)
+    if not statistics.supports(metric):
+        covariance = "no covariance" if statistics.covariance is None else f"{statistics.count} training images"
+        raise AdapterError(
+            f"too little is known for the metric {metric.name}", where=where, got=covariance,
+            expected=f"a covariance of at least {MIN_SAMPLES} images",
+        )  # fmt: skip
+
+
+def save_adapter(
+    adapter: Adapter, statistics: Statistics, folder: Path, dtype: torch.dtype = torch.float16, method: str = LORA
+) -> None:
     """Writes an adapter in PEFT's format or as a weight difference, and its statistics, into ``folder / adapter.name``.
 
     Args:
@@ -122,22 +200,23 @@ def save_adapter(adapter: Adapter, statistics: Statistics, folder: Path, dtype: 
         statistics: Statistics of its training images.
         folder: Folder of the adapter library.
         dtype: Floating-point type of the tensors on disk.
+        method: How the adapter was trained, for people to read.
     """
     path = folder / adapter.name
     path.mkdir(parents=True, exist_ok=True)
     if adapter.factors:
-        _save_factors(adapter, path, dtype)
+        _save_factors(adapter, path, dtype, method)
     if adapter.difference:
         save_difference(adapter.difference, path / DIFFERENCE, dtype)
-    save_statistics(statistics, path / f"{adapter.name}_statistics.npz")
+    save_statistics(statistics, statistics_file(path))
 
 
-def _save_factors(adapter: Adapter, path: Path, dtype: torch.dtype) -> None:
+def _save_factors(adapter: Adapter, path: Path, dtype: torch.dtype, method: str) -> None:
     tensors: dict[str, Tensor] = {}
     for module, (down, up) in adapter.factors.items():
         tensors[f"{PREFIX}{module}{A}"] = down.to(dtype).contiguous()
         tensors[f"{PREFIX}{module}{B}"] = up.to(dtype).contiguous()
-    save_file(tensors, path / WEIGHTS, metadata={"format": "pt"})
+    save_file(tensors, path / WEIGHTS, metadata={"format": "pt", METHOD: method})
     rank = next(iter(adapter.factors.values()))[0].shape[0]
     config = {
         "peft_type": "LORA", "r": rank, "lora_alpha": adapter.scale * rank, "lora_dropout": 0.0, "bias": "none",

@@ -12,7 +12,8 @@ from semla_ros.errors import AdapterError
 from semla_ros.library.tensor_file import Shape, TensorFile
 
 PREFIX, A, B = "base_model.model.", ".lora_A.weight", ".lora_B.weight"
-MAX_BYTES, MAX_NAME = 2**30, 256
+METHOD = "method"  # entry of the file's metadata: PEFT refuses or warns of a field of its configuration
+MAX_BYTES, MAX_NAME, MAX_METHOD = 2**30, 256, 40
 
 
 class AdapterWeights:
@@ -25,6 +26,9 @@ class AdapterWeights:
 
     Attributes:
         shapes: The segmenter's module name to the shapes of A (r, in) and B (out, r).
+        published: Published names of all modules that have matrices.
+        ignored: Those of them that the adapter does not act on.
+        method: How the adapter was trained, for people to read; empty if the file does not say.
 
     Raises:
         AdapterError: The file is missing or damaged, or holds anything but pairs of matrices A and B.
@@ -32,11 +36,12 @@ class AdapterWeights:
 
     def __init__(self, path: Path, adapts: Callable[[str], bool], module_name: Callable[[str], str]) -> None:
         self.path, self._file = path, TensorFile(path, MAX_BYTES)
-        shapes = self._file.shapes
+        shapes, self.method = self._file.shapes, self._file.metadata.get(METHOD, "")[:MAX_METHOD]
         self._stems: dict[str, str] = {}  # module name to the common beginning of its tensors' names
-        for stem in _paired(shapes, path):
-            published = stem.removeprefix(PREFIX)
-            if adapts(published) and self._stems.setdefault(module_name(published), stem) != stem:
+        stems = {stem.removeprefix(PREFIX): stem for stem in _paired(shapes, path)}
+        self.published, self.ignored = tuple(stems), tuple(name for name in stems if not adapts(name))
+        for published, stem in stems.items():
+            if published not in self.ignored and self._stems.setdefault(module_name(published), stem) != stem:
                 raise AdapterError("two pairs of matrices for one module", where=path, got=module_name(published))
         if not self._stems:
             raise AdapterError("adapter acts on no module", where=path, expected="tensors of its target_modules")

@@ -159,6 +159,10 @@ class Robot:
         )
         return newest.status[0]
 
+    def newest_report(self) -> Any:
+        """The last diagnostics report that has arrived, whatever clock its stamp is of; None without one."""
+        return self._reports[-1].status[0] if self._reports else None
+
     def figures(self) -> dict[str, str]:
         """The details of the next diagnostics report."""
         return values(self.report())
@@ -180,6 +184,10 @@ class Robot:
     def state(self) -> dict[str, str]:
         """The details of the newest domain state."""
         return values(self.states[-1].status[0])
+
+    def ask(self, kind: Any, service: str, **request: Any) -> Any:
+        """A future of the answer of a service that has answered before."""
+        return self._clients[service].call_async(kind.Request(**request))
 
     def call(self, kind: Any, service: str, **request: Any) -> Any:
         """The answer of a service. An answer is lost if the server has not discovered the client yet: ask again."""

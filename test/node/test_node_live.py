@@ -16,14 +16,14 @@ from live.process import STAND_IN
 from live.robot import CONFIDENCE, MASK, SUPPORT, Robot, image, stamp_ns, values
 from live.stand_in import ADAPTATION_FAILS, BROKEN, NIGHT, REFUSED, UNREADABLE, WAIT
 from rclpy.qos import DurabilityPolicy
-from sensor_msgs.msg import CompressedImage, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Float32, String
 from std_srvs.srv import SetBool, Trigger
 
 pytestmark = pytest.mark.live
 SECOND = 10**9
 DEFAULTS = CONFIG / "semla.yaml"
-WARN = b"\x01"
+WARN, ERROR = b"\x01", b"\x02"
 
 
 @pytest.fixture(scope="module")
@@ -273,6 +273,57 @@ def test_a_damaged_library_is_refused_with_its_reason_and_the_node_goes_on(robot
         publish_and_wait(robot, publish, masks, image(SECOND))
 
 
+def test_a_reload_is_answered_with_the_adapters_in_use_and_those_left_out(robot):
+    answer = robot.call(Trigger, "semla/reload_library")
+    assert answer.success
+    assert answer.message == (
+        "the library was read again: 2 adapters in use, left out: adapter is truncated (adapters/rain)"
+    )
+
+
+def test_frames_services_and_diagnostics_go_on_while_a_library_is_read(robot, gate):
+    assert robot.call(Trigger, "semla/reload_library").success
+    assert robot.set(segmenter__classes=["large library"]).successful
+    answer = robot.ask(Trigger, "semla/reload_library")
+    robot.until(gate.entered, "the library to be read")
+    with robot.hears(Image, MASK) as (masks,), robot.camera() as publish:
+        publish_and_wait(robot, publish, masks, *(image(SECOND * i) for i in range(1, 6)))
+    assert robot.call(SetBool, "semla/freeze", data=False).success
+    assert robot.report().level != ERROR
+    assert not answer.done()
+    gate.open()
+    robot.until(answer.done, "the answer of the reload")
+    assert answer.result().success
+    assert robot.set(segmenter__classes=[""]).successful
+
+
+def test_two_reloads_at_once_are_answered_one_after_the_other(robot, gate):
+    assert robot.call(Trigger, "semla/reload_library").success
+    assert robot.set(segmenter__classes=["large library"]).successful
+    answers = [robot.ask(Trigger, "semla/reload_library") for _ in range(2)]
+    robot.until(gate.entered, "the library to be read")
+    assert not any(answer.done() for answer in answers)
+    gate.open()
+    robot.until(lambda: all(answer.done() for answer in answers), "both answers")
+    assert all(answer.result().success for answer in answers)
+    assert robot.set(segmenter__classes=[""]).successful
+
+
+def test_a_node_that_frees_its_models_gives_up_reading_a_library(robot, gate):
+    assert robot.call(Trigger, "semla/reload_library").success
+    assert robot.set(segmenter__classes=["large library"]).successful
+    answer = robot.ask(Trigger, "semla/reload_library")
+    robot.until(gate.entered, "the library to be read")
+    assert robot.change("deactivate")
+    assert robot.change("cleanup")
+    robot.until(answer.done, "the answer of the reload")
+    assert not answer.result().success
+    assert robot.change("configure")
+    assert robot.change("activate")
+    assert robot.set(segmenter__classes=[""]).successful
+    robot.until_active()
+
+
 def test_new_classes_are_in_force_at_once_and_published_again(robot):
     labels = robot.listen(String, "segmentation/labels", transient_local=True)
     robot.until(lambda: len(labels) == 1, "the labels")
@@ -360,6 +411,30 @@ def test_silence_is_explained_by_the_topic_and_by_what_its_publishers_offer(robo
     assert conflict.startswith("/image from robot to semla:")
     assert "reliable" in conflict.lower()
     assert robot.set(image_reliability="auto", silence_s=5.0).successful
+
+
+def test_intrinsics_of_the_camera_are_published_for_the_mask(robot):
+    info = CameraInfo(width=64, height=48, distortion_model="plumb_bob")
+    info.k = [50.0, 0.0, 32.0, 0.0, 50.0, 24.0, 0.0, 0.0, 1.0]
+    assert robot.set(output_width=32).successful
+    with (
+        robot.hears(CameraInfo, "segmentation/camera_info") as (infos,),
+        robot.camera() as publish,
+        robot.offers(topic="camera_info", kind=CameraInfo) as intrinsics,
+    ):
+
+        def published():
+            intrinsics.publish(info)
+            publish(image(23 * SECOND))
+            time.sleep(0.1)
+            return infos
+
+        robot.until(published, "intrinsics of the mask")
+        robot.counts()
+    assert robot.set(output_width=0).successful
+    assert (infos[0].width, infos[0].height, list(infos[0].k[:3])) == (32, 24, [25.0, 0.0, 16.0])
+    assert stamp_ns(infos[0]) == 23 * SECOND
+    assert infos[0].header.frame_id == "front"
 
 
 def test_diagnostics_report_rate_latency_device_and_memory(robot):
