@@ -7,12 +7,12 @@ EXTRAS = {
         "open_clip",
         "torchvision",
         "peft",
+        "transformers",
         "accelerate",
         "scipy",
         "matplotlib",
         "jinja2",
         "rich",
-        "transformers",
     ),
     "ros": ("rclpy", "sensor_msgs", "std_msgs", "std_srvs", "diagnostic_msgs"),
 }

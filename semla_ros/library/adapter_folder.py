@@ -20,12 +20,13 @@ from semla_ros.adaptation.statistics import Statistics
 from semla_ros.adaptation.statistics_file import load_statistics, save_statistics
 from semla_ros.errors import AdapterError
 from semla_ros.library.adapter_config import AdapterConfig
-from semla_ros.library.adapter_weights import PREFIX, A, AdapterWeights, B
+from semla_ros.library.adapter_weights import METHOD, PREFIX, A, AdapterWeights, B
 from semla_ros.library.untrusted_file import check_file
 from semla_ros.library.weight_difference import DIFFERENCE, WeightDifference, save_difference
 from semla_ros.modeling.lora import Adapter
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+LORA, FULL = "lora", "full"  # methods
 MAX_STATISTICS_BYTES = 2**26
 
 
@@ -44,9 +45,8 @@ class AdapterFolder:
         scale: Factor s of B A.
         method: How it was trained, such as lora.
         shapes: Module name to the shapes of A (r, in) and B (out, r).
-        ignored: Published names of the modules that have matrices and are no target of the configuration.
-        unmatched: Targets of the configuration without any matrices, sorted.
         difference: Weight difference of a fully fine-tuned adapter; None for LoRA.
+        ignored: Published names of the modules that have matrices and are no target of the configuration.
 
     Raises:
         AdapterError: A file is missing, damaged, inconsistent or asks for more than plain LoRA.
@@ -55,13 +55,24 @@ class AdapterFolder:
     def __init__(self, path: Path, module_name: Callable[[str], str] = str) -> None:
         self.path, self.name = path, path.name
         self.difference = WeightDifference(path / DIFFERENCE) if (path / DIFFERENCE).exists() else None
-        self._weights: AdapterWeights | None = None
-        self.rank, self.scale, self.method = 0, 1.0, "full"
-        self.shapes: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]] = {}
-        self.ignored: tuple[str, ...] = ()
-        self.unmatched: tuple[str, ...] = ()
-        if not self.difference or (path / CONFIG).exists():
-            self._read_factors(module_name)
+        self._config = None if self.difference and not (path / CONFIG).exists() else AdapterConfig.read(path / CONFIG)
+        self._weights = AdapterWeights(path / WEIGHTS, self._config.adapts, module_name) if self._config else None
+        self.rank, self.scale = (self._config.rank, self._config.scale) if self._config else (0, 1.0)
+        methods = [each.method for each in (self._config, self._weights) if each]
+        self.method = next((each for each in methods if each not in ("", LORA)), LORA) if methods else FULL
+        self.shapes = self._weights.shapes if self._weights else {}
+        self.ignored = self._weights.ignored if self._weights else ()
+
+    @property
+    def unmatched(self) -> tuple[str, ...]:
+        """Targets of the configuration without any matrices, sorted."""
+        return self._config.unmatched(self._weights.published) if self._config and self._weights else ()
+
+    @property
+    def modules(self) -> frozenset[str]:
+        """Names of the modules that the adapter changes."""
+        changed = self.difference.shapes if self.difference else ()
+        return frozenset(self.shapes) | {name.rpartition(".")[0] for name in changed}
 
     @cached_property
     def statistics(self) -> Statistics:
@@ -73,14 +84,14 @@ class AdapterFolder:
         return read_statistics(self.path)
 
     @property
-    def weight_files(self) -> tuple[str, ...]:
-        """Names of the files that hold the change of the weights."""
-        return *((WEIGHTS,) if self._weights else ()), *((DIFFERENCE,) if self.difference else ())
+    def files(self) -> tuple[str, ...]:
+        """Names of the files that hold the weights."""
+        return *((CONFIG, WEIGHTS) if self._weights else ()), *((DIFFERENCE,) if self.difference else ())
 
     @property
-    def files(self) -> tuple[str, ...]:
-        """Names of the files that make the adapter."""
-        return *((CONFIG,) if self._weights else ()), *self.weight_files, statistics_file(self.path).name
+    def size(self) -> int:
+        """Size of the tensors' files, bytes."""
+        return sum((self.path / name).stat().st_size for name in self.files if name != CONFIG)
 
     def check(self, layers: Mapping[str, nn.Linear], parameters: Mapping[str, Tensor] | None = None) -> None:
         """Compares the tensors' shapes with a segmenter.
@@ -122,13 +133,6 @@ class AdapterFolder:
         difference = self.difference.read(device, dtype) if self.difference else {}
         return Adapter(self.name, factors, self.scale, difference)
 
-    def _read_factors(self, module_name: Callable[[str], str]) -> None:
-        config = AdapterConfig.read(self.path / CONFIG)
-        self.rank, self.scale, self.method = config.rank, config.scale, config.method
-        self._weights = AdapterWeights(self.path / WEIGHTS, config.adapts, module_name)
-        self.shapes, self.ignored = self._weights.shapes, self._weights.ignored
-        self.unmatched = config.unmatched(self._weights.published)
-
     def copy_to(self, library: Path) -> None:
         """Copies the files of the adapter, and no other files of its folder, into ``library / name``.
 
@@ -137,8 +141,8 @@ class AdapterFolder:
         """
         target = library / self.name
         target.mkdir(parents=True)
-        for name in self.files:
-            shutil.copyfile(self.path / name, target / name)
+        for file in (*(self.path / name for name in self.files), statistics_file(self.path)):
+            shutil.copyfile(file, target / file.name)
 
 
 def statistics_file(adapter: Path) -> Path:
@@ -186,7 +190,9 @@ def check_statistics(statistics: Statistics, dimension: int, metric: Metric, whe
         )  # fmt: skip
 
 
-def save_adapter(adapter: Adapter, statistics: Statistics, folder: Path, dtype: torch.dtype = torch.float16) -> None:
+def save_adapter(
+    adapter: Adapter, statistics: Statistics, folder: Path, dtype: torch.dtype = torch.float16, method: str = LORA
+) -> None:
     """Writes an adapter in PEFT's format or as a weight difference, and its statistics, into ``folder / adapter.name``.
 
     Args:
@@ -194,22 +200,23 @@ def save_adapter(adapter: Adapter, statistics: Statistics, folder: Path, dtype: 
         statistics: Statistics of its training images.
         folder: Folder of the adapter library.
         dtype: Floating-point type of the tensors on disk.
+        method: How the adapter was trained, for people to read.
     """
     path = folder / adapter.name
     path.mkdir(parents=True, exist_ok=True)
     if adapter.factors:
-        _save_factors(adapter, path, dtype)
+        _save_factors(adapter, path, dtype, method)
     if adapter.difference:
         save_difference(adapter.difference, path / DIFFERENCE, dtype)
     save_statistics(statistics, statistics_file(path))
 
 
-def _save_factors(adapter: Adapter, path: Path, dtype: torch.dtype) -> None:
+def _save_factors(adapter: Adapter, path: Path, dtype: torch.dtype, method: str) -> None:
     tensors: dict[str, Tensor] = {}
     for module, (down, up) in adapter.factors.items():
         tensors[f"{PREFIX}{module}{A}"] = down.to(dtype).contiguous()
         tensors[f"{PREFIX}{module}{B}"] = up.to(dtype).contiguous()
-    save_file(tensors, path / WEIGHTS, metadata={"format": "pt"})
+    save_file(tensors, path / WEIGHTS, metadata={"format": "pt", METHOD: method})
     rank = next(iter(adapter.factors.values()))[0].shape[0]
     config = {
         "peft_type": "LORA", "r": rank, "lora_alpha": adapter.scale * rank, "lora_dropout": 0.0, "bias": "none",

@@ -24,9 +24,9 @@ class Entry:
 
     Attributes:
         name: Name of the adapter.
-        rank: Rank of its matrices.
+        rank: Rank of its matrices, if it has any.
         method: How it was trained: lora, or what its configuration names.
-        size: Size of the weights on disk, bytes.
+        size: Size of the files with the weights, bytes.
         images: Number of training images.
         mean_distance: Mean Euclidean distance of the training images' embeddings to their centroid.
         neighbour: Adapter with the nearest centroid.
@@ -72,9 +72,9 @@ def _with_weights(path: Path, base: BaseModel | None) -> Entry:
         folder = AdapterFolder(path, base.module_name) if base else AdapterFolder(path)
     except AdapterError as error:
         return Entry(path.name, errors=(str(error),))
-    changed: Collection[str] = base.acting.keys() & folder.shapes.keys() if base else folder.shapes
+    changed: Collection[str] = base.acting.keys() & folder.modules if base else folder.modules
     return Entry(
-        path.name, folder.rank, folder.method, sum((path / name).stat().st_size for name in folder.weight_files),
+        path.name, folder.rank or None, folder.method, folder.size,
         layers=len(changed), share=len(changed) / len(base.acting) if base else None,
     )  # fmt: skip
 

@@ -27,6 +27,7 @@ class TensorFile:
 
     Attributes:
         shapes: Tensor name to shape.
+        metadata: Texts that the writer of the file added.
 
     Raises:
         AdapterError: The file is missing, truncated or too large, or a tensor is not of a real floating-point type.
@@ -40,6 +41,7 @@ class TensorFile:
                 if int.from_bytes(file.read(8), "little") > MAX_HEADER_BYTES:
                     raise ValueError(f"its header is longer than {MAX_HEADER_BYTES} bytes")
             with safe_open(path, framework="pt") as stored:
+                self.metadata: dict[str, str] = stored.metadata() or {}
                 slices = {key: stored.get_slice(key) for key in stored.keys()}  # noqa: SIM118
                 types = {key: tensor.get_dtype() for key, tensor in slices.items()}
                 self.shapes: dict[str, Shape] = {key: tuple(part.get_shape()) for key, part in slices.items()}

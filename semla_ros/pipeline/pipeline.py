@@ -360,8 +360,8 @@ class SemlaPipeline:
             self.segmenter.dtype,
             segmenter_kind(self.bundle.segmenter.kind).module_name,
             self.bundle.defaults.metric,
-            dict(self.segmenter.network.named_parameters()),
             pause,
+            dict(self.segmenter.network.named_parameters()),
         )
 
     def _apply_settings(self, config: Config, effective: EffectiveSettings) -> None:
