@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
 from decimal import Decimal
@@ -18,6 +17,7 @@ from semla_ros.recordings.recording import Readings, Recording
 
 FRAME_ID = "camera"
 DEFAULT_FPS = 10.0
+MIN_FPS, MAX_FPS = 0.001, 10_000.0
 NANOSECONDS = re.compile(r"[0-2]?\d{16,18}")  # a shorter number is a counter
 SECONDS = re.compile(r"[1-9]\d{9}(\.\d{1,9})?")  # ten digits: the years 2001 to 2286
 SECOND_NS = 1_000_000_000
@@ -40,10 +40,11 @@ class Images(Recording):
             fps: Images per second. It takes precedence over names that are times. By default 10 for other names.
 
         Raises:
-            RecordingError: The folder holds no images, or the frame rate is not above 0.
+            RecordingError: The folder holds no images, or the frame rate is out of range.
         """
-        if fps is not None and not 0 < fps < math.inf:
-            raise RecordingError("wrong frame rate", got=fps, expected="above 0")
+        if fps is not None and not MIN_FPS <= fps <= MAX_FPS:
+            expected = f"{MIN_FPS:g} to {MAX_FPS:g} images per second"
+            raise RecordingError("frame rate out of range", got=fps, expected=expected)
         found = [path] if path.is_file() else [file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES]
         if not found:
             raise RecordingError(
