@@ -1,4 +1,7 @@
-"""Adapters on disk, in the official loradb layout: PEFT's two files and the statistics of the training images."""
+"""Adapters on disk, in the official loradb layout: PEFT's two files and the statistics of the training images.
+
+An adapter of full fine-tuning, which PEFT does not know, has ``difference.safetensors`` in place of PEFT's files.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,7 @@ from semla_ros.errors import AdapterError
 from semla_ros.library.adapter_config import AdapterConfig
 from semla_ros.library.adapter_weights import PREFIX, A, AdapterWeights, B
 from semla_ros.library.untrusted_file import check_file
+from semla_ros.library.weight_difference import DIFFERENCE, WeightDifference, save_difference
 from semla_ros.modeling.lora import Adapter
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
@@ -29,17 +33,20 @@ class AdapterFolder:
     """One adapter on disk. Opening it checks the configuration, and the names and shapes of the tensors.
 
     Args:
-        path: Folder with ``adapter_config.json``, ``adapter_model.safetensors`` and ``<name>_statistics.npz``.
+        path: Folder with ``<name>_statistics.npz``, and with ``adapter_config.json`` and ``adapter_model.safetensors``
+            or with ``difference.safetensors``.
         module_name: Maps a published module name to the segmenter's own name, see
             `semla_ros.modeling.base.SegmenterKind`.
 
     Attributes:
         name: Name of the folder, which is the name of the adapter.
-        rank: Rank r of its matrices.
+        rank: Rank r of its matrices; 0 without any.
         scale: Factor s of B A.
         method: How it was trained, such as lora.
         shapes: Module name to the shapes of A (r, in) and B (out, r).
         ignored: Published names of the modules that have matrices and are no target of the configuration.
+        unmatched: Targets of the configuration without any matrices, sorted.
+        difference: Weight difference of a fully fine-tuned adapter; None for LoRA.
 
     Raises:
         AdapterError: A file is missing, damaged, inconsistent or asks for more than plain LoRA.
@@ -47,16 +54,14 @@ class AdapterFolder:
 
     def __init__(self, path: Path, module_name: Callable[[str], str] = str) -> None:
         self.path, self.name = path, path.name
-        config = AdapterConfig.read(path / CONFIG)
-        self.rank, self.scale, self.method = config.rank, config.scale, config.method
-        self._weights = AdapterWeights(path / WEIGHTS, config.adapts, module_name)
-        self.shapes, self.ignored = self._weights.shapes, self._weights.ignored
-        self._config = config
-
-    @property
-    def unmatched(self) -> tuple[str, ...]:
-        """Targets of the configuration without any matrices, sorted."""
-        return self._config.unmatched(self._weights.published)
+        self.difference = WeightDifference(path / DIFFERENCE) if (path / DIFFERENCE).exists() else None
+        self._weights: AdapterWeights | None = None
+        self.rank, self.scale, self.method = 0, 1.0, "full"
+        self.shapes: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]] = {}
+        self.ignored: tuple[str, ...] = ()
+        self.unmatched: tuple[str, ...] = ()
+        if not self.difference or (path / CONFIG).exists():
+            self._read_factors(module_name)
 
     @cached_property
     def statistics(self) -> Statistics:
@@ -67,8 +72,22 @@ class AdapterFolder:
         """
         return read_statistics(self.path)
 
-    def check(self, layers: Mapping[str, nn.Linear]) -> None:
-        """Compares the tensors' shapes with the linear layers of a segmenter.
+    @property
+    def weight_files(self) -> tuple[str, ...]:
+        """Names of the files that hold the change of the weights."""
+        return *((WEIGHTS,) if self._weights else ()), *((DIFFERENCE,) if self.difference else ())
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Names of the files that make the adapter."""
+        return *((CONFIG,) if self._weights else ()), *self.weight_files, statistics_file(self.path).name
+
+    def check(self, layers: Mapping[str, nn.Linear], parameters: Mapping[str, Tensor] | None = None) -> None:
+        """Compares the tensors' shapes with a segmenter.
+
+        Args:
+            layers: Module name to its linear layer.
+            parameters: Parameter name to parameter; needed for adapters of full fine-tuning.
 
         Raises:
             AdapterError: A module is unknown, or a matrix has the wrong shape: the adapter is for another base model.
@@ -86,6 +105,8 @@ class AdapterFolder:
                     f"adapter does not fit {module}", where=self.path / WEIGHTS, got=f"A {down} and B {up}",
                     expected=f"A {fitting[0]} and B {fitting[1]}",
                 )  # fmt: skip
+        if self.difference:
+            self.difference.check(parameters or {})
 
     def load(self, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> Adapter:
         """Reads the tensors into memory. The files may be replaced afterwards.
@@ -97,7 +118,16 @@ class AdapterFolder:
         Raises:
             AdapterError: The file changed since the folder was opened, or its values are not finite in ``dtype``.
         """
-        return Adapter(self.name, self._weights.read(device, dtype), self.scale)
+        factors = self._weights.read(device, dtype) if self._weights else {}
+        difference = self.difference.read(device, dtype) if self.difference else {}
+        return Adapter(self.name, factors, self.scale, difference)
+
+    def _read_factors(self, module_name: Callable[[str], str]) -> None:
+        config = AdapterConfig.read(self.path / CONFIG)
+        self.rank, self.scale, self.method = config.rank, config.scale, config.method
+        self._weights = AdapterWeights(self.path / WEIGHTS, config.adapts, module_name)
+        self.shapes, self.ignored = self._weights.shapes, self._weights.ignored
+        self.unmatched = config.unmatched(self._weights.published)
 
     def copy_to(self, library: Path) -> None:
         """Copies the files of the adapter, and no other files of its folder, into ``library / name``.
@@ -107,8 +137,8 @@ class AdapterFolder:
         """
         target = library / self.name
         target.mkdir(parents=True)
-        for file in (self.path / CONFIG, self.path / WEIGHTS, statistics_file(self.path)):
-            shutil.copyfile(file, target / file.name)
+        for name in self.files:
+            shutil.copyfile(self.path / name, target / name)
 
 
 def statistics_file(adapter: Path) -> Path:
@@ -157,7 +187,7 @@ def check_statistics(statistics: Statistics, dimension: int, metric: Metric, whe
 
 
 def save_adapter(adapter: Adapter, statistics: Statistics, folder: Path, dtype: torch.dtype = torch.float16) -> None:
-    """Writes an adapter in PEFT's format, and its statistics, into ``folder / adapter.name``.
+    """Writes an adapter in PEFT's format or as a weight difference, and its statistics, into ``folder / adapter.name``.
 
     Args:
         adapter: The adapter, of one rank for all modules.
@@ -167,6 +197,14 @@ def save_adapter(adapter: Adapter, statistics: Statistics, folder: Path, dtype: 
     """
     path = folder / adapter.name
     path.mkdir(parents=True, exist_ok=True)
+    if adapter.factors:
+        _save_factors(adapter, path, dtype)
+    if adapter.difference:
+        save_difference(adapter.difference, path / DIFFERENCE, dtype)
+    save_statistics(statistics, statistics_file(path))
+
+
+def _save_factors(adapter: Adapter, path: Path, dtype: torch.dtype) -> None:
     tensors: dict[str, Tensor] = {}
     for module, (down, up) in adapter.factors.items():
         tensors[f"{PREFIX}{module}{A}"] = down.to(dtype).contiguous()
@@ -178,4 +216,3 @@ def save_adapter(adapter: Adapter, statistics: Statistics, folder: Path, dtype: 
         "target_modules": sorted(adapter.factors), "use_rslora": False, "use_dora": False, "task_type": None,
     }  # fmt: skip
     (path / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
-    save_statistics(statistics, statistics_file(path))

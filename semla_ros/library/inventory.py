@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from semla_ros.adaptation.centroid_index import CentroidIndex
 from semla_ros.adaptation.metrics import EUCLIDEAN
 from semla_ros.errors import AdapterError
-from semla_ros.library.adapter_folder import WEIGHTS, AdapterFolder, read_statistics
+from semla_ros.library.adapter_folder import AdapterFolder, read_statistics
 from semla_ros.library.base_model import BaseModel
 
 Centroids = Mapping[str, NDArray[np.float64]]
@@ -74,7 +74,7 @@ def _with_weights(path: Path, base: BaseModel | None) -> Entry:
         return Entry(path.name, errors=(str(error),))
     changed: Collection[str] = base.acting.keys() & folder.shapes.keys() if base else folder.shapes
     return Entry(
-        path.name, folder.rank, folder.method, (path / WEIGHTS).stat().st_size,
+        path.name, folder.rank, folder.method, sum((path / name).stat().st_size for name in folder.weight_files),
         layers=len(changed), share=len(changed) / len(base.acting) if base else None,
     )  # fmt: skip
 

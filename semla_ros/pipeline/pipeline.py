@@ -360,6 +360,7 @@ class SemlaPipeline:
             self.segmenter.dtype,
             segmenter_kind(self.bundle.segmenter.kind).module_name,
             self.bundle.defaults.metric,
+            dict(self.segmenter.network.named_parameters()),
             pause,
         )
 
