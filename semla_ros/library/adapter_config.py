@@ -12,10 +12,11 @@ from semla_ros.errors import AdapterError
 from semla_ros.library.untrusted_file import read_file
 
 MAX_BYTES, MAX_RANK, MAX_ALPHA, MAX_METHOD = 2**20, 2**16, 1e6, 40
-READ = frozenset({"peft_type", "method", "r", "lora_alpha", "use_rslora", "target_modules", "init_lora_weights"})
+METHOD = "training_method"  # in auto_mapping, the one field of PEFT's configuration that may hold anything
+READ = frozenset({"peft_type", "auto_mapping", "r", "lora_alpha", "use_rslora", "target_modules", "init_lora_weights"})
 # Bookkeeping, training and initialisation: fields that do not change what the saved tensors compute.
 IGNORED = frozenset({
-    "task_type", "auto_mapping", "peft_version", "base_model_name_or_path", "revision", "inference_mode",
+    "task_type", "peft_version", "base_model_name_or_path", "revision", "inference_mode",
     "lora_dropout", "layers_pattern", "megatron_core", "qalora_group_size", "runtime_config",
     "loftq_config", "eva_config", "corda_config", "lora_ga_config",
 })  # fmt: skip
@@ -31,9 +32,8 @@ class AdapterConfig:
     Attributes:
         rank: Rank r of its matrices.
         scale: Factor s of B A: alpha / r, or alpha / √r with rsLoRA.
-        method: How it was trained, for people to read: "lora" unless the field ``method``, which PEFT does not know,
-            has another name.
         targets: Full names of the adapted modules, or the ends of names; None for every module that has tensors.
+        method: How it was trained, for people to read: "lora", or the name that `save_adapter` was given.
     """
 
     rank: int
@@ -55,10 +55,7 @@ class AdapterConfig:
         if not isinstance(config, dict) or config.get("peft_type") != "LORA":
             raise AdapterError("not a LoRA adapter", where=path, expected='"peft_type": "LORA"')
         _check_kind(config, path)
-        method = config.get("method")
-        return cls(
-            *_rank_and_scale(config, path), _targets(config, path), str(method)[:MAX_METHOD] if method else "lora"
-        )
+        return cls(*_rank_and_scale(config, path), _targets(config, path), _method(config))
 
     def adapts(self, module: str) -> bool:
         """Returns whether PEFT would put this adapter on a module."""
@@ -116,3 +113,9 @@ def _targets(config: Mapping[str, Any], path: Path) -> frozenset[str] | None:
         "unusable target modules", where=path, got=f"target_modules={targets!r:.40}",
         expected="a list of module names or a regular expression",
     )  # fmt: skip
+
+
+def _method(config: Mapping[str, Any]) -> str:
+    mapping = config.get("auto_mapping")
+    method = mapping.get(METHOD) if isinstance(mapping, dict) else None
+    return method[:MAX_METHOD] if isinstance(method, str) and method else "lora"

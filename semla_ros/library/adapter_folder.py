@@ -19,7 +19,7 @@ from semla_ros.adaptation.metrics import MIN_SAMPLES, Metric
 from semla_ros.adaptation.statistics import Statistics
 from semla_ros.adaptation.statistics_file import load_statistics, save_statistics
 from semla_ros.errors import AdapterError
-from semla_ros.library.adapter_config import AdapterConfig
+from semla_ros.library.adapter_config import METHOD, AdapterConfig
 from semla_ros.library.adapter_weights import PREFIX, A, AdapterWeights, B
 from semla_ros.library.untrusted_file import check_file
 from semla_ros.library.weight_difference import DIFFERENCE, WeightDifference, save_difference
@@ -42,10 +42,8 @@ class AdapterFolder:
         name: Name of the folder, which is the name of the adapter.
         rank: Rank r of its matrices; 0 without any.
         scale: Factor s of B A.
-        method: How it was trained, such as lora.
+        method: How it was trained, such as lora, recyclelora or full.
         shapes: Module name to the shapes of A (r, in) and B (out, r).
-        ignored: Published names of the modules that have matrices and are no target of the configuration.
-        unmatched: Targets of the configuration without any matrices, sorted.
         difference: Weight difference of a fully fine-tuned adapter; None for LoRA.
 
     Raises:
@@ -55,13 +53,32 @@ class AdapterFolder:
     def __init__(self, path: Path, module_name: Callable[[str], str] = str) -> None:
         self.path, self.name = path, path.name
         self.difference = WeightDifference(path / DIFFERENCE) if (path / DIFFERENCE).exists() else None
+        self._config: AdapterConfig | None = None
         self._weights: AdapterWeights | None = None
-        self.rank, self.scale, self.method = 0, 1.0, "full"
-        self.shapes: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]] = {}
-        self.ignored: tuple[str, ...] = ()
-        self.unmatched: tuple[str, ...] = ()
-        if not self.difference or (path / CONFIG).exists():
-            self._read_factors(module_name)
+        if self.difference is None or (path / CONFIG).exists():
+            self._config = AdapterConfig.read(path / CONFIG)
+            self._weights = AdapterWeights(path / WEIGHTS, self._config.adapts, module_name)
+        self.rank, self.scale = (self._config.rank, self._config.scale) if self._config else (0, 1.0)
+        self.shapes = self._weights.shapes if self._weights else {}
+        self.method = self._config.method if self._config else "full"
+
+    @property
+    def layers(self) -> frozenset[str]:
+        """Module names of the layers whose weight it changes; with a weight difference, of other modules as well."""
+        differences = self.difference.shapes if self.difference else ()
+        return frozenset(self.shapes) | {
+            name.removesuffix(".weight") for name in differences if name.endswith(".weight")
+        }
+
+    @property
+    def ignored(self) -> tuple[str, ...]:
+        """Published names of the modules that have matrices and are no target of the configuration, sorted."""
+        return self._weights.ignored if self._weights else ()
+
+    @property
+    def unmatched(self) -> tuple[str, ...]:
+        """Targets of the configuration without any matrices, sorted."""
+        return self._config.unmatched(self._weights.published) if self._config and self._weights else ()
 
     @cached_property
     def statistics(self) -> Statistics:
@@ -73,14 +90,10 @@ class AdapterFolder:
         return read_statistics(self.path)
 
     @property
-    def weight_files(self) -> tuple[str, ...]:
-        """Names of the files that hold the change of the weights."""
-        return *((WEIGHTS,) if self._weights else ()), *((DIFFERENCE,) if self.difference else ())
-
-    @property
     def files(self) -> tuple[str, ...]:
         """Names of the files that make the adapter."""
-        return *((CONFIG,) if self._weights else ()), *self.weight_files, statistics_file(self.path).name
+        lora = (CONFIG, WEIGHTS) if self._weights else ()
+        return *lora, *((DIFFERENCE,) if self.difference else ()), statistics_file(self.path).name
 
     def check(self, layers: Mapping[str, nn.Linear], parameters: Mapping[str, Tensor] | None = None) -> None:
         """Compares the tensors' shapes with a segmenter.
@@ -121,13 +134,6 @@ class AdapterFolder:
         factors = self._weights.read(device, dtype) if self._weights else {}
         difference = self.difference.read(device, dtype) if self.difference else {}
         return Adapter(self.name, factors, self.scale, difference)
-
-    def _read_factors(self, module_name: Callable[[str], str]) -> None:
-        config = AdapterConfig.read(self.path / CONFIG)
-        self.rank, self.scale, self.method = config.rank, config.scale, config.method
-        self._weights = AdapterWeights(self.path / WEIGHTS, config.adapts, module_name)
-        self.shapes, self.ignored = self._weights.shapes, self._weights.ignored
-        self.unmatched = config.unmatched(self._weights.published)
 
     def copy_to(self, library: Path) -> None:
         """Copies the files of the adapter, and no other files of its folder, into ``library / name``.
@@ -186,7 +192,13 @@ def check_statistics(statistics: Statistics, dimension: int, metric: Metric, whe
         )  # fmt: skip
 
 
-def save_adapter(adapter: Adapter, statistics: Statistics, folder: Path, dtype: torch.dtype = torch.float16) -> None:
+def save_adapter(
+    adapter: Adapter,
+    statistics: Statistics,
+    folder: Path,
+    dtype: torch.dtype = torch.float16,
+    method: str = "lora",
+) -> None:
     """Writes an adapter in PEFT's format or as a weight difference, and its statistics, into ``folder / adapter.name``.
 
     Args:
@@ -194,17 +206,18 @@ def save_adapter(adapter: Adapter, statistics: Statistics, folder: Path, dtype: 
         statistics: Statistics of its training images.
         folder: Folder of the adapter library.
         dtype: Floating-point type of the tensors on disk.
+        method: How its matrices were trained, for people to read.
     """
     path = folder / adapter.name
     path.mkdir(parents=True, exist_ok=True)
     if adapter.factors:
-        _save_factors(adapter, path, dtype)
+        _save_factors(adapter, path, dtype, method)
     if adapter.difference:
         save_difference(adapter.difference, path / DIFFERENCE, dtype)
     save_statistics(statistics, statistics_file(path))
 
 
-def _save_factors(adapter: Adapter, path: Path, dtype: torch.dtype) -> None:
+def _save_factors(adapter: Adapter, path: Path, dtype: torch.dtype, method: str) -> None:
     tensors: dict[str, Tensor] = {}
     for module, (down, up) in adapter.factors.items():
         tensors[f"{PREFIX}{module}{A}"] = down.to(dtype).contiguous()
@@ -215,4 +228,6 @@ def _save_factors(adapter: Adapter, path: Path, dtype: torch.dtype) -> None:
         "peft_type": "LORA", "r": rank, "lora_alpha": adapter.scale * rank, "lora_dropout": 0.0, "bias": "none",
         "target_modules": sorted(adapter.factors), "use_rslora": False, "use_dora": False, "task_type": None,
     }  # fmt: skip
+    if method != "lora":
+        config["auto_mapping"] = {METHOD: method}
     (path / CONFIG).write_text(json.dumps(config, indent=2) + "\n")

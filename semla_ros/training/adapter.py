@@ -129,7 +129,7 @@ def train_adapter(task: AdapterTask) -> Outcome:
     if accelerator.is_main_process:
         statistics = _statistics(bundle.load_navigator(), dataset, len(train), accelerator)
         with place.filled() as folder:
-            save_adapter(adapter, statistics, folder.parent)
+            save_adapter(adapter, statistics, folder.parent, method=task.method)
             write_adapter_card(folder, outcome, classes, bundle, place.work / f"{place.name}.csv")
     accelerator.wait_for_everyone()
     return outcome

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from semla_ros.cli.library.place import accepts_place, adapter_path, base_of, opened
 from semla_ros.cli.options import claimed, positive, task
-from semla_ros.errors import AdapterError
 
 if TYPE_CHECKING:
     from semla_ros.library.base_model import BaseModel
@@ -48,8 +47,6 @@ def _loaded(path: Path, base: BaseModel) -> Adapter:
     from semla_ros.library.adapter_folder import AdapterFolder
 
     folder = AdapterFolder(path, base.module_name)
-    if folder.difference:
-        raise AdapterError("adapter of full fine-tuning", where=path, expected="a LoRA adapter, to compare by layers")
     folder.check(base.layers, base.parameters)
     return folder.load()
 
