@@ -216,7 +216,8 @@ def _save_factors(adapter: Adapter, path: Path, dtype: torch.dtype, method: str)
     for module, (down, up) in adapter.factors.items():
         tensors[f"{PREFIX}{module}{A}"] = down.to(dtype).contiguous()
         tensors[f"{PREFIX}{module}{B}"] = up.to(dtype).contiguous()
-    save_file(tensors, path / WEIGHTS, metadata={"format": "pt", METHOD: method})
+    metadata = {"format": "pt"} if method == LORA else {METHOD: method}  # two entries are written in a random order
+    save_file(tensors, path / WEIGHTS, metadata=metadata)
     rank = next(iter(adapter.factors.values()))[0].shape[0]
     config = {
         "peft_type": "LORA", "r": rank, "lora_alpha": adapter.scale * rank, "lora_dropout": 0.0, "bias": "none",

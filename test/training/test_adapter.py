@@ -353,7 +353,7 @@ def test_a_disk_that_is_full_at_the_end_loses_nothing(
     out = bundle / ADAPTERS / "red"
     before = contents(out)
 
-    def full(*_: object) -> None:
+    def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as disk:
