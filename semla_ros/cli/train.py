@@ -69,7 +69,7 @@ def _add_compare(train: Any) -> None:
     compare.add_argument("-o", "--out", type=Path, required=True, help="folder of data sets, checkpoints and results")
     compare.add_argument("--domains", default="fog_day,rain_night", help="domains to train on (%(default)s)")
     compare.add_argument(
-        "--rates", default="lora=0.003,recyclelora=0.03", metavar="METHOD=LR,...",
+        "--rates", default="lora=0.003,recyclelora=0.01", metavar="METHOD=LR,...",
         help="methods and their peak learning rates (%(default)s)",
     )  # fmt: skip
     for name, default, about in (

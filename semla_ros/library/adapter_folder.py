@@ -12,7 +12,6 @@ from functools import cached_property
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from semla_ros.adaptation.metrics import MIN_SAMPLES, Metric
@@ -21,8 +20,9 @@ from semla_ros.adaptation.statistics_file import load_statistics, save_statistic
 from semla_ros.errors import AdapterError
 from semla_ros.library.adapter_config import AdapterConfig
 from semla_ros.library.adapter_weights import METHOD, PREFIX, A, AdapterWeights, B
+from semla_ros.library.tensor_file import save_tensors
 from semla_ros.library.untrusted_file import check_file
-from semla_ros.library.weight_difference import DIFFERENCE, WeightDifference, save_difference
+from semla_ros.library.weight_difference import DIFFERENCE, WeightDifference
 from semla_ros.modeling.lora import Adapter
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
@@ -206,16 +206,15 @@ def save_adapter(
     if adapter.factors:
         _save_factors(adapter, path, dtype, method)
     if adapter.difference:
-        save_difference(adapter.difference, path / DIFFERENCE, dtype)
+        save_tensors(adapter.difference, path / DIFFERENCE, dtype)
     save_statistics(statistics, statistics_file(path))
 
 
 def _save_factors(adapter: Adapter, path: Path, dtype: torch.dtype, method: str) -> None:
     tensors: dict[str, Tensor] = {}
     for module, (down, up) in adapter.factors.items():
-        tensors[f"{PREFIX}{module}{A}"] = down.to(dtype).contiguous()
-        tensors[f"{PREFIX}{module}{B}"] = up.to(dtype).contiguous()
-    save_file(tensors, path / WEIGHTS, metadata={"format": "pt", METHOD: method})
+        tensors |= {f"{PREFIX}{module}{A}": down, f"{PREFIX}{module}{B}": up}
+    save_tensors(tensors, path / WEIGHTS, dtype, **({"format": "pt"} if method == LORA else {METHOD: method}))
     rank = next(iter(adapter.factors.values()))[0].shape[0]
     config = {
         "peft_type": "LORA", "r": rank, "lora_alpha": adapter.scale * rank, "lora_dropout": 0.0, "bias": "none",

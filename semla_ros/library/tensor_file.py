@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
 from safetensors import safe_open
 from safetensors.torch import load as load_bytes
+from safetensors.torch import save as save_bytes
 from torch import Tensor
 
 from semla_ros.errors import AdapterError
@@ -75,3 +76,15 @@ class TensorFile:
             if not torch.isfinite(tensor).all():
                 raise AdapterError("adapter holds NaN or infinity", where=self.path, got=key)
         return tensors
+
+
+def save_tensors(tensors: Mapping[str, Tensor], path: Path, dtype: torch.dtype, **metadata: str) -> None:
+    """Writes what `TensorFile` reads. Other users may read the file as well: ``safetensors.save_file`` forbids it.
+
+    Args:
+        tensors: Tensor name to tensor.
+        path: The file.
+        dtype: Floating-point type of the tensors in the file.
+        metadata: Texts to add, at most one: several are written in a random order.
+    """
+    path.write_bytes(save_bytes({name: each.to(dtype).contiguous() for name, each in tensors.items()}, metadata))

@@ -35,9 +35,9 @@ class AdapterPlace:
 
     def __init__(self, out: Path, overwrite: bool = False) -> None:
         self.out, self.name = out.absolute(), out.absolute().name
-        self.work = self.out.with_name(f".{self.name}.training")
         if not self.name or self.name.startswith("."):
             raise TrainingError("not the name of an adapter", where="-o", got=out, expected="LIBRARY/name")
+        self.work = self.out.with_name(f".{self.name}.training")
         if os.path.lexists(self.out) and not overwrite:
             hint = "Choose another name, or add --overwrite: the old one stays until the new one is complete."
             raise TrainingError("an adapter of this name exists", where=out, hint=hint)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from tiny import CLASSES, image, random_network
 
 from semla_ros.adaptation.statistics import Statistics
 from semla_ros.cli import main
+from semla_ros.cli import train as train_command
 from semla_ros.library.adapter_folder import AdapterFolder
 from semla_ros.library.bundle import ADAPTERS, Bundle
 from semla_ros.library.library_folder import LibraryFolder
@@ -26,6 +28,8 @@ from semla_ros.pipeline.pipeline import SemlaPipeline
 from semla_ros.training import adapter as adapter_module
 from semla_ros.training import checkpoint as checkpoint_module
 from semla_ros.training.adapter_place import AdapterPlace
+from semla_ros.training.methods import METHODS
+from semla_ros.training.presets import PRESETS
 
 IMAGES = 40
 FILES = {"adapter_config.json", "adapter_model.safetensors", "fog_statistics.npz", "README.md", "curve.png"}
@@ -234,6 +238,14 @@ def test_classes_of_a_file_replace_those_of_the_bundle(data: Path, pristine_bund
     assert "| classes | floor, ground; ceiling |" in (out / "README.md").read_text()
 
 
+def test_the_help_names_every_method_and_preset(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["train", "adapter", "--help"])
+    shown = capsys.readouterr().out
+    assert [name for name in (*PRESETS, *METHODS) if not re.search(rf"\b{name}\b", shown)] == []
+    assert set(train_command.METHODS) == set(METHODS)
+
+
 # Bad input
 
 
@@ -303,6 +315,14 @@ def test_an_existing_adapter_is_kept_unless_told_otherwise(
     assert LibraryFolder(bundle / ADAPTERS).names == ("blue", "green", "red")
     (kept,) = (bundle / ADAPTERS / ".removed").glob("*/red")
     assert contents(kept) == before
+
+
+@pytest.mark.parametrize("out", ["/", ".hidden", ".."])
+def test_a_name_that_no_adapter_can_have_is_refused(
+    data: Path, pristine_bundle: Path, capsys: pytest.CaptureFixture[str], out: str
+) -> None:
+    shown = refused(capsys, data, pristine_bundle, Path(out))
+    assert f"not the name of an adapter (-o): got {out}, expected LIBRARY/name" in shown
 
 
 def test_a_missing_bundle_is_refused(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
