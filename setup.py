@@ -41,6 +41,9 @@ WORKSHOP = [
     "rich>=13",
 ]
 
+# `semla batch`: many images on all cores, or on a cluster.
+BATCH = ["ray[data]>=2.40,<3", "scikit-learn>=1.3,<2"]
+
 TEST = ["pytest>=8,<10", "hypothesis>=6,<7"]
 
 DEV = [*TEST, "setuptools>=70.1", "packaging", "ruff>=0.9,<0.18", "mypy>=1.14,<3", "types-PyYAML", "types-tqdm"]
@@ -66,7 +69,7 @@ setup(
     ],
     python_requires=">=3.10",
     install_requires=ROBOT,
-    extras_require={"ros": ROS, "workshop": WORKSHOP, "test": TEST, "dev": DEV},
+    extras_require={"ros": ROS, "workshop": WORKSHOP, "batch": BATCH, "test": TEST, "dev": DEV},
     zip_safe=False,
     maintainer="semla_ros developers",
     maintainer_email="semla_ros@users.noreply.github.com",
