@@ -52,7 +52,7 @@ def _batch(args: argparse.Namespace) -> None:
         )
         summary = run.run()
     print(f"{args.out}: {summary.images} images segmented, {summary.new} of them now, in {summary.total_s:.0f} s")
-    print(f"  {summary.clusters} clusters, {summary.fusions} fusions by {summary.workers} workers")
+    print(f"  {summary.clusters} clusters, {summary.fusions} fusions, {summary.workers} workers")
     if summary.skipped:
         raise BatchError(
             "images were skipped", where=args.out / "manifest.jsonl",

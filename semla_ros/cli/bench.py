@@ -42,6 +42,10 @@ def add(tasks: Any) -> None:
     others.add_argument(
         "--under-load", action="store_true", help="frames per second beside processes that use the cores, and without"
     )
+    others.add_argument(
+        "--batch", type=positive, metavar="N",
+        help="batch mode on N images of each domain, with 1 and 2 workers, beside a fusion for each image",
+    )  # fmt: skip
     bench.add_argument("--rate", type=above_zero, default=10.0, help="frames per second of --swaps (%(default)s)")
     settings(bench)
 
@@ -62,7 +66,13 @@ def _bench(args: argparse.Namespace) -> None:
 
 
 def _others(args: argparse.Namespace) -> list[tuple[Any, Callable[[argparse.Namespace], dict[str, Any]]]]:
-    return [(args.swaps, _swaps), (args.soak, _soak), (args.startup, _startup), (args.under_load, _under_load)]
+    return [
+        (args.swaps, _swaps),
+        (args.soak, _soak),
+        (args.startup, _startup),
+        (args.under_load, _under_load),
+        (args.batch, _batch),
+    ]
 
 
 def _tables(args: argparse.Namespace) -> None:
@@ -115,6 +125,12 @@ def _under_load(args: argparse.Namespace) -> dict[str, Any]:
 
     rounds, seconds = (1, 3.0) if args.quick else (5, 6.0)
     return asdict(under_load(_differences(args), rounds, seconds, len(os.sched_getaffinity(0))))
+
+
+def _batch(args: argparse.Namespace) -> dict[str, Any]:
+    from semla_ros.bench.batch_figures import batch_figures
+
+    return asdict(batch_figures(config(args), args.batch))
 
 
 def _images() -> list[Any]:

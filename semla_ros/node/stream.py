@@ -140,6 +140,10 @@ class Stream:
         """
         return self._between_frames(self._pipeline.reload_library).result()
 
+    def gap_values(self) -> dict[str, str]:
+        """Returns the state of the record of gaps as pairs of strings; empty if there is no record."""
+        return self._pipeline.gaps.key_values() if self._pipeline.gaps else {}
+
     def drain(self) -> None:
         """Drops the waiting frame and returns when the one in progress is done."""
         if self._worker.drain():
@@ -149,6 +153,7 @@ class Stream:
         """Ends the worker and frees the pipeline."""
         self.drain()
         self._worker.stop()
+        self._pipeline.close()
         del self._pipeline
 
     def _between_frames(self, task: Callable[[], None]) -> Future[str]:

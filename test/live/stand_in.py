@@ -32,6 +32,7 @@ class StandIn:
         self.memory = np.ones(50_000_000)  # 400 MB, so that freeing the models shows
         self.config = config
         self.domain = DAY
+        self.gaps = None
         self.gate = Gate(Path(os.environ.get(VARIABLE, "/nonexistent")))
 
     @property
@@ -79,6 +80,9 @@ class StandIn:
 
     def reset(self) -> None:
         self.domain = replace(DAY, frozen=self.domain.frozen)
+
+    def close(self) -> None:
+        pass
 
     def reload_library(self) -> None:
         if "unreadable" in self.config.segmenter.classes:

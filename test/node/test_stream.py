@@ -62,6 +62,8 @@ class Pipeline:
     def reset(self) -> None:
         raise RuntimeError("unexpected")
 
+    def close(self) -> None: ...
+
 
 class Publishers:
     """Publishes nothing."""
