@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from semla_ros.errors import RecordingError
+from semla_ros.images.files import IMAGE_SUFFIXES
 from semla_ros.recordings import Recording, is_bag, open_recording
 from semla_ros.recordings.bag import STORAGES
-from semla_ros.recordings.image_folder import SUFFIXES
 
 VIDEOS = {".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm"}
 
@@ -49,7 +49,7 @@ class Source:
     def fingerprint(self) -> str:
         """A checksum that changes when images are added, removed or renamed, or when a bag or a video changes."""
         files = sorted(file for file in self.path.iterdir() if file.is_file()) if self.path.is_dir() else [self.path]
-        images = [file.name for file in files if file.suffix.lower() in SUFFIXES]
+        images = [file.name for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
         content = images or [f"{file.name} {file.stat().st_size}" for file in files]
         return hashlib.sha256("\n".join(content).encode()).hexdigest()
 
@@ -78,7 +78,7 @@ def find_sources(inputs: Sequence[Path], out: Path, topic: str | None = None, fp
             label = _free(each.resolve().stem if each.is_file() else each.resolve().name, labels)
             labels.add(label)
             bag = is_bag(each)
-            images = not bag and (each.is_dir() or each.suffix.lower() in SUFFIXES)
+            images = not bag and (each.is_dir() or each.suffix.lower() in IMAGE_SUFFIXES)
             sources.append(Source(each, label, topic if bag else None, fps if images else None))
     return sources
 
@@ -89,7 +89,7 @@ def _recordings(path: Path, out: Path) -> Iterator[Path]:
         yield path
         return
     inside = sorted(each for each in path.iterdir() if not each.name.startswith("."))
-    if any(each.suffix.lower() in SUFFIXES and each.is_file() for each in inside):
+    if any(each.suffix.lower() in IMAGE_SUFFIXES and each.is_file() for each in inside):
         yield path
     for each in inside:
         if each.is_dir() and each.resolve() != out:

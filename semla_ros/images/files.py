@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from semla_ros.errors import ImageError
 
+IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"}
+
 
 def read_rgb(path: Path) -> NDArray[np.uint8]:
     """Reads a colour image.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,8 @@ from typing import Any
 from semla_ros.errors import AdapterError
 from semla_ros.library.untrusted_file import read_file
 
-MAX_BYTES, MAX_RANK, MAX_ALPHA = 2**20, 2**16, 1e6
-READ = frozenset({"peft_type", "r", "lora_alpha", "use_rslora", "target_modules", "init_lora_weights"})
+MAX_BYTES, MAX_RANK, MAX_ALPHA, MAX_METHOD = 2**20, 2**16, 1e6, 40
+READ = frozenset({"peft_type", "method", "r", "lora_alpha", "use_rslora", "target_modules", "init_lora_weights"})
 # Bookkeeping, training and initialisation: fields that do not change what the saved tensors compute.
 IGNORED = frozenset({
     "task_type", "auto_mapping", "peft_version", "base_model_name_or_path", "revision", "inference_mode",
@@ -31,12 +31,15 @@ class AdapterConfig:
     Attributes:
         rank: Rank r of its matrices.
         scale: Factor s of B A: alpha / r, or alpha / √r with rsLoRA.
+        method: How it was trained, for people to read: "lora" unless the field ``method``, which PEFT does not know,
+            has another name.
         targets: Full names of the adapted modules, or the ends of names; None for every module that has tensors.
     """
 
     rank: int
     scale: float
     targets: frozenset[str] | None
+    method: str = "lora"
 
     @classmethod
     def read(cls, path: Path) -> AdapterConfig:
@@ -52,14 +55,24 @@ class AdapterConfig:
         if not isinstance(config, dict) or config.get("peft_type") != "LORA":
             raise AdapterError("not a LoRA adapter", where=path, expected='"peft_type": "LORA"')
         _check_kind(config, path)
-        return cls(*_rank_and_scale(config, path), _targets(config, path))
+        method = config.get("method")
+        return cls(
+            *_rank_and_scale(config, path), _targets(config, path), str(method)[:MAX_METHOD] if method else "lora"
+        )
 
     def adapts(self, module: str) -> bool:
         """Returns whether PEFT would put this adapter on a module."""
-        if self.targets is None:
-            return True
-        parts = module.split(".")
-        return any(".".join(parts[first:]) in self.targets for first in range(len(parts)))
+        return self.targets is None or any(end in self.targets for end in _endings(module))
+
+    def unmatched(self, modules: Iterable[str]) -> tuple[str, ...]:
+        """Returns the targets that are neither one of these modules nor the end of one, sorted."""
+        return tuple(sorted((self.targets or frozenset()) - {end for module in modules for end in _endings(module)}))
+
+
+def _endings(module: str) -> Iterator[str]:
+    """Yields a module name and its ends after each dot."""
+    parts = module.split(".")
+    return (".".join(parts[first:]) for first in range(len(parts)))
 
 
 def _check_kind(config: Mapping[str, Any], path: Path) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from semla_ros.adaptation.metrics import MIN_SAMPLES, Metric
 from semla_ros.adaptation.statistics import Statistics
 from semla_ros.adaptation.statistics_file import load_statistics, save_statistics
 from semla_ros.errors import AdapterError
@@ -23,7 +26,7 @@ MAX_STATISTICS_BYTES = 2**26
 
 
 class AdapterFolder:
-    """One adapter on disk. Opening it checks the configuration, the names and shapes of the tensors and the statistics.
+    """One adapter on disk. Opening it checks the configuration, and the names and shapes of the tensors.
 
     Args:
         path: Folder with ``adapter_config.json``, ``adapter_model.safetensors`` and ``<name>_statistics.npz``.
@@ -34,8 +37,9 @@ class AdapterFolder:
         name: Name of the folder, which is the name of the adapter.
         rank: Rank r of its matrices.
         scale: Factor s of B A.
+        method: How it was trained, such as lora.
         shapes: Module name to the shapes of A (r, in) and B (out, r).
-        statistics: Statistics of the training images.
+        ignored: Published names of the modules that have matrices and are no target of the configuration.
 
     Raises:
         AdapterError: A file is missing, damaged, inconsistent or asks for more than plain LoRA.
@@ -44,10 +48,24 @@ class AdapterFolder:
     def __init__(self, path: Path, module_name: Callable[[str], str] = str) -> None:
         self.path, self.name = path, path.name
         config = AdapterConfig.read(path / CONFIG)
-        self.rank, self.scale = config.rank, config.scale
+        self.rank, self.scale, self.method = config.rank, config.scale, config.method
         self._weights = AdapterWeights(path / WEIGHTS, config.adapts, module_name)
-        self.shapes = self._weights.shapes
-        self.statistics = _statistics(path / f"{self.name}_statistics.npz")
+        self.shapes, self.ignored = self._weights.shapes, self._weights.ignored
+        self._config = config
+
+    @property
+    def unmatched(self) -> tuple[str, ...]:
+        """Targets of the configuration without any matrices, sorted."""
+        return self._config.unmatched(self._weights.published)
+
+    @cached_property
+    def statistics(self) -> Statistics:
+        """Statistics of the training images, read at the first use.
+
+        Raises:
+            AdapterError: The file is missing or damaged.
+        """
+        return read_statistics(self.path)
 
     def check(self, layers: Mapping[str, nn.Linear]) -> None:
         """Compares the tensors' shapes with the linear layers of a segmenter.
@@ -81,13 +99,61 @@ class AdapterFolder:
         """
         return Adapter(self.name, self._weights.read(device, dtype), self.scale)
 
+    def copy_to(self, library: Path) -> None:
+        """Copies the files of the adapter, and no other files of its folder, into ``library / name``.
 
-def _statistics(path: Path) -> Statistics:
+        Raises:
+            OSError: A file cannot be read or written.
+        """
+        target = library / self.name
+        target.mkdir(parents=True)
+        for file in (self.path / CONFIG, self.path / WEIGHTS, statistics_file(self.path)):
+            shutil.copyfile(file, target / file.name)
+
+
+def statistics_file(adapter: Path) -> Path:
+    """Returns the path of the statistics in the folder of an adapter."""
+    return adapter / f"{adapter.name}_statistics.npz"
+
+
+def read_statistics(adapter: Path) -> Statistics:
+    """Reads the statistics in the folder of an adapter.
+
+    Raises:
+        AdapterError: The file is missing, damaged or too large.
+    """
+    path = statistics_file(adapter)
     try:
         check_file(path, MAX_STATISTICS_BYTES)
+    except FileNotFoundError as error:
+        hint = "'semla library build' computes them from the training images."
+        raise AdapterError("unreadable statistics", where=path, got="no such file", hint=hint) from error
     except OSError as error:
         raise AdapterError("unreadable statistics", where=path, hint=str(error)) from error
     return load_statistics(path)
+
+
+def check_statistics(statistics: Statistics, dimension: int, metric: Metric, where: Path) -> None:
+    """Checks whether statistics can be used with a navigator and a distance metric.
+
+    Args:
+        statistics: Statistics of an adapter's training images.
+        dimension: Dimension D of the navigator's embeddings.
+        metric: Distance metric of the library.
+        where: Folder of the adapter.
+
+    Raises:
+        AdapterError: The centroid has another dimension, or the metric needs to know more.
+    """
+    found = len(statistics.centroid)
+    if found != dimension:
+        raise AdapterError("centroid of another navigator", where=where, got=f"dimension {found}", expected=dimension)
+    if not statistics.supports(metric):
+        covariance = "no covariance" if statistics.covariance is None else f"{statistics.count} training images"
+        raise AdapterError(
+            f"too little is known for the metric {metric.name}", where=where, got=covariance,
+            expected=f"a covariance of at least {MIN_SAMPLES} images",
+        )  # fmt: skip
 
 
 def save_adapter(adapter: Adapter, statistics: Statistics, folder: Path, dtype: torch.dtype = torch.float16) -> None:
@@ -112,4 +178,4 @@ def save_adapter(adapter: Adapter, statistics: Statistics, folder: Path, dtype: 
         "target_modules": sorted(adapter.factors), "use_rslora": False, "use_dora": False, "task_type": None,
     }  # fmt: skip
     (path / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
-    save_statistics(statistics, path / f"{adapter.name}_statistics.npz")
+    save_statistics(statistics, statistics_file(path))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +13,13 @@ from numpy.typing import NDArray
 from torch import nn
 
 from semla_ros.adaptation.centroid_index import CentroidIndex
-from semla_ros.adaptation.metrics import MIN_SAMPLES, find_metric
+from semla_ros.adaptation.metrics import find_metric
 from semla_ros.adaptation.retrieval import Mixture, retrieve
-from semla_ros.adaptation.statistics import Statistics
 from semla_ros.adaptation.thresholds import Thresholds
 from semla_ros.errors import AdapterError
 from semla_ros.library.adapter_cache import AdapterCache
-from semla_ros.library.adapter_folder import AdapterFolder
+from semla_ros.library.adapter_folder import AdapterFolder, check_statistics
+from semla_ros.library.library_folder import LibraryFolder
 from semla_ros.modeling.lora import Adapter
 
 LOG = logging.getLogger(__name__)
@@ -30,7 +31,7 @@ class AdapterLibrary:
     Whatever is wrong with one adapter, it is left out, logged and listed in `rejected`; the others are used.
 
     Args:
-        folder: Folder with one sub-folder per adapter; without any, the library is empty.
+        folder: Folder with one sub-folder per adapter; without any, the library is empty. Hidden folders do not count.
         layers: Linear layers of the segmenter, by module name.
         dimension: Dimension D of the navigator's embeddings.
         memory_mib: Budget of the tensors kept in memory, MiB. The least recently used adapters are dropped first.
@@ -40,6 +41,7 @@ class AdapterLibrary:
         module_name: Maps a published module name to the segmenter's own name, see
             `semla_ros.modeling.base.SegmenterKind`.
         metric: Name of the distance metric, see `semla_ros.adaptation.metrics.METRICS`.
+        pause: Called after each adapter that is read. It may wait, or raise to give up.
 
     Attributes:
         names: Names of the N adapters, sorted.
@@ -63,13 +65,15 @@ class AdapterLibrary:
         dtype: torch.dtype = torch.float32,
         module_name: Callable[[str], str] = str,
         metric: str = "euclidean",
+        pause: Callable[[], None] = lambda: None,
     ) -> None:
         self.metric = find_metric(metric)
         self._folders: dict[str, AdapterFolder] = {}
         self.rejected: list[AdapterError] = []
-        for path in _subfolders(folder):
+        for path in LibraryFolder(folder).paths:
             if path.name not in exclude:
                 self._admit(path, layers, module_name, dimension)
+                pause()
         if self.rejected and not self._folders:
             raise self.rejected[0]
         self.names = tuple(self._folders)
@@ -82,7 +86,7 @@ class AdapterLibrary:
         """Centroids of the adapters, (N, D)."""
         return self.index.centroids
 
-    @property
+    @cached_property
     def thresholds(self) -> Thresholds:
         """Swap thresholds derived from the library, in its metric."""
         return Thresholds.of(self.index, [each.mean_distance(self.metric) for each in self.statistics])
@@ -146,7 +150,7 @@ class AdapterLibrary:
         try:
             folder = AdapterFolder(path, module_name)
             folder.check(layers)
-            self._check_statistics(folder.statistics, path, dimension)
+            check_statistics(folder.statistics, dimension, self.metric, path)
         except Exception as error:  # one bad adapter must not stop a robot, whatever it makes a parser raise
             if not isinstance(error, AdapterError):
                 error = AdapterError("unusable adapter", where=path, got=f"{error!r:.200}")
@@ -155,31 +159,9 @@ class AdapterLibrary:
         else:
             self._folders[path.name] = folder
 
-    def _check_statistics(self, statistics: Statistics, path: Path, dimension: int) -> None:
-        found = len(statistics.centroid)
-        if found != dimension:
-            raise AdapterError(
-                "centroid of another navigator", where=path, got=f"dimension {found}", expected=dimension
-            )
-        if not statistics.supports(self.metric):
-            covariance = "no covariance" if statistics.covariance is None else f"{statistics.count} training images"
-            raise AdapterError(
-                f"too little is known for the metric {self.metric.name}", where=path, got=covariance,
-                expected=f"a covariance of at least {MIN_SAMPLES} images",
-            )  # fmt: skip
-
     def _indexed(self, dimension: int) -> CentroidIndex:
         centroids = np.array([each.centroid for each in self.statistics]).reshape(-1, dimension)
         if not self.metric.needs_covariance:
             return CentroidIndex(centroids, self.metric)
         covariances = [each.covariance for each in self.statistics if each.covariance is not None]
         return CentroidIndex(centroids, self.metric, np.array(covariances).reshape(-1, dimension, dimension))
-
-
-def _subfolders(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        raise AdapterError("no adapter library", where=folder, hint="a bundle keeps it in adapters/")
-    try:
-        return sorted(path for path in folder.iterdir() if path.is_dir())
-    except OSError as error:
-        raise AdapterError("unreadable adapter library", where=folder, hint=str(error)) from error

@@ -29,6 +29,8 @@ class AdapterWeights:
 
     Attributes:
         shapes: The segmenter's module name to the shapes of A (r, in) and B (out, r).
+        published: Published names of all modules that have matrices.
+        ignored: Those of them that the adapter does not act on.
 
     Raises:
         AdapterError: The file is missing or damaged, or holds anything but pairs of matrices A and B.
@@ -38,9 +40,10 @@ class AdapterWeights:
         self.path = path
         shapes = _tensor_shapes(path)
         self._stems: dict[str, str] = {}  # module name to the common beginning of its tensors' names
-        for stem in _paired(shapes, path):
-            published = stem.removeprefix(PREFIX)
-            if adapts(published) and self._stems.setdefault(module_name(published), stem) != stem:
+        stems = {stem.removeprefix(PREFIX): stem for stem in _paired(shapes, path)}
+        self.published, self.ignored = tuple(stems), tuple(name for name in stems if not adapts(name))
+        for published, stem in stems.items():
+            if published not in self.ignored and self._stems.setdefault(module_name(published), stem) != stem:
                 raise AdapterError("two pairs of matrices for one module", where=path, got=module_name(published))
         if not self._stems:
             raise AdapterError("adapter acts on no module", where=path, expected="tensors of its target_modules")

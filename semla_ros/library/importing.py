@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -11,12 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from semla_ros.adaptation.metrics import EUCLIDEAN
 from semla_ros.errors import AdapterError, BundleError
 from semla_ros.images.classes import CITYSCAPES_COLORS
-from semla_ros.library.adapter_folder import CONFIG, WEIGHTS, AdapterFolder
+from semla_ros.library.adapter_folder import CONFIG, AdapterFolder, check_statistics
 from semla_ros.library.archives import unpack
 from semla_ros.library.bundle import ADAPTERS, Bundle
 from semla_ros.library.checkpoints import read_state
+from semla_ros.library.library_folder import adapter_paths
 from semla_ros.modeling.base import (
     DEFAULT_NAVIGATOR,
     DEFAULT_SEGMENTER,
@@ -68,8 +69,8 @@ def import_models(
         bundle.save(network, encoder, torch.float32)
         for folder in folders:
             folder.check(linear_layers(network))
-            _check_centroid(folder, navigator_arch.embed_dim)
-            _copy(folder, bundle.path / ADAPTERS)
+            check_statistics(folder.statistics, navigator_arch.embed_dim, EUCLIDEAN, folder.path)
+            folder.copy_to(bundle.path / ADAPTERS)
         bundle.path.rename(out)
     return Bundle.open(out)
 
@@ -120,33 +121,20 @@ def _unpacked(library: Path, place: Path) -> Path:
     if library.suffix != ".zip":
         return library
     folder = unpack(library, place / "library")
-    inner = _folders(folder)
+    inner = adapter_paths(folder)
     if not inner:
         raise AdapterError("no adapters", where=library, got="a zip file without folders")
     return inner[0] if len(inner) == 1 and not (inner[0] / CONFIG).exists() else folder
 
 
 def _adapters(library: Path, kind: SegmenterKind) -> list[AdapterFolder]:
-    paths = _folders(library) if library.is_dir() else []
+    paths = adapter_paths(library) if library.is_dir() else []
     if not paths:
         raise AdapterError("no adapters", where=library, expected="one folder per adapter, as in SemLA's loradb")
     folders = [AdapterFolder(path, kind.module_name) for path in paths]
     for folder in folders[1:]:
         _check_agreement(folders[0], folder)
     return folders
-
-
-def _folders(place: Path) -> list[Path]:
-    """Returns the folders in a folder, without hidden ones and what macOS adds to zip files."""
-    return sorted(path for path in place.iterdir() if path.is_dir() and not path.name.startswith((".", "__MACOSX")))
-
-
-def _copy(folder: AdapterFolder, adapters: Path) -> None:
-    """Copies the files of an adapter, and no other files of its folder."""
-    target = adapters / folder.name
-    target.mkdir(parents=True)
-    for name in (CONFIG, WEIGHTS, f"{folder.name}_statistics.npz"):
-        shutil.copyfile(folder.path / name, target / name)
 
 
 def _check_agreement(one: AdapterFolder, other: AdapterFolder) -> None:
@@ -159,11 +147,3 @@ def _check_agreement(one: AdapterFolder, other: AdapterFolder) -> None:
                 got=f"layers of {rows}x{mine[1]} and {other_rows}x{theirs[1]}",
                 hint="They were trained on different base models.",
             )  # fmt: skip
-
-
-def _check_centroid(folder: AdapterFolder, dimension: int) -> None:
-    found = len(folder.statistics.centroid)
-    if found != dimension:
-        raise AdapterError(
-            "centroid of another navigator", where=folder.path, got=f"dimension {found}", expected=dimension
-        )

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.node import Node
+from rclpy.task import Future as RosFuture
 from std_srvs.srv import SetBool, Trigger
 
 from semla_ros.node.stream import Stream
@@ -24,7 +26,8 @@ class Services:
         self._stream = stream
         node.create_service(SetBool, "~/freeze", self._freeze)
         node.create_service(Trigger, "~/reset", self._reset)
-        node.create_service(Trigger, "~/reload_library", self._reload_library)
+        alone = MutuallyExclusiveCallbackGroup()  # in the node's own group it would hold back all other callbacks
+        node.create_service(Trigger, "~/reload_library", self._reload_library, callback_group=alone)
 
     def _freeze(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         def freeze(stream: Stream) -> str:
@@ -40,12 +43,16 @@ class Services:
 
         return self._answer(response, reset)
 
-    def _reload_library(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        def reload(stream: Stream) -> str:
-            rejected = stream.reload_library()
-            return f"the library was read again, without: {rejected}" if rejected else "the library was read again"
-
-        return self._answer(response, reload)
+    async def _reload_library(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        """Answers when the library has been read. Until then the executor goes on with the node's other callbacks."""
+        stream = self._stream()
+        if stream is None:
+            return self._answer(response, str)
+        reload = stream.reload_library()
+        done: RosFuture[None] = RosFuture()
+        reload.add_done_callback(lambda _: done.set_result(None))
+        await done
+        return self._answer(response, lambda _: f"the library was read again: {reload.result()}")
 
     def _answer(self, response: Any, action: Callable[[Stream], str]) -> Any:
         """Fills ``success`` and ``message``; an error becomes the message of a refusal."""

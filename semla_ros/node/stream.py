@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from semla_ros.config import Config
 from semla_ros.images.bit_depth import BitDepth
 from semla_ros.images.conversion import decode, decode_compressed
 from semla_ros.images.frame import Frame
+from semla_ros.node.library_reader import LibraryReader
 from semla_ros.node.publishers import Publishers
 from semla_ros.node.settings import NodeConfig
 from semla_ros.node.signals import Stopped, Stopping
@@ -82,6 +84,7 @@ class Stream:
         self._log = log
         self._config = config
         self._bit_depth = BitDepth()  # number of bits in use in the camera's 16-bit images
+        self._reader = LibraryReader()
         self._worker = Worker(self._process_or_report, stopping)
         try:
             self._pipeline = self._worker.call(build)
@@ -129,16 +132,14 @@ class Stream:
         """Forgets the domain: the next frame is treated as the first."""
         self._between_frames(self._pipeline.reset)
 
-    def reload_library(self) -> str:
-        """Reads the adapters from disk again.
+    def reload_library(self) -> Future[str]:
+        """Reads the adapters from disk again while frames are processed, and exchanges the library between two frames.
 
         Returns:
-            Which adapters do not fit and are left out; empty if all fit.
-
-        Raises:
-            AdapterError: There is no adapter, or none fits; the old library stays.
+            Number of adapters in use, and which ones do not fit and are left out. The future raises AdapterError if
+            there is no adapter or none fits, and Stopped if the stream is closed; the previous library then stays.
         """
-        return self._between_frames(self._pipeline.reload_library).result()
+        return self._reader.submit(self._reload)
 
     def gap_values(self) -> dict[str, str]:
         """Returns the state of the record of gaps as pairs of strings; empty if there is no record."""
@@ -150,26 +151,40 @@ class Stream:
             self._statistics.drop()
 
     def close(self) -> None:
-        """Ends the worker and frees the pipeline."""
+        """Gives up reading a library, ends the worker and frees the pipeline."""
+        self._reader.close()
         self.drain()
         self._worker.stop()
         self._pipeline.close()
         del self._pipeline
 
-    def _between_frames(self, task: Callable[[], None]) -> Future[str]:
-        """Runs a task after the frame in progress; the result is ``domain.error`` after it."""
+    def _reload(self) -> str:
+        """Runs in the thread of the reader."""
+        with self._failure_reported():
+            library = self._pipeline.read_library(self._reader.pause)
+        self._between_frames(partial(self._pipeline.use_library, library)).result()
+        rejected = "; ".join(str(error) for error in library.rejected)
+        return f"{len(library.names)} adapters in use" + (f", left out: {rejected}" if rejected else "")
 
-        def run() -> str:
-            try:
+    def _between_frames(self, task: Callable[[], None]) -> Future[None]:
+        """Runs a task after the frame in progress."""
+
+        def run() -> None:
+            with self._failure_reported():
                 task()
-            except Exception as error:
-                self._statistics.alarm(reason(error))
-                self._log.error(explained(error))
-                raise
             self._report_domain(self._pipeline.domain)
-            return self._pipeline.domain.error
 
         return self._worker.submit(run)
+
+    @contextmanager
+    def _failure_reported(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            if not isinstance(error, Stopped):
+                self._statistics.alarm(reason(error))
+                self._log.error(explained(error))
+            raise
 
     def _pipeline_settings_differ(self, config: NodeConfig) -> bool:
         return any(getattr(config, group.name) != getattr(self._config, group.name) for group in fields(Config))

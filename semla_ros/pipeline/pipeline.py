@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 
@@ -73,7 +73,7 @@ class SemlaPipeline:
         self._tracker = DomainTracker(config.tracker, math.inf, math.inf)
         self._times = StageTimes()
         self._rejection = ""
-        self._use_library(self._open_library())
+        self.use_library(self._open_library())
         self._active = self.library.index_of(())
 
     @property
@@ -235,13 +235,46 @@ class SemlaPipeline:
             AdapterError: There are no adapters, or none of them fits the segmenter.
             ConfigError: The thresholds that are set contradict those of the new library.
         """
-        library = self._open_library()
+        self.use_library(self.read_library())
+
+    def read_library(self, pause: Callable[[], None] = lambda: None) -> AdapterLibrary:
+        """Reads the adapters from disk again, without using them yet.
+
+        It changes nothing in the pipeline, so that another thread may call it while frames are processed.
+
+        Args:
+            pause: Called after each adapter. It may wait, to leave the processor to others, or raise, to give up.
+
+        Raises:
+            AdapterError: There are no adapters, or none of them fits the segmenter.
+            ConfigError: The thresholds that are set contradict those of the new library.
+        """
+        library = self._open_library(pause)
         if not library.names:
             raise AdapterError(
                 "no adapters", where=self.bundle.path / ADAPTERS, expected="one folder per adapter",
                 hint="The previous library stays in use.",
             )  # fmt: skip
-        self._use_library(library)
+        EffectiveSettings.of(self.config, self.bundle.defaults, library)
+        return library
+
+    def use_library(self, library: AdapterLibrary) -> None:
+        """Puts a library in the place of the previous one, between two frames, and resets the domain.
+
+        The mixture stays in the weights until the next embedding chooses one from the new library. On any error the
+        previous library stays in use.
+
+        Args:
+            library: What `read_library` has returned.
+
+        Raises:
+            ConfigError: The thresholds that are set contradict those of the new library.
+        """
+        effective = EffectiveSettings.of(self.config, self.bundle.defaults, library)
+        self.library, self._tracker.metric = library, library.index.distance
+        self._apply_settings(self.config, effective)
+        self.reset()
+        self.domain = replace(self.domain, error="; ".join(str(error) for error in library.rejected))
 
     def _retrieve_for_average(self) -> Mixture:
         assert self._tracker.ema is not None
@@ -327,7 +360,7 @@ class SemlaPipeline:
             self.domain = replace(self.domain, error=reason)
             self._schedule.failed()
 
-    def _open_library(self) -> AdapterLibrary:
+    def _open_library(self, pause: Callable[[], None] = lambda: None) -> AdapterLibrary:
         return AdapterLibrary(
             self.bundle.path / ADAPTERS,
             linear_layers(self.segmenter.network),
@@ -338,14 +371,8 @@ class SemlaPipeline:
             self.segmenter.dtype,
             segmenter_kind(self.bundle.segmenter.kind).module_name,
             self.bundle.defaults.metric,
+            pause,
         )
-
-    def _use_library(self, library: AdapterLibrary) -> None:
-        effective = EffectiveSettings.of(self.config, self.bundle.defaults, library)
-        self.library, self._tracker.metric = library, library.index.distance
-        self._apply_settings(self.config, effective)
-        self.reset()
-        self.domain = replace(self.domain, error="; ".join(str(error) for error in library.rejected))
 
     def _apply_settings(self, config: Config, effective: EffectiveSettings) -> None:
         self.config, self._effective = config, effective

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from semla_ros.errors import RecordingError
+from semla_ros.images.files import IMAGE_SUFFIXES
 from semla_ros.recordings.bag import STORAGES, Bag
-from semla_ros.recordings.image_folder import SUFFIXES, Images
+from semla_ros.recordings.image_folder import Images
 from semla_ros.recordings.recording import FrameError, IncompleteError, OnError, Recording, with_ground_truth
 from semla_ros.recordings.video import Video
 
@@ -29,7 +30,7 @@ def open_recording(path: Path, topic: str | None = None, fps: float | None = Non
     """
     if not path.exists():
         raise RecordingError("no such recording", where=path)
-    bag, images = is_bag(path), path.is_dir() or path.suffix.lower() in SUFFIXES
+    bag, images = is_bag(path), path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES
     if topic is not None and not bag:
         raise RecordingError("only a bag has topics", where=path, got=topic, hint="Leave the topic out.")
     if fps is not None and (bag or not images):
@@ -44,4 +45,4 @@ def is_bag(path: Path) -> bool:
     if not path.is_dir():
         return path.suffix in STORAGES | {".bag"}
     suffixes = {file.suffix.lower() for file in path.iterdir()}
-    return (path / "metadata.yaml").is_file() or bool(suffixes & STORAGES and not suffixes & SUFFIXES)
+    return (path / "metadata.yaml").is_file() or bool(suffixes & STORAGES and not suffixes & IMAGE_SUFFIXES)

@@ -12,10 +12,10 @@ from pathlib import Path
 from semla_ros.errors import ImageError, RecordingError
 from semla_ros.images.bit_depth import BitDepth
 from semla_ros.images.conversion import decode_file
+from semla_ros.images.files import IMAGE_SUFFIXES
 from semla_ros.images.frame import Frame
 from semla_ros.recordings.recording import Readings, Recording
 
-SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"}
 FRAME_ID = "camera"
 DEFAULT_FPS = 10.0
 NANOSECONDS = re.compile(r"[0-2]?\d{16,18}")  # a shorter number is a counter
@@ -44,10 +44,10 @@ class Images(Recording):
         """
         if fps is not None and not 0 < fps < math.inf:
             raise RecordingError("wrong frame rate", got=fps, expected="above 0")
-        found = [path] if path.is_file() else [file for file in path.iterdir() if file.suffix.lower() in SUFFIXES]
+        found = [path] if path.is_file() else [file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES]
         if not found:
             raise RecordingError(
-                "folder holds neither a bag nor images", where=path, expected=" ".join(sorted(SUFFIXES))
+                "folder holds neither a bag nor images", where=path, expected=" ".join(sorted(IMAGE_SUFFIXES))
             )
         self._stamped = _stamped(sorted(found, key=_natural), fps)
         self._has_unique_stems = len({file.stem for file in found}) == len(found)

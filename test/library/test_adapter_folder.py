@@ -47,6 +47,13 @@ def change_config(folder: Path, **changes: Any) -> None:
     (folder / CONFIG).write_text(json.dumps(json.loads((folder / CONFIG).read_text()) | changes))
 
 
+def read_whole(folder: Path) -> None:
+    """Reads all files of an adapter."""
+    opened = AdapterFolder(folder)
+    opened.load()
+    assert opened.statistics.count
+
+
 def test_what_is_saved_is_read_back(folder: Path, adapter: Adapter) -> None:
     read = AdapterFolder(folder)
     read.check(LAYERS)
@@ -56,6 +63,14 @@ def test_what_is_saved_is_read_back(folder: Path, adapter: Adapter) -> None:
     for name, (down, up) in loaded.factors.items():
         assert torch.equal(down, adapter.factors[name][0])
         assert torch.equal(up, adapter.factors[name][1])
+
+
+def test_an_adapter_without_statistics_can_be_opened_and_its_weights_be_read(folder: Path) -> None:
+    (folder / "fog_statistics.npz").unlink()
+    opened = AdapterFolder(folder)
+    assert opened.load().factors.keys() == LAYERS.keys()
+    with pytest.raises(AdapterError, match=r"unreadable statistics \(.*fog_statistics.npz\).*semla library build"):
+        read_whole(folder)
 
 
 def test_half_precision_on_disk_is_single_precision_in_memory(adapter: Adapter, tmp_path: Path) -> None:
@@ -89,7 +104,7 @@ def test_official_module_names_are_mapped_to_the_segmenter_s(folder: Path) -> No
 def test_a_missing_file_is_refused_by_name(folder: Path, name: str) -> None:
     (folder / name).unlink()
     with pytest.raises(AdapterError, match=f"unreadable.*{name}"):
-        AdapterFolder(folder)
+        read_whole(folder)
 
 
 @pytest.mark.parametrize("name", [CONFIG, WEIGHTS, "fog_statistics.npz"])
@@ -98,7 +113,7 @@ def test_a_truncated_file_is_refused_by_name(folder: Path, name: str, left: int)
     file = folder / name
     file.write_bytes(file.read_bytes()[:left] if left >= 0 else file.read_bytes()[:-5])
     with pytest.raises(AdapterError, match=f"unreadable.*{name}"):
-        AdapterFolder(folder)
+        read_whole(folder)
 
 
 @pytest.mark.parametrize("key", [A, B])
@@ -163,14 +178,14 @@ def test_a_pipe_a_folder_or_a_device_in_place_of_a_file_is_refused_at_once(
     (folder / name).unlink()
     make(folder / name)
     with pytest.raises(AdapterError, match=f"unreadable.*{name}.*not a regular file"):
-        AdapterFolder(folder)
+        read_whole(folder)
 
 
 @pytest.mark.parametrize("name", [CONFIG, WEIGHTS, "fog_statistics.npz"])
 def test_a_huge_file_is_refused_without_being_read(folder: Path, name: str) -> None:
     os.truncate(folder / name, 2**40)  # sparse: it takes no space on the disk
     with pytest.raises(AdapterError, match=rf"unreadable.*{name}.*has 1099511627776 bytes, at most"):
-        AdapterFolder(folder)
+        read_whole(folder)
 
 
 def test_a_header_of_many_megabytes_is_refused(folder: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -30,11 +30,12 @@ class Gate:
         self._open.touch()
 
     def entered(self) -> bool:
-        """Whether a frame has come to the closed gate."""
+        """Whether a frame, or a library that is read, has come to the closed gate."""
         return self._entered.exists()
 
-    def wait(self) -> None:
-        """Waits until the gate is open."""
+    def wait(self, step: Callable[[], None] = lambda: None) -> None:
+        """Waits until the gate is open; calls ``step`` again and again meanwhile."""
         self._entered.touch()
         while not self._open.exists():
+            step()
             time.sleep(0.01)

@@ -181,6 +181,10 @@ class Robot:
         """The details of the newest domain state."""
         return values(self.states[-1].status[0])
 
+    def ask(self, kind: Any, service: str, **request: Any) -> Any:
+        """A future of the answer of a service that has answered before."""
+        return self._clients[service].call_async(kind.Request(**request))
+
     def call(self, kind: Any, service: str, **request: Any) -> Any:
         """The answer of a service. An answer is lost if the server has not discovered the client yet: ask again."""
         if service not in self._clients:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,14 @@ UNREADABLE = "adapter is truncated (adapters/night): got 12 bytes, expected 3 MB
 DAY_MIXTURE = Mixture(("day",), (1.0,), (5.0,), 0.2)
 NIGHT_MIXTURE = Mixture(("night", "rain"), (0.75, 0.25), (4.0, 6.0), 0.23)
 DAY = DomainState(DAY_MIXTURE, upper_threshold=8.0, lower_threshold=6.0)
+
+
+@dataclass(frozen=True)
+class Library:
+    """Stands in for `AdapterLibrary`."""
+
+    names: tuple[str, ...]
+    rejected: list[AdapterError]
 
 
 class StandIn:
@@ -84,9 +93,15 @@ class StandIn:
     def close(self) -> None:
         pass
 
-    def reload_library(self) -> None:
+    def read_library(self, pause: Callable[[], None]) -> Library:
         if "unreadable" in self.config.segmenter.classes:
             raise AdapterError("adapter is truncated", where="adapters/night", got="12 bytes", expected="3 MB")
+        if "large library" in self.config.segmenter.classes:
+            self.gate.wait(pause)
+        return Library(("day", "night"), [AdapterError("adapter is truncated", where="adapters/rain")])
+
+    def use_library(self, library: Library) -> None:
+        self.domain = replace(DAY, mixture=self.domain.mixture, frozen=self.domain.frozen)
 
 
 def build(config: Config) -> StandIn:

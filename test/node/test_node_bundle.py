@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 import time
 
 import numpy as np
@@ -17,7 +18,7 @@ from std_msgs.msg import Header, String
 from std_srvs.srv import Trigger
 
 from semla_ros.errors import BundleError
-from semla_ros.library.bundle import Bundle, find_bundle
+from semla_ros.library.bundle import ADAPTERS, Bundle, find_bundle
 from semla_ros.node import message_factory
 from semla_ros.recordings import open_recording
 from semla_ros.streetworld.dataset import sample
@@ -134,6 +135,34 @@ def test_night_after_day_activates_other_adapters(robot):
 
 def weights(state):
     return {each["name"]: each["weight"] for each in json.loads(state["active_adapters"])}
+
+
+def test_frames_are_segmented_while_a_large_library_is_read(bundle, tmp_path):
+    path = shutil.copytree(bundle.path, tmp_path / "large")
+    with Robot() as robot:
+        process = robot.start(*NODE, parameters={"model.device": "cpu", "model.bundle": str(path)})
+        robot.until_active()
+        assert robot.call(Trigger, "semla/reload_library").message.endswith("13 adapters in use")
+        copy_adapters(path / ADAPTERS, 200)
+        answer, frames = robot.ask(Trigger, "semla/reload_library"), 0
+        with robot.hears(Image, MASK) as (masks,), robot.camera() as publish:
+            while not answer.done():
+                publish_and_wait(robot, publish, masks, message(sample("clear_day", frames % 4, seed=7).rgb, TENTH))
+                masks.clear()
+                frames += 1
+        assert answer.result().message.endswith("200 adapters in use")
+        assert frames > 5, f"{frames} frames between the request and its answer"
+        assert robot.counts()["failed"] == 0
+        assert process.stop() == 0, process.log
+
+
+def copy_adapters(folder, count):
+    """Copies the adapters of a library under other names until there are so many."""
+    present = sorted(folder.iterdir())
+    for index in range(count - len(present)):
+        source = present[index % len(present)]
+        target = shutil.copytree(source, folder / f"{source.name}_{index}")
+        (target / f"{source.name}_statistics.npz").rename(target / f"{target.name}_statistics.npz")
 
 
 def test_new_classes_are_segmented_at_once(robot):

@@ -23,7 +23,7 @@ from std_srvs.srv import SetBool, Trigger
 pytestmark = pytest.mark.live
 SECOND = 10**9
 DEFAULTS = CONFIG / "semla.yaml"
-WARN = b"\x01"
+WARN, ERROR = b"\x01", b"\x02"
 
 
 @pytest.fixture(scope="module")
@@ -271,6 +271,57 @@ def test_a_damaged_library_is_refused_with_its_reason_and_the_node_goes_on(robot
     assert robot.set(segmenter__classes=[""]).successful
     with robot.hears(Image, MASK) as (masks,), robot.camera() as publish:
         publish_and_wait(robot, publish, masks, image(SECOND))
+
+
+def test_a_reload_is_answered_with_the_adapters_in_use_and_those_left_out(robot):
+    answer = robot.call(Trigger, "semla/reload_library")
+    assert answer.success
+    assert answer.message == (
+        "the library was read again: 2 adapters in use, left out: adapter is truncated (adapters/rain)"
+    )
+
+
+def test_frames_services_and_diagnostics_go_on_while_a_library_is_read(robot, gate):
+    assert robot.call(Trigger, "semla/reload_library").success
+    assert robot.set(segmenter__classes=["large library"]).successful
+    answer = robot.ask(Trigger, "semla/reload_library")
+    robot.until(gate.entered, "the library to be read")
+    with robot.hears(Image, MASK) as (masks,), robot.camera() as publish:
+        publish_and_wait(robot, publish, masks, *(image(SECOND * i) for i in range(1, 6)))
+    assert robot.call(SetBool, "semla/freeze", data=False).success
+    assert robot.report().level != ERROR
+    assert not answer.done()
+    gate.open()
+    robot.until(answer.done, "the answer of the reload")
+    assert answer.result().success
+    assert robot.set(segmenter__classes=[""]).successful
+
+
+def test_two_reloads_at_once_are_answered_one_after_the_other(robot, gate):
+    assert robot.call(Trigger, "semla/reload_library").success
+    assert robot.set(segmenter__classes=["large library"]).successful
+    answers = [robot.ask(Trigger, "semla/reload_library") for _ in range(2)]
+    robot.until(gate.entered, "the library to be read")
+    assert not any(answer.done() for answer in answers)
+    gate.open()
+    robot.until(lambda: all(answer.done() for answer in answers), "both answers")
+    assert all(answer.result().success for answer in answers)
+    assert robot.set(segmenter__classes=[""]).successful
+
+
+def test_a_node_that_frees_its_models_gives_up_reading_a_library(robot, gate):
+    assert robot.call(Trigger, "semla/reload_library").success
+    assert robot.set(segmenter__classes=["large library"]).successful
+    answer = robot.ask(Trigger, "semla/reload_library")
+    robot.until(gate.entered, "the library to be read")
+    assert robot.change("deactivate")
+    assert robot.change("cleanup")
+    robot.until(answer.done, "the answer of the reload")
+    assert not answer.result().success
+    assert robot.change("configure")
+    assert robot.change("activate")
+    assert robot.set(segmenter__classes=[""]).successful
+    robot.until_active()
 
 
 def test_new_classes_are_in_force_at_once_and_published_again(robot):

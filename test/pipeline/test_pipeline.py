@@ -509,6 +509,28 @@ def test_a_library_of_damaged_adapters_is_refused_and_the_old_one_stays_in_use(
     assert pipeline.library is library
 
 
+def test_a_library_that_is_only_read_changes_nothing(bundle: Path, pipeline: SemlaPipeline) -> None:
+    before, library = run(pipeline, ("red", 3))[-1].domain, pipeline.library
+    shutil.rmtree(bundle / ADAPTERS / "blue")
+    new = pipeline.read_library()
+    assert new.names == ("green", "red")
+    assert pipeline.domain is before
+    assert pipeline.library is library
+    pipeline.use_library(new)
+    assert pipeline.library is new
+    assert pipeline.domain.mixture == before.mixture
+
+
+def test_reading_a_library_pauses_after_each_adapter_and_can_be_given_up(pipeline: SemlaPipeline) -> None:
+    library, pauses = pipeline.library, []
+    pipeline.read_library(lambda: pauses.append(None))
+    assert len(pauses) == 3
+
+    with pytest.raises(RuntimeError, match="enough"):
+        pipeline.read_library(failing("enough"))
+    assert pipeline.library is library
+
+
 def test_an_emptied_library_is_refused_and_the_old_one_stays_in_use(bundle: Path, pipeline: SemlaPipeline) -> None:
     before, library = run(pipeline, ("red", 3))[-1].domain, pipeline.library
     empty_the_library(bundle)

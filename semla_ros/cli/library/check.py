@@ -1,0 +1,58 @@
+"""``semla library check``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from semla_ros.cli.library.place import accepts_place, base_of, opened
+from semla_ros.cli.options import claimed, task
+from semla_ros.errors import AdapterError
+
+if TYPE_CHECKING:
+    from semla_ros.library.findings import Finding
+
+
+def add(library: Any) -> None:
+    """Adds the subcommand."""
+    about = "check every adapter against the base model; the exit code is 0 if nothing is wrong, 1 if something is"
+    check = task(library, "check", _check, about)
+    check.add_argument("--json", type=Path, metavar="FILE", help="write the findings to this file")
+    accepts_place(check)
+
+
+def _check(args: argparse.Namespace) -> None:
+    from semla_ros.library.findings import library_findings
+    from semla_ros.progress import ProgressBar
+
+    claimed(args.json)
+    bundle, folder = opened(args)
+    if not folder.paths:
+        raise AdapterError("no adapters", where=folder.path, expected="one folder per adapter")
+    with ProgressBar(folder.paths, desc="check", unit="adapter", leave=False) as bar:
+        findings = list(library_findings(bar, base_of(bundle)))
+    if args.json:
+        args.json.write_text(json.dumps([asdict(each) for each in findings], indent=2) + "\n")
+    if findings:
+        _show(findings)
+        concerned = len({each.adapter for each in findings})
+        raise AdapterError(
+            "library has findings", where=folder.path,
+            got=f"{len(findings)} in {concerned} of {len(folder.paths)} adapters",
+        )  # fmt: skip
+    print(f"{folder.path}: {len(folder.paths)} adapters, nothing wrong")
+
+
+def _show(findings: list[Finding]) -> None:
+    from semla_ros.cli.library.table import new_table, show
+
+    table = new_table("Findings")
+    table.add_column("adapter", no_wrap=True)
+    table.add_column("part", no_wrap=True)
+    table.add_column("what is wrong", overflow="fold")
+    for each in findings:
+        table.add_row(each.adapter, each.subject, each.detail)
+    show(table)

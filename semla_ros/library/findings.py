@@ -1,0 +1,99 @@
+"""What is wrong with the adapters of a library."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from semla_ros.errors import AdapterError
+from semla_ros.library.adapter_folder import AdapterFolder, check_statistics, read_statistics
+from semla_ros.library.base_model import BaseModel
+from semla_ros.library.inventory import Centroids, neighbours
+from semla_ros.modeling.lora import Adapter
+
+SAME_CENTROID = 1e-5  # relative distance below which two centroids were computed from the same images
+NAMED = 3  # modules that a finding names
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that is wrong with an adapter.
+
+    Attributes:
+        adapter: Name of the adapter.
+        subject: Part of the adapter that it concerns: weights, targets, statistics or centroid.
+        detail: What is wrong.
+    """
+
+    adapter: str
+    subject: str
+    detail: str
+
+
+def library_findings(paths: Iterable[Path], base: BaseModel) -> Iterator[Finding]:
+    """Yields what is wrong with each adapter of a library, and which adapters have the same centroid.
+
+    Args:
+        paths: Folders of the adapters.
+        base: What they must fit.
+    """
+    centroids = {}
+    for path in paths:
+        yield from adapter_findings(path, base)
+        with suppress(AdapterError):
+            centroids[path.name] = read_statistics(path).centroid
+    yield from _duplicates(centroids)
+
+
+def adapter_findings(path: Path, base: BaseModel) -> Iterator[Finding]:
+    """Yields what is wrong with one adapter.
+
+    Args:
+        path: Folder of the adapter.
+        base: What it must fit.
+    """
+    try:
+        folder = AdapterFolder(path, base.module_name)
+        folder.check(base.layers)
+        yield from _of_targets(folder, folder.load(), base)
+    except AdapterError as error:
+        yield Finding(path.name, "weights", str(error))
+    try:
+        statistics = read_statistics(path)
+        check_statistics(statistics, base.navigator.embed_dim, base.metric, path)
+    except AdapterError as error:
+        yield Finding(path.name, "statistics", str(error))
+
+
+def _of_targets(folder: AdapterFolder, adapter: Adapter, base: BaseModel) -> Iterator[Finding]:
+    """Yields which targets of the configuration and which matrices are without effect.
+
+    Matrices in layers that do not act are harmless where their product is zero: official adapters have them.
+    """
+    changed = [name for name, bound in adapter.bounds.items() if bound > 0]
+    idle = [name for name in changed if name not in base.acting]
+    if folder.unmatched:
+        yield Finding(folder.name, "targets", f"no matrices for {_named(folder.unmatched)} of target_modules")
+    if folder.ignored:
+        yield Finding(folder.name, "targets", f"matrices are ignored, target_modules lacks {_named(folder.ignored)}")
+    if idle:
+        yield Finding(folder.name, "targets", f"no effect on the output: {_named(idle)}")
+    if len(idle) == len(changed):
+        yield Finding(folder.name, "weights", "the adapter changes nothing: A or B is zero in every layer that acts")
+
+
+def _named(modules: Sequence[str]) -> str:
+    """The first few names, and how many there are."""
+    more = f" and {len(modules) - NAMED} more" if len(modules) > NAMED else ""
+    return ", ".join(modules[:NAMED]) + more
+
+
+def _duplicates(centroids: Centroids) -> Iterator[Finding]:
+    """Yields adapters whose centroid is that of another one: retrieval cannot tell them apart."""
+    for name, (other, distance) in neighbours(centroids).items():
+        if distance <= SAME_CENTROID * np.linalg.norm(centroids[name]):
+            yield Finding(name, "centroid", f"the same as that of {other}: were they trained on the same images?")

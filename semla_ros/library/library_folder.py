@@ -1,0 +1,145 @@
+"""The folder of an adapter library on disk: one folder per adapter, added and removed whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from datetime import datetime
+from difflib import get_close_matches
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from semla_ros.errors import AdapterError
+from semla_ros.library.adapter_folder import AdapterFolder
+
+REMOVED = ".removed"  # folder in the library; what is taken out of the library goes there
+
+
+class LibraryFolder:
+    """A folder with one sub-folder per adapter.
+
+    Args:
+        path: The folder.
+
+    Raises:
+        AdapterError: The folder is missing or unreadable.
+    """
+
+    def __init__(self, path: Path) -> None:
+        if not path.is_dir():
+            raise AdapterError("no adapter library", where=path, hint="A bundle keeps it in adapters/.")
+        self.path = path
+        try:
+            self.paths = adapter_paths(path)
+        except OSError as error:
+            raise AdapterError("unreadable adapter library", where=path, hint=str(error)) from error
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the adapters, sorted. Nothing is known yet about the content of their folders."""
+        return tuple(path.name for path in self.paths)
+
+    def find(self, name: str) -> Path:
+        """Returns the folder of an adapter.
+
+        Raises:
+            AdapterError: There is no adapter of this name; the message offers the most similar name.
+        """
+        if name in self.names:
+            return self.path / name
+        similar = get_close_matches(name, self.names, 1)
+        known = f"one of {', '.join(self.names)}" if self.names else "nothing: the library is empty"
+        raise AdapterError(
+            "no such adapter", where=self.path, got=name, expected=known,
+            hint=f"Did you mean {similar[0]}?" if similar else None,
+        )  # fmt: skip
+
+    def add(self, folders: Sequence[AdapterFolder], overwrite: bool = False) -> dict[str, Path]:
+        """Copies adapters into the library, all of them or none.
+
+        Args:
+            folders: Adapters of different names.
+            overwrite: Whether an adapter may replace one of its name, which is then removed as by `remove`.
+
+        Returns:
+            The name of each adapter that was replaced, and where its folder is now.
+
+        Raises:
+            AdapterError: Two adapters have one name, or the library cannot be written to. Nothing has changed then.
+        """
+        self._check_names([each.name for each in folders], overwrite)
+        removed = self._new_place()
+        replaced = {each.name: removed / each.name for each in folders if each.name in self.names}
+        with (
+            self._errors_explained(),
+            TemporaryDirectory(prefix=".adding.", dir=self.path) as place,
+            ExitStack() as undo,
+        ):
+            for each in folders:
+                each.copy_to(Path(place))
+            for name, new_place in replaced.items():
+                _move(self.path / name, new_place, undo)
+            for each in folders:
+                _move(Path(place, each.name), self.path / each.name, undo)
+            undo.pop_all()
+        self.paths = adapter_paths(self.path)
+        return replaced
+
+    def remove(self, names: Sequence[str]) -> dict[str, Path]:
+        """Moves adapters out of the library, all of them or none. Their files are kept in the folder ``.removed``.
+
+        Returns:
+            The name of each adapter and where its folder is now.
+
+        Raises:
+            AdapterError: There is no adapter of one of these names, or the library cannot be written to. Nothing has
+                changed then.
+        """
+        sources = {name: self.find(name) for name in names}
+        place = self._new_place()
+        with self._errors_explained(), ExitStack() as undo:
+            for name, source in sources.items():
+                _move(source, place / name, undo)
+            undo.pop_all()
+        self.paths = adapter_paths(self.path)
+        return {name: place / name for name in sources}
+
+    def _check_names(self, names: Sequence[str], overwrite: bool) -> None:
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise AdapterError("two adapters of one name", got=", ".join(twice), hint="Rename one of the folders.")
+        present = sorted(set(names) & set(self.names))
+        if present and not overwrite:
+            raise AdapterError(
+                "the library has an adapter of this name", where=self.path, got=", ".join(present),
+                hint="Choose another name, or replace it with --overwrite.",
+            )  # fmt: skip
+
+    def _new_place(self) -> Path:
+        """Returns the path of a folder for removed adapters that does not exist yet."""
+        return self.path / REMOVED / datetime.now().strftime("%Y-%m-%d_%H-%M-%S.%f")
+
+    @contextmanager
+    def _errors_explained(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise AdapterError(
+                "adapter library cannot be changed", where=error.filename or self.path, got=error.strerror or error,
+                hint="Nothing has changed. Free space on the disk, or work on a copy of the library that is writable.",
+            ) from error  # fmt: skip
+
+
+def adapter_paths(folder: Path) -> list[Path]:
+    """Returns the folders in a folder, sorted, without hidden ones and what macOS adds to zip files.
+
+    Raises:
+        OSError: The folder cannot be read.
+    """
+    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith((".", "__MACOSX")))
+
+
+def _move(source: Path, target: Path, undo: ExitStack) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    source.rename(target)
+    undo.callback(target.rename, source)
