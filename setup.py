@@ -59,7 +59,12 @@ setup(
     name=NAME,
     version="0.1.0",
     packages=find_packages(include=[NAME, f"{NAME}.*"]),
-    package_data={NAME: ["py.typed"], f"{NAME}.demo": ["*.jinja"], f"{NAME}.modeling.clip": ["tokenizer.json"]},
+    package_data={
+        NAME: ["py.typed"],
+        f"{NAME}.demo": ["*.jinja"],
+        f"{NAME}.gaps": ["*.jinja"],
+        f"{NAME}.modeling.clip": ["tokenizer.json"],
+    },
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (f"share/{NAME}", ["package.xml"]),

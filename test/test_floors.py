@@ -25,7 +25,7 @@ FLOORS = (
     ("recordings",),
     ("node", "view"),  # what runs on a robot ends here; the desk is above
     ("streetworld",),
-    ("evaluation", "training", "batch"),
+    ("evaluation", "training", "batch", "gaps"),
     ("bench",),
     ("demo",),
     ("cli",),

@@ -18,6 +18,7 @@ LOOPBACK = "127.0.0.1"
 BLOCK_BYTES = 2**23  # of images that a worker receives at a time
 STORE_BYTES = 2**29  # of shared memory for images on their way, on this machine
 READER_CPUS = 0.5
+WITHOUT_RESTARTS = {"max_restarts": 0, "max_task_retries": 0}  # a worker that lacks memory would die again
 
 
 class RayWorkers:
@@ -114,8 +115,7 @@ class RayWorkers:
         images = numbers.map_batches(read, batch_size=None, fn_kwargs={"portions": portions}, num_cpus=READER_CPUS)
         results = images.map_batches(
             stage, batch_size=None, fn_constructor_args=arguments, num_cpus=1, num_gpus=gpus,
-            compute=self._data.ActorPoolStrategy(size=self.count),
-            max_restarts=0, max_task_retries=0,  # a worker that lacks memory would die again
+            compute=self._data.ActorPoolStrategy(size=self.count), ray_remote_args_fn=lambda: WITHOUT_RESTARTS,
         )  # fmt: skip
         warnings.filterwarnings("ignore", module="ray.data")  # that a single recording keeps a single worker busy
         try:
