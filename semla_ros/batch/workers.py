@@ -18,6 +18,7 @@ LOOPBACK = "127.0.0.1"
 BLOCK_BYTES = 2**23  # of images that a worker receives at a time
 STORE_BYTES = 2**29  # of shared memory for images on their way, on this machine
 READER_CPUS = 0.5
+LOCAL_ATTEMPTS = 4
 WITHOUT_RESTARTS = {"max_restarts": 0, "max_task_retries": 0}  # a worker that lacks memory would die again
 
 
@@ -83,10 +84,7 @@ class RayWorkers:
             BatchError: Ray cannot be started, or the cluster cannot be reached or has too few CPUs.
         """
         if not self._ray.is_initialized():
-            try:
-                self._ray.init(**self._options())
-            except (self._ray.exceptions.RayError, OSError, RuntimeError, ValueError) as error:
-                raise BatchError("Ray cannot be started", where=self._address or "this machine", got=error) from error
+            self._start_ray()
             self._has_started_ray = True
         if not self._address and self._ray.util.get_node_ip_address() != LOOPBACK:
             hint = "Start batch runs before other uses of Ray in a process."
@@ -125,6 +123,19 @@ class RayWorkers:
             reason = str(error).strip().splitlines()[-1]
             hint = "Run the command again: it continues. Fewer --workers need less memory."
             raise BatchError("a worker failed", got=reason, hint=hint) from error
+
+    def _start_ray(self) -> None:
+        """Starts Ray. It allows itself 30 s, too little on a machine that is busy: there it is tried again."""
+        attempts = 1 if self._address else LOCAL_ATTEMPTS
+        for attempt in range(1, attempts + 1):
+            try:
+                self._ray.init(**self._options())
+                return
+            except Exception as error:  # Ray raises about anything here
+                self._ray.shutdown()
+                if attempt == attempts:
+                    where = self._address or "this machine"
+                    raise BatchError("Ray cannot be started", where=where, got=error) from error
 
     @property
     def _cores(self) -> int:
