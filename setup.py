@@ -42,7 +42,7 @@ WORKSHOP = [
 ]
 
 # `semla batch`: many images on all cores, or on a cluster.
-BATCH = ["ray[data]>=2.40,<3", "scikit-learn>=1.3,<2"]
+BATCH = ["ray[data]>=2.50,<2.64", "scikit-learn>=1.3,<2"]
 
 TEST = ["pytest>=8,<10", "hypothesis>=6,<7"]
 

@@ -19,7 +19,6 @@ BLOCK_BYTES = 2**23  # of images that a worker receives at a time
 STORE_BYTES = 2**29  # of shared memory for images on their way, on this machine
 READER_CPUS = 0.5
 LOCAL_ATTEMPTS = 4
-WITHOUT_RESTARTS = {"max_restarts": 0, "max_task_retries": 0}  # a worker that lacks memory would die again
 
 
 class RayWorkers:
@@ -111,11 +110,14 @@ class RayWorkers:
         gpus = min(1.0, self._resource("GPU") / self.count) if self.device == "cuda" else 0
         numbers = self._data.range(len(portions), override_num_blocks=len(portions))
         images = numbers.map_batches(read, batch_size=None, fn_kwargs={"portions": portions}, num_cpus=READER_CPUS)
+        # Ray Data warns that a single recording keeps a single worker busy, and that the last two options will change.
+        warnings.filterwarnings("ignore", module="ray.data")
+        warnings.filterwarnings("ignore", message=".*ray_remote_args")
         results = images.map_batches(
             stage, batch_size=None, fn_constructor_args=arguments, num_cpus=1, num_gpus=gpus,
-            compute=self._data.ActorPoolStrategy(size=self.count), ray_remote_args_fn=lambda: WITHOUT_RESTARTS,
+            compute=self._data.ActorPoolStrategy(size=self.count),
+            max_restarts=0, max_task_retries=0,  # a worker that lacks memory would die again
         )  # fmt: skip
-        warnings.filterwarnings("ignore", module="ray.data")  # that a single recording keeps a single worker busy
         try:
             for batch in results.iter_batches(batch_size=None, batch_format="numpy", prefetch_batches=0):
                 yield from unpacked(batch)

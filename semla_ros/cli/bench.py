@@ -46,6 +46,7 @@ def add(tasks: Any) -> None:
         "--batch", type=positive, metavar="N",
         help="batch mode on N images of each domain, with 1 and 2 workers, beside a fusion for each image",
     )  # fmt: skip
+    others.add_argument("--gaps", type=positive, metavar="N", help="time and disk of a record of gaps of N images")
     bench.add_argument("--rate", type=above_zero, default=10.0, help="frames per second of --swaps (%(default)s)")
     settings(bench)
 
@@ -72,6 +73,7 @@ def _others(args: argparse.Namespace) -> list[tuple[Any, Callable[[argparse.Name
         (args.startup, _startup),
         (args.under_load, _under_load),
         (args.batch, _batch),
+        (args.gaps, _gaps),
     ]
 
 
@@ -131,6 +133,12 @@ def _batch(args: argparse.Namespace) -> dict[str, Any]:
     from semla_ros.bench.batch_figures import batch_figures
 
     return asdict(batch_figures(config(args), args.batch))
+
+
+def _gaps(args: argparse.Namespace) -> dict[str, Any]:
+    from semla_ros.bench.gap_cost import gap_costs
+
+    return {size: asdict(cost) for size, cost in gap_costs(config(args), args.gaps).items()}
 
 
 def _images() -> list[Any]:

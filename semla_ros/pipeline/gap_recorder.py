@@ -67,6 +67,10 @@ class GapRecorder:
         else:
             self.missed += 1
 
+    def processor_s(self) -> float:
+        """Waits until all images that were passed are recorded; returns the processor time of the thread, seconds."""
+        return self._thread.submit(time.thread_time).result()
+
     def flush(self) -> None:
         """Waits until all images that were passed are recorded, and writes the state."""
         self._thread.submit(self._reporting, self._write_state).result()
