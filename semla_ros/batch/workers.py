@@ -85,11 +85,10 @@ class RayWorkers:
         if not self._ray.is_initialized():
             self._start_ray()
             self._has_started_ray = True
-        if not self._address and self._ray.util.get_node_ip_address() != LOOPBACK:
-            hint = "Start batch runs before other uses of Ray in a process."
-            raise BatchError(
-                "Ray would listen beyond this machine", where=self._ray.util.get_node_ip_address(), hint=hint
-            )
+        node = self._ray.util.get_node_ip_address()
+        if not self._address and node != LOOPBACK:
+            hint = "Ray was imported in this process before: begin a new one with the batch run."
+            raise BatchError("Ray listens beyond this machine", where=node, hint=hint)
         if self._resource("CPU") < self.count + READER_CPUS:
             raise BatchError(
                 "more workers than CPUs", where=self._address or "--workers", got=self.count,
