@@ -19,6 +19,11 @@ BLOCK_BYTES = 2**23  # of images that a worker receives at a time
 STORE_BYTES = 2**29  # of shared memory for images on their way, on this machine
 READER_CPUS = 0.5
 LOCAL_ATTEMPTS = 4
+SETTINGS = {"RAY_USAGE_STATS_ENABLED": "0"}
+LOCAL_SETTINGS = {
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # without clusters, Ray takes the loopback address on any system
+    "RAY_memory_monitor_refresh_ms": "0",  # it would kill workers when other programs fill the memory
+}
 
 
 class RayWorkers:
@@ -39,9 +44,8 @@ class RayWorkers:
 
     def __init__(self, count: int | None, address: str | None = None, threads: int = 0, device: str = "auto") -> None:
         self._wanted, self._address, self._threads, self._device = count, address, threads, device
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        if not address:  # read at Ray's import: without clusters it takes the loopback address
-            os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+        for name, value in (SETTINGS if address else SETTINGS | LOCAL_SETTINGS).items():
+            os.environ.setdefault(name, value)  # before Ray is imported
         self._ray: Any = import_module("ray")
         self._data: Any = import_module("ray.data")
         self._has_started_ray = False
@@ -121,7 +125,8 @@ class RayWorkers:
             for batch in results.iter_batches(batch_size=None, batch_format="numpy", prefetch_batches=0):
                 yield from unpacked(batch)
         except self._ray.exceptions.RayError as error:
-            reason = str(error).strip().splitlines()[-1]
+            lines = str(error).strip().splitlines()
+            reason = lines[-1 if isinstance(error, self._ray.exceptions.RayTaskError) else 0]
             hint = "Run the command again: it continues. Fewer --workers need less memory."
             raise BatchError("a worker failed", got=reason, hint=hint) from error
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from semla_ros.batch import workers
-from semla_ros.batch.workers import LOCAL_ATTEMPTS, LOOPBACK, RayWorkers
+from semla_ros.batch.workers import LOCAL_ATTEMPTS, LOCAL_SETTINGS, LOOPBACK, SETTINGS, RayWorkers
 from semla_ros.errors import BatchError, ConfigError
 
 
@@ -92,7 +92,7 @@ def test_this_machine_is_used_without_dashboard_reports_and_open_ports(use: Any)
     assert options["address"] == "local"
     assert options["include_dashboard"] is False
     assert options["_node_ip_address"] == LOOPBACK
-    assert os.environ == {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+    assert os.environ == SETTINGS | LOCAL_SETTINGS
     assert not ray.running
 
 
@@ -100,7 +100,7 @@ def test_a_cluster_is_used_by_its_address(use: Any) -> None:
     ray = use(Ray(node="10.0.0.1"))
     RayWorkers(2, "10.0.0.1:6379").start()
     assert ray.started[0]["address"] == "10.0.0.1:6379"
-    assert os.environ == {"RAY_USAGE_STATS_ENABLED": "0"}
+    assert os.environ == SETTINGS
 
 
 def test_a_ray_that_runs_already_is_left_running(use: Any) -> None:
