@@ -95,3 +95,9 @@ def test_the_pipeline_runs_without_ros() -> None:
     loaded = loaded_by("import semla_ros.pipeline.build")
     assert "semla_ros.pipeline.pipeline" in loaded
     assert not {name for name in loaded if name.startswith(("rclpy", "sensor_msgs", "semla_ros.node"))}
+
+
+def test_every_test_file_has_a_name_of_its_own() -> None:
+    """In a sourced ROS workspace, launch's pytest plugin imports test files by their name alone."""
+    names = [file.name for file in Path(__file__).parent.rglob("test_*.py")]
+    assert sorted(names) == sorted(set(names))

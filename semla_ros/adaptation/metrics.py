@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from semla_ros.adaptation.covariance import LowRankCovariance
 from semla_ros.errors import BundleError
 
 Array = NDArray[np.float64]
-SHRINKAGE = 0.05  # share of the mean variance that is added to every variance, so that a covariance can be inverted
 MIN_SAMPLES = 500  # fewest training images whose covariance counts as measured (paper, supplement)
 
 
@@ -25,24 +25,24 @@ class Metric:
 
     Attributes:
         name: Name in bundle.yaml.
-        distances: Called with an embedding (D,), centroids (N, D) and their precisions, that is inverse covariances,
-            (N, D, D) or (1, D, D); returns the N distances, each 0 or larger. The precisions are None where
-            ``needs_covariance`` is False.
+        distances: Called with an embedding (D,), centroids (N, D) and their covariances, or one covariance for all of
+            them; returns the N distances, each 0 or larger. The covariances are None where ``needs_covariance`` is
+            False.
         needs_covariance: Whether it can only compare with domains whose covariance is known.
     """
 
     name: str
-    distances: Callable[[Array, Array, Array | None], Array]
+    distances: Callable[[Array, Array, LowRankCovariance | None], Array]
     needs_covariance: bool = False
 
 
-def euclidean(embedding: Array, centroids: Array, precisions: Array | None = None) -> Array:
+def euclidean(embedding: Array, centroids: Array, covariances: LowRankCovariance | None = None) -> Array:
     """‖e − c‖₂, on unnormalised embeddings (paper, section 3.3)."""
     distances: Array = np.linalg.norm(centroids - embedding, axis=1)
     return distances
 
 
-def cosine(embedding: Array, centroids: Array, precisions: Array | None = None) -> Array:
+def cosine(embedding: Array, centroids: Array, covariances: LowRankCovariance | None = None) -> Array:
     """1 − cos(e, c), 0 to 2. An embedding of length 0 has no direction: it is at distance 1 from everything."""
     lengths = np.linalg.norm(embedding) * np.sqrt(np.einsum("nd,nd->n", centroids, centroids))
     cosines = np.divide(centroids @ embedding, lengths, out=np.zeros(len(centroids)), where=lengths > 0)
@@ -50,21 +50,10 @@ def cosine(embedding: Array, centroids: Array, precisions: Array | None = None) 
     return distances
 
 
-def mahalanobis(embedding: Array, centroids: Array, precisions: Array | None = None) -> Array:
+def mahalanobis(embedding: Array, centroids: Array, covariances: LowRankCovariance | None = None) -> Array:
     """√((e − c)ᵀ Σ⁻¹ (e − c)), in standard deviations of each centroid's domain."""
-    assert precisions is not None
-    offsets = (centroids - embedding)[:, None]  # (N, 1, D)
-    squares = (offsets @ precisions @ offsets.transpose(0, 2, 1))[:, 0, 0]
-    distances: Array = np.sqrt(np.maximum(squares, 0.0))  # rounding makes some squares slightly negative
-    return distances
-
-
-def precision(covariance: Array) -> Array:
-    """Inverts covariances (..., D, D) after shrinking them towards a sphere, so that few samples are enough."""
-    dimension = covariance.shape[-1]
-    variance = np.maximum(np.trace(covariance, axis1=-2, axis2=-1) / dimension, 1e-12)
-    inverse: Array = np.linalg.inv(covariance + SHRINKAGE * variance[..., None, None] * np.eye(dimension))
-    return inverse
+    assert covariances is not None
+    return covariances.distances(centroids - embedding)
 
 
 EUCLIDEAN = Metric("euclidean", euclidean)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from semla_ros.adaptation.metrics import EUCLIDEAN, METRICS, MIN_SAMPLES, Metric, mahalanobis, precision
+from semla_ros.adaptation.covariance import LowRankCovariance
+from semla_ros.adaptation.metrics import EUCLIDEAN, METRICS, MIN_SAMPLES, Metric, mahalanobis
 
 Array = NDArray[np.float64]
 PERCENTILE = 99
@@ -22,14 +22,14 @@ class Statistics:
     Attributes:
         centroid: Mean embedding (D,), unnormalised.
         mean_distances: Metric name to the mean distance of the embeddings to the centroid; metrics may be missing.
-        covariance: Covariance of the embeddings (D, D); None if unknown.
+        covariance: Covariance of the embeddings; None if unknown.
         distance_p99: 99th percentile of the embeddings' Mahalanobis distances to the centroid; NaN if unknown.
         count: Number of training images; None if unknown.
     """
 
     centroid: Array
     mean_distances: Mapping[str, float] = field(default_factory=dict)
-    covariance: Array | None = None
+    covariance: LowRankCovariance | None = None
     distance_p99: float = np.nan
     count: int | None = None
 
@@ -38,11 +38,15 @@ class Statistics:
         """Computes the statistics of the embeddings (N, D) of a training set, N at least 1."""
         centroid = embeddings.mean(0)
         offsets = embeddings - centroid
-        covariance = offsets.T @ offsets / len(offsets)
-        inverse = precision(covariance)[None]
-        means = {name: float(m.distances(centroid, embeddings, inverse).mean()) for name, m in METRICS.items()}
-        distance_p99 = float(np.percentile(mahalanobis(centroid, embeddings, inverse), PERCENTILE))
+        covariance = LowRankCovariance.of(offsets.T @ offsets / len(offsets))
+        means = {name: float(m.distances(centroid, embeddings, covariance).mean()) for name, m in METRICS.items()}
+        distance_p99 = float(np.percentile(mahalanobis(centroid, embeddings, covariance), PERCENTILE))
         return cls(centroid, means, covariance, distance_p99, len(embeddings))
+
+    @property
+    def nbytes(self) -> int:
+        """Size of the arrays, bytes."""
+        return self.centroid.nbytes + (0 if self.covariance is None else self.covariance.nbytes)
 
     def mean_distance(self, metric: Metric = EUCLIDEAN) -> float:
         """Returns the mean distance of the training embeddings to the centroid; NaN if unknown."""
@@ -61,7 +65,7 @@ class Statistics:
         """Returns the Mahalanobis distance of an embedding (D,) to the centroid; NaN without a covariance."""
         if self.covariance is None:
             return np.nan
-        return float(mahalanobis(embedding, self.centroid[None], self._precision)[0])
+        return float(mahalanobis(embedding, self.centroid[None], self.covariance)[0])
 
     def is_in_distribution(self, embedding: Array) -> bool:
         """Returns whether an embedding (D,) is as near to the centroid as 99 % of the training images; True if unknown.
@@ -69,8 +73,3 @@ class Statistics:
         The test uses the Mahalanobis distance, whatever metric the library retrieves by.
         """
         return not self.mahalanobis(embedding) > self.distance_p99
-
-    @cached_property
-    def _precision(self) -> Array:
-        assert self.covariance is not None
-        return precision(self.covariance)[None]

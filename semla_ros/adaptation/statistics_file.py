@@ -15,6 +15,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from semla_ros.adaptation.covariance import LEAST_VARIANCE, LowRankCovariance
 from semla_ros.adaptation.metrics import EUCLIDEAN, METRICS
 from semla_ros.adaptation.statistics import Statistics
 from semla_ros.errors import AdapterError
@@ -23,19 +24,29 @@ Array = NDArray[np.float64]
 CENTROID, MEAN_DISTANCE, COVARIANCE, P99, COUNT = (
     "train_average_embedding", "mean_distance", "covariance", "distance_p99", "count",
 )  # fmt: skip
+DIRECTIONS, VARIANCES, RESIDUAL = "covariance_directions", "covariance_variances", "covariance_residual"
 READ_HEADER = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
-MAX_DIMENSION = 2048  # a covariance of this size takes 32 MiB
+MAX_DIMENSION = 2048  # a full covariance of this size takes 32 MiB while it is read
+MAX_RANK = 64
 MAX_VALUE = 1e6  # squares of larger values lose their meaning in single precision
-RANGES = {CENTROID: (-MAX_VALUE, MAX_VALUE), COVARIANCE: (-(MAX_VALUE**2), MAX_VALUE**2), COUNT: (1.0, 2.0**53)}
+MAX_VARIANCE = MAX_VALUE**2
+RANGES = {
+    CENTROID: (-MAX_VALUE, MAX_VALUE), COVARIANCE: (-MAX_VARIANCE, MAX_VARIANCE), COUNT: (1.0, 2.0**53),
+    DIRECTIONS: (-1.01, 1.01), VARIANCES: (LEAST_VARIANCE / 2, MAX_VARIANCE),
+    RESIDUAL: (LEAST_VARIANCE / 2, MAX_VARIANCE),
+}  # fmt: skip
 NEGATIVE_VARIANCE = 1e-3  # share of the mean variance by which rounding may make an eigenvalue negative
+ORTHONORMAL = 1e-3  # largest error of a scalar product of two directions
 
 
 def load_statistics(path: Path) -> Statistics:
     """Reads the statistics of an adapter. The one array of official files, ``train_average_embedding``, is enough.
 
     Args:
-        path: An npz file with ``train_average_embedding`` (1, D) or (D,), and optionally ``covariance`` (D, D) and the
-            scalars ``mean_distance`` (Euclidean), ``mean_distance_<metric>``, ``distance_p99`` and ``count``.
+        path: An npz file with ``train_average_embedding`` (1, D) or (D,), and optionally a covariance and the scalars
+            ``mean_distance`` (Euclidean), ``mean_distance_<metric>``, ``distance_p99`` and ``count``. A covariance is
+            ``covariance_directions`` (r, D), ``covariance_variances`` (r,) and ``covariance_residual``, see
+            `LowRankCovariance`; older files hold the matrix ``covariance`` (D, D), which is approximated.
 
     Raises:
         AdapterError: The file is missing, damaged or no npz, or an array has an impossible type, shape or value.
@@ -45,12 +56,9 @@ def load_statistics(path: Path) -> Statistics:
             centroid = _read(archive, CENTROID, _is_vector, f"(1, D), D at most {MAX_DIMENSION}")
             if centroid is None:
                 raise ValueError(f"it has no {CENTROID}")
-            square = centroid.size, centroid.size
-            covariance = _read(archive, COVARIANCE, lambda shape: shape == square, str(square))
+            covariance = _read_low_rank(archive, centroid.size) or _read_full(archive, centroid.size)
             keys = *map(_mean_distance_key, METRICS), P99, COUNT
-            scalars = {key: _read(archive, key, lambda shape: shape in ((), (1,)), "a scalar") for key in keys}
-        if covariance is not None:
-            _check_covariance(covariance)
+            scalars = {key: _read(archive, key, _is_scalar, "a scalar") for key in keys}
         known = {key: value.item() for key, value in scalars.items() if value is not None}
     except Exception as error:  # NumPy and zipfile report a damaged file by a dozen exception types
         raise AdapterError(
@@ -66,7 +74,7 @@ def save_statistics(statistics: Statistics, path: Path) -> None:
     moments: dict[str, Any] = {_mean_distance_key(name): mean for name, mean in statistics.mean_distances.items()}
     moments |= {CENTROID: statistics.centroid[None], P99: statistics.distance_p99}
     if statistics.covariance is not None:
-        moments[COVARIANCE] = statistics.covariance
+        moments |= zip((DIRECTIONS, VARIANCES, RESIDUAL), vars(statistics.covariance).values(), strict=True)
     arrays = {key: np.asarray(value, np.float32) for key, value in moments.items() if not np.isnan(value).all()}
     if statistics.count is not None:
         arrays[COUNT] = np.asarray(statistics.count, np.int64)
@@ -75,6 +83,39 @@ def save_statistics(statistics: Statistics, path: Path) -> None:
 
 def _mean_distance_key(metric: str) -> str:
     return MEAN_DISTANCE if metric == EUCLIDEAN.name else f"{MEAN_DISTANCE}_{metric}"
+
+
+def _read_low_rank(archive: zipfile.ZipFile, dimension: int) -> LowRankCovariance | None:
+    """Reads the covariance in its compact form; None if the archive does not have it.
+
+    Raises:
+        ValueError: Parts of it are missing, their sizes differ, or the directions are not orthonormal.
+    """
+
+    def fits(shape: tuple[int, ...]) -> bool:
+        return len(shape) == 2 and 1 <= shape[0] <= min(MAX_RANK, dimension) and shape[1] == dimension
+
+    directions = _read(archive, DIRECTIONS, fits, f"(r, {dimension}), r at most {MAX_RANK} and {dimension}")
+    if directions is None:
+        return None
+    rank = len(directions)
+    variances = _read(archive, VARIANCES, lambda shape: shape == (rank,), f"({rank},)")
+    residual = _read(archive, RESIDUAL, _is_scalar, "a scalar")
+    if variances is None or residual is None:
+        raise ValueError(f"it has {DIRECTIONS}, but not {VARIANCES} and {RESIDUAL}")
+    if not np.allclose(directions @ directions.T, np.eye(rank), rtol=0, atol=ORTHONORMAL):
+        raise ValueError(f"{DIRECTIONS} are not orthonormal")
+    return LowRankCovariance(directions.astype(np.float32), variances, residual.reshape(()))
+
+
+def _read_full(archive: zipfile.ZipFile, dimension: int) -> LowRankCovariance | None:
+    """Reads and approximates the matrix of older files; None if the archive does not have it."""
+    square = dimension, dimension
+    covariance = _read(archive, COVARIANCE, lambda shape: shape == square, str(square))
+    if covariance is None:
+        return None
+    _check_covariance(covariance)
+    return LowRankCovariance.of(covariance)
 
 
 def _read(archive: zipfile.ZipFile, key: str, fits: Callable[[tuple[int, ...]], bool], expected: str) -> Array | None:
@@ -101,6 +142,10 @@ def _header(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
         raise ValueError(f"npy version {version} is not supported")
     shape, _, dtype = READ_HEADER[version](stream)
     return shape, dtype
+
+
+def _is_scalar(shape: tuple[int, ...]) -> bool:
+    return shape in ((), (1,))
 
 
 def _is_vector(shape: tuple[int, ...]) -> bool:

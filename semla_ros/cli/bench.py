@@ -47,6 +47,12 @@ def add(tasks: Any) -> None:
         help="batch mode on N images of each domain, with 1 and 2 workers, beside a fusion for each image",
     )  # fmt: skip
     others.add_argument("--gaps", type=positive, metavar="N", help="time and disk of a record of gaps of N images")
+    others.add_argument(
+        "--library",
+        type=positive,
+        metavar="N",
+        help="a library of N adapters: time to open it and to look at a frame",
+    )
     bench.add_argument("--rate", type=above_zero, default=10.0, help="frames per second of --swaps (%(default)s)")
     settings(bench)
 
@@ -72,6 +78,7 @@ def _others(args: argparse.Namespace) -> list[tuple[Any, Callable[[argparse.Name
         (args.soak, _soak),
         (args.startup, _startup),
         (args.under_load, _under_load),
+        (args.library, _library),
         (args.batch, _batch),
         (args.gaps, _gaps),
     ]
@@ -139,6 +146,12 @@ def _gaps(args: argparse.Namespace) -> dict[str, Any]:
     from semla_ros.bench.gap_cost import gap_costs
 
     return {size: asdict(cost) for size, cost in gap_costs(config(args), args.gaps).items()}
+
+
+def _library(args: argparse.Namespace) -> dict[str, Any]:
+    from semla_ros.bench.library_scale import library_scale
+
+    return asdict(library_scale(args.library))
 
 
 def _images() -> list[Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 EXTRAS = {
-    "workshop": ("open_clip", "torchvision", "peft", "matplotlib", "jinja2", "rich"),
+    "workshop": ("open_clip", "torchvision", "peft", "matplotlib", "jinja2", "rich", "transformers"),
     "batch": ("ray", "sklearn"),
     "ros": ("rclpy", "sensor_msgs", "std_msgs", "std_srvs", "diagnostic_msgs"),
 }

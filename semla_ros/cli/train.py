@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from semla_ros.cli.options import group, task
+from semla_ros.cli.options import group, positive, task
 
 
 def add(tasks: Any) -> None:
@@ -24,6 +24,25 @@ def add(tasks: Any) -> None:
     world.add_argument(
         "--work", type=Path, default=Path("out/world"), help="folder of data sets, checkpoints and logs (%(default)s)"
     )
+    captions = task(
+        train,
+        "captions",
+        _train_captions,
+        "write the captions that 'semla library describe' compares with the adapters of a StreetWorld bundle",
+    )
+    captions.add_argument("--bundle", default="streetworld", help="model bundle: path or name (%(default)s)")
+    captions.add_argument("-n", "--images", type=positive, default=150, help="rendered images per domain (%(default)s)")
+
+
+def _train_captions(args: argparse.Namespace) -> None:
+    from semla_ros.library.bundle import Bundle, find_bundle
+    from semla_ros.library.captions import CAPTIONS
+    from semla_ros.training.captions import caption_table
+
+    bundle = Bundle.open(find_bundle(args.bundle))
+    table = caption_table(bundle, args.images)
+    table.save(bundle.path / CAPTIONS)
+    print(f"{bundle.path / CAPTIONS}: {len(table.captions)} captions")
 
 
 def _train_world(args: argparse.Namespace) -> None:

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from semla_ros.adaptation.centroid_index import CentroidIndex
-from semla_ros.adaptation.metrics import find_metric
+from semla_ros.adaptation.covariance import LowRankCovariance
+from semla_ros.adaptation.metrics import EUCLIDEAN, find_metric
 from semla_ros.adaptation.retrieval import Mixture, retrieve
 from semla_ros.adaptation.thresholds import Thresholds
 from semla_ros.errors import AdapterError
@@ -23,6 +24,7 @@ from semla_ros.library.library_folder import LibraryFolder
 from semla_ros.modeling.lora import Adapter
 
 LOG = logging.getLogger(__name__)
+NEAREST = 16  # adapters that an embedding is compared with, to decide whether it is in distribution
 
 
 class AdapterLibrary:
@@ -79,6 +81,8 @@ class AdapterLibrary:
         self.names = tuple(self._folders)
         self.statistics = tuple(each.statistics for each in self._folders.values())
         self.index = self._indexed(dimension)
+        self._neighbours = self.index if self.metric is EUCLIDEAN else CentroidIndex(self.index.centroids)
+        self._has_unknown_spread = any(each.covariance is None for each in self.statistics)
         self._cache = AdapterCache(self._folders, memory_mib * 2**20, torch.device(device), dtype)
 
     @property
@@ -128,9 +132,13 @@ class AdapterLibrary:
     def is_in_distribution(self, embedding: NDArray[np.float64]) -> bool:
         """Returns whether an embedding (D,) is as near to some adapter's training images as 99 % of those images.
 
-        An adapter without a covariance (official libraries) counts as near. An empty library has no adapter near.
+        Of a large library, the `NEAREST` adapters by Euclidean distance are compared. An adapter without a covariance
+        (official libraries) counts as near. An empty library has no adapter near.
         """
-        return any(statistics.is_in_distribution(embedding) for statistics in self.statistics)
+        if self._has_unknown_spread:
+            return True
+        nearest, _ = self._neighbours.nearest(embedding, NEAREST)
+        return any(self.statistics[row].is_in_distribution(embedding) for row in nearest)
 
     def load(self, name: str) -> Adapter:
         """Returns an adapter's tensors, from memory or else from disk.
@@ -164,4 +172,4 @@ class AdapterLibrary:
         if not self.metric.needs_covariance:
             return CentroidIndex(centroids, self.metric)
         covariances = [each.covariance for each in self.statistics if each.covariance is not None]
-        return CentroidIndex(centroids, self.metric, np.array(covariances).reshape(-1, dimension, dimension))
+        return CentroidIndex(centroids, self.metric, LowRankCovariance.stacked(covariances, dimension))

@@ -169,8 +169,6 @@ class SegmenterKind:
         from_published: Called with a published state dict; returns (architecture, our state dict).
         unused_keys: Called with a published state dict; returns the keys that ``from_published`` does not need.
         module_name: Called with a published module name; returns ours. Adapters are published with such names.
-        encode_text: Called with a network and N texts; returns their L2-normalised embeddings (N, D). None if the
-            network has no text encoder.
     """
 
     architecture: type[Architecture]
@@ -180,7 +178,6 @@ class SegmenterKind:
     from_published: Callable[[Mapping[str, Tensor]], tuple[Any, dict[str, Tensor]]]
     unused_keys: Callable[[Mapping[str, Tensor]], list[str]]
     module_name: Callable[[str], str]
-    encode_text: Callable[[Any, Sequence[str]], Tensor] | None = None
 
 
 @dataclass(frozen=True)

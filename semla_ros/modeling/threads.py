@@ -1,7 +1,8 @@
-"""How many CPU threads compute a frame: chosen while running, by the time that frames take.
+"""How many CPU threads compute a frame: fewer while other processes use the cores.
 
 OpenMP's threads wait for each other after every operation. On cores that other processes use, too, one of them is
-always late, and fewer threads are faster. What else runs on a robot is not known in advance, so both are tried.
+always late, and fewer threads are faster. Linux counts how long a thread has waited for a core; this shows the load
+within a few frames.
 """
 
 from __future__ import annotations
@@ -9,15 +10,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from statistics import median
+from pathlib import Path
 
 import torch
 
-WINDOW = 6  # frames whose median counts
-SIMILAR = 1.3  # a median that differs by less than this factor has not changed
-GAIN = 0.92  # another number of threads is taken if it needs less than this share of the time
-PAIRS = 4  # pairs of frames per number in a trial; the first of a pair does not count
-FIRST_WAIT, LONGEST_WAIT = 120, 1920  # frames between two trials while nothing changes; doubled after a vain one
+SCHEDSTAT = Path("/proc/thread-self/schedstat")  # of the calling thread: time on a core, time waiting for one, slices
+WINDOW_S = 0.25  # frames of this much time together are judged
+CROWDED = 0.2  # share of the time waiting for a core above which fewer threads are used
+CALM = 0.05  # share below which more threads are tried
+FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 64.0  # calm time before more threads are tried; doubled each time it was too short
+TRIAL_S = 3.0  # time after which a larger number has proved itself
 
 
 def halvings(most: int) -> list[int]:
@@ -28,11 +30,19 @@ def halvings(most: int) -> list[int]:
     return counts
 
 
-class ThreadChooser:
-    """Chooses the number of threads for the work inside `measured`, which is to be the same for every frame.
+def waited_s() -> float:
+    """Returns how long the calling thread has been ready to run without a core so far, seconds; 0 if not known."""
+    try:
+        return int(SCHEDSTAT.read_bytes().split()[1]) / 1e9
+    except (OSError, IndexError, ValueError):  # another system, or a kernel that does not count it
+        return 0.0
 
-    When frames take longer or shorter than before, and from time to time anyway, the next smaller or larger number is
-    tried in turn with the present one, two frames each, so that both meet the same load; the faster one is kept.
+
+class ThreadChooser:
+    """Chooses the number of threads for the work inside `measured`.
+
+    If the calling thread waits for a core during more than `CROWDED` of the time, the next smaller number is used.
+    After some time with hardly any waiting, the next larger number is used again. Only time inside `measured` counts.
 
     Args:
         counts: Numbers of threads to choose from, in ascending order; the last one is used first.
@@ -41,12 +51,10 @@ class ThreadChooser:
 
     def __init__(self, counts: list[int], set_threads: Callable[[int], None] = torch.set_num_threads) -> None:
         self._counts, self._set_threads = counts, set_threads
-        self._chosen = self._index = len(counts) - 1
-        self._step = -1  # direction of the next trial
-        self._reference = 0.0  # seconds per frame with the chosen number; 0 if not known yet
-        self._times: list[float] = []  # of the frames since the number was changed or confirmed
-        self._trial: list[list[float]] = []  # seconds with the present number, and with the one that is tried
-        self._wait = FIRST_WAIT
+        self._index = len(counts) - 1
+        self._window_s = self._waited_s = 0.0  # of the frames that are not judged yet: their time, and waiting in it
+        self._since_change_s = self._calm_s = 0.0
+        self._wait_s = FIRST_WAIT_S
 
     @property
     def threads(self) -> int:
@@ -55,57 +63,30 @@ class ThreadChooser:
 
     @contextmanager
     def measured(self) -> Iterator[None]:
-        """Measures the time of a frame's work. Call it in the thread that does the work, always the same one."""
-        start = time.perf_counter()
+        """Measures how long the calling thread waits for a core. Call it in the thread that does the work."""
+        start, waited = time.perf_counter(), waited_s()
         yield
-        self.add(time.perf_counter() - start)
+        self.add(time.perf_counter() - start, waited_s() - waited)
 
-    def add(self, seconds: float) -> None:
-        """Takes the time of a frame, and changes the number of threads for the next one if it is time to."""
-        if len(self._counts) == 1:
-            return
-        self._times.append(seconds)
-        if self._trial:
-            self._judge()
-        else:
-            self._watch()
+    def add(self, seconds: float, waited_s: float) -> None:
+        """Takes the time of a frame and the waiting in it, and chooses the number of threads for the next frame."""
+        self._window_s += seconds
+        self._waited_s += waited_s
+        if self._window_s >= WINDOW_S:
+            self._judge(self._window_s, self._waited_s / self._window_s)
+            self._window_s = self._waited_s = 0.0
 
-    def _watch(self) -> None:
-        """Begins a trial if frames take longer or shorter than before, or if the last trial is long ago."""
-        if len(self._times) <= WINDOW:  # the first frame after a change does not count
-            return
-        recent = median(self._times[-WINDOW:])
-        before = self._reference or recent
-        self._reference = before
-        if 1 / SIMILAR < recent / before < SIMILAR:
-            if len(self._times) < self._wait:
-                return
-        else:
-            self._wait = FIRST_WAIT
-        if not 0 <= self._chosen + self._step < len(self._counts):
-            self._step = -self._step
-        self._trial = [[], []]
-        self._use(self._chosen + self._step)
-
-    def _judge(self) -> None:
-        """Compares the numbers after each two pairs of frames; keeps the one that was tried if it is faster."""
-        trying = self._index != self._chosen
-        if len(self._times) < 2:
-            return
-        self._trial[trying].append(self._times[-1])
-        self._use(self._chosen if trying else self._chosen + self._step)
-        if trying:
-            return
-        present, tried = median(self._trial[0]), median(self._trial[1])
-        if tried < 2 * present and len(self._trial[0]) < PAIRS:
-            return
-        if tried < GAIN * present:
-            self._chosen, self._wait = self._chosen + self._step, FIRST_WAIT
-        else:
-            self._step, self._wait = -self._step, min(2 * self._wait, LONGEST_WAIT)
-        self._trial, self._reference = [], 0.0
-        self._use(self._chosen)
+    def _judge(self, seconds: float, share: float) -> None:
+        self._since_change_s += seconds
+        self._calm_s = self._calm_s + seconds if share < CALM else 0.0
+        if share > CROWDED and self._index > 0:
+            too_early = self._since_change_s < TRIAL_S
+            self._wait_s = min(2 * self._wait_s, LONGEST_WAIT_S) if too_early else FIRST_WAIT_S
+            self._use(self._index - 1)
+        elif self._calm_s >= self._wait_s and self._index < len(self._counts) - 1:
+            self._use(self._index + 1)
 
     def _use(self, index: int) -> None:
-        self._index, self._times = index, []
+        self._index = index
+        self._since_change_s = self._calm_s = 0.0
         self._set_threads(self._counts[index])

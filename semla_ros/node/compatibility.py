@@ -1,4 +1,4 @@
-"""Publishers and subscribers of one topic whose QoS does not match."""
+"""What keeps the node from working with other nodes: QoS that does not match, an equal name, a clock without time."""
 
 from __future__ import annotations
 
@@ -27,6 +27,25 @@ def conflicts(node: Node, topic: str) -> list[str]:
         if verdict == QoSCompatibility.ERROR and (_owns(node, offer) or _owns(node, request)):
             found.append(f"{topic} from {offer.node_name} to {request.node_name}: {why.strip(' ;')}")
     return found
+
+
+def namesakes(node: Node) -> str:
+    """Explains that other nodes have the full name of this one; empty if there are none.
+
+    Such nodes share services and parameters: nobody can tell which of them answers.
+    """
+    own = node.get_name(), node.get_namespace()
+    others = node.get_node_names_and_namespaces().count(own) - 1
+    name = node.get_fully_qualified_name()
+    return f"{others + 1} nodes are called {name}: rename all but one, or give each a namespace" if others > 0 else ""
+
+
+def missing_time(node: Node) -> str:
+    """Explains that simulated time is used and none has arrived; empty otherwise."""
+    clock = node.get_clock()
+    if not getattr(clock, "ros_time_is_active", False) or clock.now().nanoseconds:
+        return ""
+    return "use_sim_time is true, and no time has arrived on /clock: ages of images are unknown"
 
 
 def _owns(node: Node, endpoint: Any) -> bool:

@@ -11,7 +11,7 @@ from rclpy.node import Node
 from std_msgs.msg import Header
 
 from semla_ros.machine import resident_mib
-from semla_ros.node.compatibility import conflicts
+from semla_ros.node.compatibility import conflicts, missing_time, namesakes
 from semla_ros.node.statistics import Statistics
 from semla_ros.node.subscription import ImageSubscription
 
@@ -57,20 +57,19 @@ class Diagnostics:
             "incompatible_qos": "; ".join(incompatible),
             **resources(),
         }
-        level, text = self._summary(state, silence, incompatible, gaps.get("gap_problem", ""))
+        about = [silence, missing_time(self._node), namesakes(self._node), gaps.get("gap_problem")]
+        level, text = self._summary(state, [each for each in about if each], incompatible)
         name = f"{self._node.get_fully_qualified_name()}: segmentation"
         report = status(level, name, text, values, values["device"])
         self._publisher.publish(DiagnosticArray(header=header, status=[report]))
 
-    def _summary(self, state: str, silence: str | None, incompatible: list[str], gap_problem: str) -> tuple[int, str]:
+    def _summary(self, state: str, warnings: list[str], incompatible: list[str]) -> tuple[int, str]:
         if self._statistics.alarming:
             return WARN, self._statistics.last_error
-        if silence:
-            return WARN, silence
+        if warnings:
+            return WARN, "; ".join(warnings)
         if incompatible:
             return WARN, "incompatible QoS: " + "; ".join(incompatible)
-        if gap_problem:
-            return WARN, gap_problem
         return OK, f"{self._statistics.fps:.1f} frames per second" if state == "active" else state
 
 

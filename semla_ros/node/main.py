@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,15 @@ if TYPE_CHECKING:
     from semla_ros.node.node import Build, SemlaNode
 
 
+ABOUT = """The ROS 2 node that segments a camera's images and adapts to their domain.
+
+It subscribes to `image` and publishes `segmentation/...` and `domain/...`. Settings are ROS parameters, for example:
+  semla_node --ros-args -r image:=/camera/image_raw -p model.bundle:=streetworld
+  semla_node --ros-args --params-file config/semla.yaml
+config/semla.yaml describes all of them; topics and services are in docs/node.md.
+"""
+
+
 def main(args: list[str] | None = None, build: Build | None = None) -> int:
     """Runs the node until SIGINT or SIGTERM, see `run_until_signal`.
 
@@ -22,7 +32,7 @@ def main(args: list[str] | None = None, build: Build | None = None) -> int:
         build: Makes the pipeline; None loads the bundle that the settings name.
 
     Returns:
-        Exit code: 0 after a signal, 1 if the node could not start.
+        Exit code: 0 after a signal, 1 if the node could not start, 2 if the command line is wrong.
     """
     return run_until_signal(lambda stopping: _run(stopping, args, build))
 
@@ -35,7 +45,12 @@ def _run(stopping: Stopping, args: list[str] | None, build: Build | None) -> int
 
     from semla_ros.node.node import SemlaNode, build_bundle
 
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    parser = argparse.ArgumentParser("semla_node", description=ABOUT, formatter_class=argparse.RawTextHelpFormatter)
+    try:
+        parser.parse_args(rclpy.utilities.remove_ros_args(args or sys.argv)[1:])  # there are only ROS arguments
+        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    except Exception as error:  # of types that differ between distributions
+        parser.error(str(error).partition(", at ")[0])  # without the place in the source of rcl
     node: SemlaNode | None = None
     try:
         node = SemlaNode(build or build_bundle, stopping)

@@ -16,6 +16,8 @@ from rclpy.parameter import Parameter
 
 from semla_ros.config import Config
 from semla_ros.node import settings
+from semla_ros.node.camera_info import CameraInfoSubscription
+from semla_ros.node.compatibility import missing_time, namesakes
 from semla_ros.node.diagnostics import Diagnostics
 from semla_ros.node.publishers import Publishers
 from semla_ros.node.ros_logging import RosLogHandler
@@ -67,7 +69,7 @@ class SemlaNode(LifecycleNode):
         self._statistics = Statistics()
         self._log = ThrottledLogger(self.get_logger())
         with settings.qos_overrides_checked("a published topic"):
-            self._outputs = Publishers(self)
+            self._outputs = Publishers(self, CameraInfoSubscription(self).newest)
         self._camera = ImageSubscription(self, self._receive)
         self._diagnostics = Diagnostics(self, self._outputs.topics, self._camera, self._statistics)
         Services(self, lambda: self._stream)
@@ -172,8 +174,8 @@ class SemlaNode(LifecycleNode):
     def _report(self) -> None:
         """Timer: publishes the diagnostics and repeats the domain state; warns if no image arrives."""
         silence = self._camera.waiting_for() if self._camera.silence_s > self.config.silence_s else None
-        if silence:
-            self._log.warning(silence)
+        for warning in filter(None, (silence, missing_time(self), namesakes(self))):
+            self._log.warning(warning)
         self._outputs.repeat_domain()
         stage = "active" if self._active else "inactive" if self._stream else "unconfigured"
         self._diagnostics.report(stage, silence, self._stream.gap_values() if self._stream else {})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rclpy.lifecycle import LifecycleNode
@@ -27,13 +27,15 @@ class Publishers:
 
     Args:
         node: Node that publishes.
+        camera_info: Returns the camera's sensor_msgs/CameraInfo; None if it is not known.
 
     Attributes:
         topics: Full names of all topics.
     """
 
-    def __init__(self, node: LifecycleNode) -> None:
+    def __init__(self, node: LifecycleNode, camera_info: Callable[[], Any] = lambda: None) -> None:
         self._node = node
+        self._camera_info = camera_info
         self._reporter = node.get_fully_qualified_name()
         known = [topic for topic in outputs.TOPICS if message_factory.message_type(topic.kind)]
         self._publishers = {topic: self._advertise(topic) for topic in known}
@@ -51,7 +53,7 @@ class Publishers:
             classes: Classes of the segmenter.
             config: Size and encoding of the published images.
         """
-        self._publish(SegmentedImage.of(result, header, classes, config))
+        self._publish(SegmentedImage.of(result, header, classes, config, self._camera_info()))
 
     def send_classes(self, classes: Sequence[ClassInfo], threshold: float) -> None:
         """Publishes the classes. Later subscribers receive them too."""

@@ -18,6 +18,7 @@ from semla_ros.config import Config, OutputConfig, changed, setting, walk
 from semla_ros.errors import ConfigError
 
 RELIABILITIES = ("auto", "reliable", "best_effort")
+FOREIGN = "use_sim_time", "start_type_description_service", "qos_overrides."  # beginnings of names that ROS reads
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,9 @@ def declare(node: Node) -> NodeConfig:
     """Declares every setting as a parameter; returns the settings with the values of files and arguments.
 
     Raises:
-        ConfigError: A parameter is of the wrong type, out of range or not among its choices.
+        ConfigError: A parameter is unknown, of the wrong type, out of range or not among its choices.
     """
+    _check_names(node)
     try:
         declared = [_declared(node, path, spec, value) for path, spec, value in walk(NodeConfig())]
     except InvalidParameterValueException as error:  # the range in the descriptor is checked before our own check
@@ -94,6 +96,15 @@ def qos_overrides_checked(where: str) -> Iterator[None]:
         yield
     except (RuntimeError, TypeError, ValueError, AttributeError) as error:
         raise ConfigError("wrong QoS override", where=f"qos_overrides of {where}", hint=str(error)) from error
+
+
+def _check_names(node: Node) -> None:
+    """Refuses parameters of files and arguments that are no settings; rclpy would ignore them silently."""
+    overrides: Iterable[str] = getattr(node, "_parameter_overrides", ())  # rclpy has no public name for them
+    known = {path for path, _, _ in walk(NodeConfig())}
+    for name in overrides:
+        if name not in known and not name.startswith(FOREIGN):
+            changed(NodeConfig(), {name: None})  # raises, and names the nearest setting
 
 
 def _declared(node: Node, path: str, spec: Field[Any], default: Any) -> Parameter[Any]:

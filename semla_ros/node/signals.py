@@ -60,6 +60,8 @@ def handle_signals(handler: Callable[..., object] | signal.Handlers) -> None:
 def _exit_code(work: Callable[[Stopping], int], stopping: Stopping) -> int:
     try:
         return work(stopping)
+    except SystemExit as error:  # of argparse
+        return error.code if isinstance(error.code, int) else 1
     except BaseException:
         if not stopping():
             traceback.print_exc()

@@ -221,7 +221,8 @@ class Stream:
         published = time.monotonic_ns()
         own = {"decode": decoded - begin, "publish": published - processed, "total": published - arrival.steady_ns}
         latency_s = {**result.latency_s, **{stage: 1e-9 * ns for stage, ns in own.items()}}
-        self._statistics.finish(latency_s, 1e-9 * (self._now() - stamp_ns) if stamp_ns else None)
+        now = self._now()  # 0 while simulated time has not begun
+        self._statistics.finish(latency_s, 1e-9 * (now - stamp_ns) if stamp_ns and now else None)
 
     def _report_domain(self, domain: DomainState, header: Header | None = None) -> None:
         """Publishes the domain state; an error of the adaptation is also logged and raises an alarm."""

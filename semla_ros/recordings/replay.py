@@ -147,10 +147,11 @@ def _results(
 
 def _check_free(out: Path, source: Path, overwrite: bool) -> None:
     """Raises a RecordingError unless a bag may be written to ``out``."""
-    if out.exists() and out.resolve() == source.resolve():
-        raise RecordingError("output would replace the recording itself", where=out)
+    ours, theirs = out.resolve(), source.resolve()
+    if out.exists() and (ours.is_relative_to(theirs) or theirs.is_relative_to(ours)):
+        raise RecordingError("output would replace the recording itself", where=out, hint="Choose another name.")
     if out.exists() and not overwrite:
-        raise RecordingError("output exists already", where=out, hint="Choose another name, or overwrite it.")
+        raise RecordingError("output exists already", where=out, hint="Choose another name, or add --overwrite.")
     if out.is_dir() and not (out / "metadata.yaml").is_file():
         raise RecordingError("output is a folder that holds no bag", where=out, hint="Choose another name.")
 

@@ -31,6 +31,7 @@ class SegmentedImage:
         classes: The segmenter's classes.
         overlay_opacity: Opacity of the class colours in the overlay, 0 to 1.
         support: Support score of the active mixture (paper, Eq. 15); NaN before the first embedding.
+        camera_info: sensor_msgs/CameraInfo of the camera; None if it is not known.
     """
 
     header: Any
@@ -40,10 +41,16 @@ class SegmentedImage:
     classes: Sequence[ClassInfo]
     overlay_opacity: float
     support: float
+    camera_info: Any = None
 
     @classmethod
     def of(
-        cls, result: SegmentationResult, header: Any, classes: Sequence[ClassInfo], config: OutputConfig
+        cls,
+        result: SegmentationResult,
+        header: Any,
+        classes: Sequence[ClassInfo],
+        config: OutputConfig,
+        camera_info: Any = None,
     ) -> SegmentedImage:
         """Scales and encodes a result as the settings ask.
 
@@ -57,7 +64,7 @@ class SegmentedImage:
         if config.confidence_encoding == "mono8":
             confidence = np.asarray(cv2.convertScaleAbs(confidence, alpha=255.0))  # rounds and saturates
         support = result.domain.support
-        return cls(header, result.frame.rgb, labels, confidence, classes, config.overlay_opacity, support)
+        return cls(header, result.frame.rgb, labels, confidence, classes, config.overlay_opacity, support, camera_info)
 
 
 @dataclass(frozen=True)

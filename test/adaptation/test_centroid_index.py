@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 
 from semla_ros.adaptation.centroid_index import CentroidIndex
-from semla_ros.adaptation.metrics import EUCLIDEAN, METRICS, Metric, precision
+from semla_ros.adaptation.covariance import LowRankCovariance
+from semla_ros.adaptation.metrics import EUCLIDEAN, METRICS, Metric
 
 DRAW = np.random.default_rng(4)
 CENTROIDS = 3 * DRAW.normal(size=(7, 4))
-COVARIANCES = np.array([np.diag(DRAW.uniform(0.1, 4, 4)) for _ in CENTROIDS])
+MATRICES = np.array([np.diag(DRAW.uniform(0.1, 4, 4)) for _ in CENTROIDS])
+COVARIANCES = LowRankCovariance.stacked([LowRankCovariance.of(each) for each in MATRICES], 4)
 EMBEDDING, OTHER = DRAW.normal(size=4), DRAW.normal(size=4)
 
 
@@ -34,9 +36,9 @@ def test_neighbours_that_single_precision_cannot_tell_apart_are_ranked_exactly()
 def test_the_fast_search_computes_few_exact_distances() -> None:
     counted: list[int] = []
 
-    def distances(embedding: np.ndarray, centroids: np.ndarray, precisions: np.ndarray | None) -> np.ndarray:
+    def distances(embedding: np.ndarray, centroids: np.ndarray, covariances: LowRankCovariance | None) -> np.ndarray:
         counted.append(len(centroids))
-        return EUCLIDEAN.distances(embedding, centroids, precisions)
+        return EUCLIDEAN.distances(embedding, centroids, covariances)
 
     centroids = 10 * np.random.default_rng(1).normal(size=(5000, 64))
     index = CentroidIndex(centroids)
@@ -49,7 +51,7 @@ def test_the_fast_search_computes_few_exact_distances() -> None:
 def test_nearest_and_distances_agree_in_every_metric(name: str) -> None:
     index = CentroidIndex(CENTROIDS, METRICS[name], COVARIANCES)
     distances = index.distances(EMBEDDING)
-    assert distances == pytest.approx(METRICS[name].distances(EMBEDDING, CENTROIDS, precision(COVARIANCES)))
+    assert distances == pytest.approx(METRICS[name].distances(EMBEDDING, CENTROIDS, COVARIANCES))
     rows, nearest = index.nearest(EMBEDDING, 3)
     assert rows.tolist() == np.argsort(distances)[:3].tolist()
     assert nearest == pytest.approx(distances[rows])
@@ -58,9 +60,9 @@ def test_nearest_and_distances_agree_in_every_metric(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(METRICS))
 def test_two_embeddings_are_compared_in_the_same_metric(name: str) -> None:
     index = CentroidIndex(CENTROIDS, METRICS[name], COVARIANCES)
-    mean = precision(COVARIANCES.mean(0))[None]
+    mean = LowRankCovariance.of(MATRICES.mean(0))
     assert index.distance(EMBEDDING, OTHER) == pytest.approx(
-        METRICS[name].distances(EMBEDDING, OTHER[None], mean).item()
+        METRICS[name].distances(EMBEDDING, OTHER[None], mean).item(), rel=1e-6
     )
     assert index.distance(EMBEDDING, OTHER) == pytest.approx(index.distance(OTHER, EMBEDDING))
     assert index.distance(EMBEDDING, EMBEDDING) == pytest.approx(0.0, abs=1e-12)
@@ -76,6 +78,6 @@ def test_a_subset_keeps_metric_and_order(name: str) -> None:
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("name", sorted(METRICS))
 def test_an_empty_index_has_no_neighbours_but_compares_embeddings(name: str) -> None:
-    index = CentroidIndex(np.empty((0, 4)), METRICS[name], np.empty((0, 4, 4)))
+    index = CentroidIndex(np.empty((0, 4)), METRICS[name], LowRankCovariance.stacked([], 4))
     assert index.nearest(EMBEDDING, 3)[0].tolist() == []
     assert index.distance(EMBEDDING, OTHER) > 0

@@ -7,12 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from semla_ros.adaptation.metrics import METRICS, cosine, euclidean, find_metric, mahalanobis, precision
+from semla_ros.adaptation.covariance import SHRINKAGE, LowRankCovariance
+from semla_ros.adaptation.metrics import METRICS, cosine, euclidean, find_metric, mahalanobis
 from semla_ros.errors import BundleError
 
 RANDOM = np.random.default_rng(0)
 EMBEDDING, CENTROIDS = RANDOM.normal(size=6), RANDOM.normal(size=(5, 6))
-COVARIANCES = np.array([np.cov(RANDOM.normal(size=(50, 6)).T) for _ in range(5)])
+MATRICES = np.array([np.cov(RANDOM.normal(size=(50, 6)).T) for _ in range(5)])
+COVARIANCES = LowRankCovariance.stacked([LowRankCovariance.of(each) for each in MATRICES], 6)
 
 
 def test_euclidean_is_the_length_of_the_difference() -> None:
@@ -31,25 +33,22 @@ def test_cosine_ignores_lengths_and_is_zero_two_or_one_for_same_opposite_and_und
 
 
 def test_mahalanobis_is_measured_in_each_domain_s_own_deviations() -> None:
-    precisions = precision(COVARIANCES)
-    expected = [math.sqrt((EMBEDDING - c) @ p @ (EMBEDDING - c)) for c, p in zip(CENTROIDS, precisions, strict=True)]
-    assert mahalanobis(EMBEDDING, CENTROIDS, precisions) == pytest.approx(expected)
+    shrunk = [each + SHRINKAGE * np.trace(each) / 6 * np.eye(6) for each in MATRICES]
+    offsets = EMBEDDING - CENTROIDS
+    expected = [math.sqrt(x @ np.linalg.inv(s) @ x) for x, s in zip(offsets, shrunk, strict=True)]
+    assert mahalanobis(EMBEDDING, CENTROIDS, COVARIANCES) == pytest.approx(expected, rel=1e-5)
 
 
-def test_mahalanobis_takes_one_precision_for_all_centroids() -> None:
-    assert mahalanobis(EMBEDDING, CENTROIDS, np.eye(6)[None]) == pytest.approx(euclidean(EMBEDDING, CENTROIDS))
-
-
-def test_a_precision_is_nearly_the_inverse_and_exists_for_a_singular_covariance() -> None:
-    assert precision(np.diag([1.0, 4.0])) == pytest.approx(np.diag([1 / 1.125, 1 / 4.125]))
-    assert np.isfinite(precision(np.zeros((3, 2, 2)))).all()
+def test_mahalanobis_takes_one_covariance_for_all_centroids() -> None:
+    unit = LowRankCovariance.of(np.eye(6), shrinkage=0.0)
+    assert mahalanobis(EMBEDDING, CENTROIDS, unit) == pytest.approx(euclidean(EMBEDDING, CENTROIDS), rel=1e-5)
 
 
 @given(st.sampled_from(sorted(METRICS)), st.integers(0, 1000))
 def test_every_metric_is_finite_not_negative_and_zero_on_a_centroid(name: str, seed: int) -> None:
     embedding = np.random.default_rng(seed).normal(size=6) * 10
     centroids = np.vstack([CENTROIDS[:4], embedding])
-    distances = METRICS[name].distances(embedding, centroids, precision(COVARIANCES))
+    distances = METRICS[name].distances(embedding, centroids, COVARIANCES)
     assert distances.shape == (5,)
     assert np.isfinite(distances).all()
     assert (distances >= 0).all()

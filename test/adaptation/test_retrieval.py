@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from semla_ros.adaptation.centroid_index import CentroidIndex
+from semla_ros.adaptation.covariance import LowRankCovariance
 from semla_ros.adaptation.metrics import METRICS
 from semla_ros.adaptation.retrieval import Mixture, checked, closeness_weights, retrieve, support
 from semla_ros.errors import EmbeddingError
@@ -45,8 +46,8 @@ def test_distances_are_not_normalised() -> None:
 @pytest.mark.parametrize("name", ["euclidean", "cosine", "mahalanobis"])
 def test_the_metric_of_the_index_ranks_and_weights_the_adapters(name: str) -> None:
     draw = np.random.default_rng(8)
-    covariances = np.array([np.diag(draw.uniform(0.1, 5, 16)) for _ in NAMES])
-    index = CentroidIndex(CENTROIDS, METRICS[name], covariances)
+    covariances = [LowRankCovariance.of(np.diag(draw.uniform(0.1, 5, 16))) for _ in NAMES]
+    index = CentroidIndex(CENTROIDS, METRICS[name], LowRankCovariance.stacked(covariances, 16))
     found = retrieve(EMBEDDING, NAMES, index, k=2, temperature=0.05)
     distances = index.distances(EMBEDDING)
     assert found.names == tuple(NAMES[i] for i in np.argsort(distances)[:2])

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from semla_ros.adaptation.covariance import SHRINKAGE, LowRankCovariance
 from semla_ros.adaptation.metrics import METRICS, Metric, euclidean
 from semla_ros.adaptation.statistics import Statistics
 
@@ -20,7 +21,9 @@ def test_statistics_of_four_points_computed_by_hand() -> None:
     assert found.count == 4
     assert found.mean_distance() == pytest.approx(2.5)
     assert found.covariance is not None
-    assert found.covariance.tolist() == [[2.0, 0.0], [0.0, 4.5]]
+    added = SHRINKAGE * (2.0 + 4.5) / 2
+    assert np.abs(found.covariance.directions).tolist() == [[0.0, 1.0], [1.0, 0.0]]
+    assert found.covariance.variances == pytest.approx([4.5 + added, 2.0 + added])
 
 
 def test_the_mahalanobis_distance_is_measured_in_standard_deviations() -> None:
@@ -62,7 +65,7 @@ def test_mean_distances_are_measured_in_every_metric() -> None:
     cosine = 1 - directions @ found.centroid / np.linalg.norm(found.centroid)
     assert found.mean_distance(METRICS["cosine"]) == pytest.approx(cosine.mean())
     each = [found.mahalanobis(embedding) for embedding in EMBEDDINGS]
-    assert found.mean_distance(METRICS["mahalanobis"]) == pytest.approx(np.mean(each))
+    assert found.mean_distance(METRICS["mahalanobis"]) == pytest.approx(np.mean(each), rel=1e-5)
 
 
 def test_the_mean_distance_in_a_metric_that_was_not_measured_is_unknown() -> None:
@@ -72,7 +75,7 @@ def test_the_mean_distance_in_a_metric_that_was_not_measured_is_unknown() -> Non
 
 @pytest.mark.parametrize(("count", "supported"), [(None, True), (500, True), (499, False)])
 def test_mahalanobis_requires_500_images_where_their_number_is_known(count: int | None, supported: bool) -> None:
-    statistics = Statistics(np.zeros(4), covariance=np.eye(4), count=count)
+    statistics = Statistics(np.zeros(4), covariance=LowRankCovariance.of(np.eye(4)), count=count)
     assert statistics.supports(METRICS["mahalanobis"]) is supported
     assert statistics.supports(METRICS["euclidean"])
     assert statistics.supports(METRICS["cosine"])

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from paths import PACKAGE
 
+from semla_ros.adaptation.covariance import RANK
 from semla_ros.adaptation.statistics import Statistics
 from semla_ros.adaptation.statistics_file import load_statistics, save_statistics
 from semla_ros.errors import AdapterError
@@ -30,7 +31,11 @@ def test_what_is_saved_is_read_back(file: Path) -> None:
     assert read.mean_distances == pytest.approx(saved.mean_distances, rel=1e-6)
     assert read.distance_p99 == pytest.approx(saved.distance_p99, rel=1e-6)
     assert read.count == 500
-    assert read.covariance == pytest.approx(saved.covariance, rel=1e-5, abs=1e-5)
+    assert saved.covariance is not None
+    assert read.covariance is not None
+    assert (read.covariance.directions == saved.covariance.directions).all()
+    assert read.covariance.variances == pytest.approx(saved.covariance.variances, rel=1e-6)
+    assert read.covariance.residual == pytest.approx(saved.covariance.residual, rel=1e-6)
 
 
 @pytest.mark.parametrize("shape", [(1, 8), (8,)])
@@ -171,11 +176,11 @@ def test_a_matrix_that_is_no_covariance_is_refused(file: Path, covariance: np.nd
 
 @pytest.mark.parametrize("covariance", [indefinite(0.0), np.zeros((8, 8)), 1e-9 * np.eye(8)])
 def test_a_singular_covariance_is_accepted_in_spite_of_rounding(file: Path, covariance: np.ndarray) -> None:
-    save_statistics(Statistics(np.zeros(8), covariance=covariance), file)
-    assert load_statistics(file).covariance == pytest.approx(covariance, abs=1e-6)
+    np.savez(file, train_average_embedding=ONES, covariance=covariance)
+    assert np.isfinite(load_statistics(file).mahalanobis(np.zeros(8)))
 
 
-@pytest.mark.parametrize("key", ["train_average_embedding", "covariance", "mean_distance"])
+@pytest.mark.parametrize("key", ["train_average_embedding", "covariance", "covariance_directions", "mean_distance"])
 def test_a_small_file_with_a_huge_array_is_refused_before_the_array_is_read(file: Path, key: str) -> None:
     np.savez_compressed(file, **({"train_average_embedding": ONES} | {key: np.zeros((6000, 6000), np.float32)}))
     assert file.stat().st_size < 2**18
@@ -185,6 +190,50 @@ def test_a_small_file_with_a_huge_array_is_refused_before_the_array_is_read(file
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 2**22
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        ({"covariance_directions": 2 * np.eye(8)}, "out of range"),
+        ({"covariance_directions": np.full((8, 8), 0.3)}, "not orthonormal"),
+        ({"covariance_directions": np.eye(9)}, r"is float64 \(9, 9\)"),
+        ({"covariance_directions": np.empty((0, 8))}, r"is float64 \(0, 8\)"),
+        ({"covariance_directions": np.full((8, 8), np.nan)}, "not finite"),
+        ({"covariance_variances": np.ones(7)}, r"is float64 \(7,\)"),
+        ({"covariance_variances": np.zeros(8)}, "out of range"),
+        ({"covariance_residual": np.float64(-1)}, "out of range"),
+        ({"covariance_residual": np.ones(2)}, r"is float64 \(2,\)"),
+        ({"covariance_residual": None}, "not covariance_variances and covariance_residual"),
+    ],
+)
+def test_a_damaged_compact_covariance_is_refused(file: Path, damage: dict[str, Any], reason: str) -> None:
+    whole = {
+        "train_average_embedding": ONES, "covariance_directions": np.eye(8), "covariance_variances": np.ones(8),
+        "covariance_residual": np.float64(1),
+    }  # fmt: skip
+    np.savez(file, **{key: value for key, value in (whole | damage).items() if value is not None})
+    with pytest.raises(AdapterError, match=f"unreadable statistics.*{reason}"):
+        load_statistics(file)
+    np.savez(file, **whole)
+    assert load_statistics(file).mahalanobis(np.zeros(8)) == pytest.approx(np.sqrt(8))
+
+
+def test_the_full_covariance_of_an_older_file_is_approximated_and_not_kept(file: Path) -> None:
+    embeddings = np.random.default_rng(5).normal(size=(900, 96)) * 0.9 ** np.arange(96)
+    matrix = np.cov(embeddings.T, bias=True)
+    np.savez(file, train_average_embedding=embeddings.mean(0)[None], covariance=matrix.astype(np.float32))
+    found, computed = load_statistics(file), Statistics.of(embeddings)
+    assert found.covariance is not None
+    assert found.covariance.directions.shape == (RANK, 96)
+    distances = [(found.mahalanobis(each), computed.mahalanobis(each)) for each in embeddings[:50]]
+    assert [a for a, _ in distances] == pytest.approx([b for _, b in distances], rel=1e-3)
+
+
+def test_a_file_of_768_dimensions_takes_less_than_64_kb(file: Path) -> None:
+    embeddings = np.random.default_rng(5).normal(size=(40, 768))
+    save_statistics(Statistics.of(embeddings), file)
+    assert file.stat().st_size < 64_000
 
 
 def test_unknown_values_are_left_out_of_the_file(file: Path) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from semla_ros.adaptation.centroid_index import CentroidIndex
+from semla_ros.adaptation.covariance import LowRankCovariance
 from semla_ros.adaptation.metrics import METRICS, Metric, euclidean
 from semla_ros.adaptation.thresholds import GAP_SHARE, LOWER_SHARE, MAX_GAPS, UPPER_MEAN_DISTANCES, Thresholds
 
@@ -49,7 +50,8 @@ def test_thousands_of_adapters_need_memory_linear_in_their_number() -> None:
 @pytest.mark.parametrize("name", sorted(METRICS))
 def test_gaps_are_measured_in_the_metric_of_the_index(name: str) -> None:
     centroids = SQUARE + 1.0
-    index = CentroidIndex(centroids, METRICS[name], np.array([np.diag([4.0, 0.25])] * 4))
+    covariances = LowRankCovariance.stacked([LowRankCovariance.of(np.diag([4.0, 0.25]))] * 4, 2)
+    index = CentroidIndex(centroids, METRICS[name], covariances)
     gaps = [sorted(index.distances(centroid))[1] for centroid in centroids]
     assert Thresholds.of(index, [math.nan] * 4).upper_threshold == pytest.approx(GAP_SHARE * np.median(gaps))
 
@@ -57,7 +59,7 @@ def test_gaps_are_measured_in_the_metric_of_the_index(name: str) -> None:
 def test_the_gaps_of_a_large_library_are_sampled() -> None:
     calls = 0
 
-    def distances(embedding: np.ndarray, centroids: np.ndarray, precisions: np.ndarray | None) -> np.ndarray:
+    def distances(embedding: np.ndarray, centroids: np.ndarray, covariances: object) -> np.ndarray:
         nonlocal calls
         calls += 1
         return euclidean(embedding, centroids)

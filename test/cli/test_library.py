@@ -16,6 +16,7 @@ from semla_ros.cli import main
 from semla_ros.images.files import write_image
 from semla_ros.library.adapter_folder import WEIGHTS, read_statistics, statistics_file
 from semla_ros.library.bundle import ADAPTERS
+from semla_ros.library.captions import CAPTIONS, Caption, CaptionTable
 
 
 class Command:
@@ -76,7 +77,15 @@ def cut(file: Path) -> None:
     file.write_bytes(file.read_bytes()[:50])
 
 
-TASKS = (("list",), ("check",), ("add", "x"), ("remove", "red"), ("build", "."), ("compare", "red", "blue"))
+TASKS = (
+    ("list",),
+    ("check",),
+    ("add", "x"),
+    ("remove", "red"),
+    ("build", "."),
+    ("describe",),
+    ("compare", "red", "blue"),
+)
 
 
 @pytest.mark.parametrize("argv", TASKS, ids=lambda argv: argv[0])
@@ -269,6 +278,78 @@ def test_a_disk_that_cannot_be_written_is_reported_and_nothing_changes(library, 
     for argv in (("build", images, "--overwrite"), ("add", new), ("remove", "red")):
         assert os.strerror(code) in library.refused(*argv)
     assert {path: path.read_bytes() for path in bundle.rglob("*") if path.is_file()} == before
+
+
+# describe
+
+
+def put_captions(bundle, dimension=8):
+    """Captions for the centroids of the tiny bundle: each says the colour of its adapter."""
+    names = sorted(COLORS)
+    embeddings = np.array([read_statistics(bundle / ADAPTERS / name).centroid for name in names])[:, :dimension]
+    CaptionTable([Caption(f"a {name} wall", "", "by day", "") for name in names], embeddings).save(bundle / CAPTIONS)
+
+
+def test_each_adapter_is_described_by_the_caption_nearest_to_its_centroid(library, bundle, tmp_path):
+    put_captions(bundle)
+    shown = library("describe", "--json", tmp_path / "captions.json")
+    for name in COLORS:
+        assert f"a photo of a {name} wall by day" in next(
+            line for line in shown.splitlines() if line.startswith(f" {name}")
+        )
+    found = json.loads((tmp_path / "captions.json").read_text())
+    assert {name: each["caption"]["place"] for name, each in found.items()} == {
+        name: f"a {name} wall" for name in COLORS
+    }
+
+
+def test_without_captions_the_option_that_makes_them_is_named(library):
+    assert "--clip FILE" in library.refused("describe")
+
+
+def test_damaged_captions_or_those_of_another_navigator_are_refused(library, bundle):
+    put_captions(bundle, 5)
+    assert "captions of another navigator" in library.refused("describe")
+    cut(bundle / CAPTIONS)
+    assert "unreadable captions" in library.refused("describe")
+
+
+def test_damaged_statistics_are_refused_by_name(library, bundle):
+    put_captions(bundle)
+    cut(statistics_file(bundle / ADAPTERS / "red"))
+    assert "red_statistics.npz" in library.refused("describe")
+
+
+def test_an_empty_library_cannot_be_described(library, tmp_path):
+    (tmp_path / "empty").mkdir()
+    assert "no adapters" in library.refused("describe", "--library", tmp_path / "empty")
+
+
+def test_a_published_clip_encodes_the_captions(library, tmp_path):
+    write_clip(tmp_path, dimension=8)
+    assert "a photo of" in library("describe", "--clip", tmp_path / "clip.safetensors")
+    write_clip(tmp_path, dimension=6)
+    assert "captions of another navigator" in library.refused("describe", "--clip", tmp_path / "clip.safetensors")
+    (tmp_path / "open_clip_config.json").unlink()
+    assert "--clip-model" in library.refused("describe", "--clip", tmp_path / "clip.safetensors")
+    assert "no such file" in library.refused("describe", "--clip", tmp_path / "nowhere.safetensors")
+
+
+def write_clip(folder, dimension):
+    """A tiny CLIP with random weights as open_clip publishes it, with its configuration."""
+    from open_clip.model import CLIP
+
+    vision = {"image_size": 16, "patch_size": 8, "width": 16, "layers": 1, "head_width": 8}
+    text = {"context_length": 32, "vocab_size": 49408, "width": 8, "heads": 1, "layers": 1}
+    save_file(CLIP(dimension, vision, text, quick_gelu=True).state_dict(), folder / "clip.safetensors")
+    config = {"embed_dim": dimension, "quick_gelu": True, "vision_cfg": vision, "text_cfg": text}
+    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": config}))
+
+
+def test_a_captioner_needs_images_and_a_model(library, images, tmp_path):
+    assert "--captioner, --images" in library.refused("describe", "--captioner", tmp_path)
+    assert "no captioner" in library.refused("describe", "--captioner", tmp_path, "--images", images)
+    assert "no images for adapter" in library.refused("describe", "--captioner", tmp_path, "--images", tmp_path)
 
 
 # compare

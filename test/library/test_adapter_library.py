@@ -11,6 +11,7 @@ import torch
 from tiny import random_adapter, random_network
 from torch import nn
 
+from semla_ros.adaptation.centroid_index import CentroidIndex
 from semla_ros.adaptation.metrics import METRICS, Metric
 from semla_ros.adaptation.retrieval import Mixture, retrieve
 from semla_ros.adaptation.statistics import Statistics
@@ -93,7 +94,7 @@ def test_a_new_metric_is_one_function_and_one_entry(folder: Path, monkeypatch: p
 
 
 def test_mahalanobis_leaves_out_adapters_without_a_covariance_of_500_images(folder: Path) -> None:
-    write_statistics(folder, "clear", covariance=np.eye(8), count=499)
+    write_statistics(folder, "clear", covariance=np.eye(8), count=499)  # the form of older files
     write_statistics(folder, "fog")
     write_statistics(folder, "rain", covariance=np.eye(8), count=500)
     write_statistics(folder, "snow", covariance=np.eye(8))
@@ -242,6 +243,40 @@ def test_embeddings_near_the_training_images_are_in_distribution_and_far_ones_ar
 def test_with_an_adapter_without_covariance_everything_is_in_distribution(tmp_path: Path) -> None:
     save_adapter(random_adapter("a", NETWORK), Statistics(np.zeros(8)), tmp_path)
     assert opened(tmp_path).is_in_distribution(np.full(8, 1e6))
+
+
+def test_a_look_at_a_large_library_measures_the_distance_to_the_nearest_adapters_only(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured: list[Statistics] = []
+
+    def distance(statistics: Statistics, embedding: np.ndarray) -> float:
+        measured.append(statistics)
+        return np.inf
+
+    monkeypatch.setattr(Statistics, "mahalanobis", distance)
+    monkeypatch.setattr(adapter_library, "NEAREST", 2)
+    library = opened(folder)
+    embedding = library.centroids[2] + 0.1
+    assert not library.is_in_distribution(embedding)
+    order = np.argsort(np.linalg.norm(library.centroids - embedding, axis=1))
+    assert measured == [library.statistics[row] for row in order[:2]]
+
+
+@pytest.mark.parametrize("metric", sorted(METRICS))
+def test_the_answer_of_a_look_does_not_depend_on_the_metric_of_the_library(folder: Path, metric: str) -> None:
+    for adapter, direction in zip(NAMES, np.eye(8)[:4], strict=True):
+        embeddings = 5 * direction + np.random.default_rng(1).normal(0, 0.2, (600, 8))
+        save_adapter(random_adapter(adapter, NETWORK), Statistics.of(embeddings), folder)
+    library = opened(folder, metric=metric)
+    assert all(library.is_in_distribution(centroid) for centroid in library.centroids)
+    assert not library.is_in_distribution(library.centroids.mean(0))
+
+
+def test_a_thousand_adapters_of_768_dimensions_keep_less_than_100_mb_of_statistics() -> None:
+    statistics = Statistics.of(np.random.default_rng(0).normal(size=(40, 768)))
+    index = CentroidIndex(statistics.centroid[None])
+    assert 1000 * (statistics.nbytes + index.nbytes) < 100e6
 
 
 def test_loading_an_adapter_that_was_damaged_since_is_refused_and_the_others_still_load(folder: Path) -> None:

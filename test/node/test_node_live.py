@@ -16,7 +16,7 @@ from live.process import STAND_IN
 from live.robot import CONFIDENCE, MASK, SUPPORT, Robot, image, stamp_ns, values
 from live.stand_in import ADAPTATION_FAILS, BROKEN, NIGHT, REFUSED, UNREADABLE, WAIT
 from rclpy.qos import DurabilityPolicy
-from sensor_msgs.msg import CompressedImage, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Float32, String
 from std_srvs.srv import SetBool, Trigger
 
@@ -411,6 +411,30 @@ def test_silence_is_explained_by_the_topic_and_by_what_its_publishers_offer(robo
     assert conflict.startswith("/image from robot to semla:")
     assert "reliable" in conflict.lower()
     assert robot.set(image_reliability="auto", silence_s=5.0).successful
+
+
+def test_intrinsics_of_the_camera_are_published_for_the_mask(robot):
+    info = CameraInfo(width=64, height=48, distortion_model="plumb_bob")
+    info.k = [50.0, 0.0, 32.0, 0.0, 50.0, 24.0, 0.0, 0.0, 1.0]
+    assert robot.set(output_width=32).successful
+    with (
+        robot.hears(CameraInfo, "segmentation/camera_info") as (infos,),
+        robot.camera() as publish,
+        robot.offers(topic="camera_info", kind=CameraInfo) as intrinsics,
+    ):
+
+        def published():
+            intrinsics.publish(info)
+            publish(image(23 * SECOND))
+            time.sleep(0.1)
+            return infos
+
+        robot.until(published, "intrinsics of the mask")
+        robot.counts()
+    assert robot.set(output_width=0).successful
+    assert (infos[0].width, infos[0].height, list(infos[0].k[:3])) == (32, 24, [25.0, 0.0, 16.0])
+    assert stamp_ns(infos[0]) == 23 * SECOND
+    assert infos[0].header.frame_id == "front"
 
 
 def test_diagnostics_report_rate_latency_device_and_memory(robot):

@@ -12,7 +12,7 @@ pytest.importorskip("rclpy")
 
 from live.gate import VARIABLE, Gate
 from live.process import STAND_IN, Process, free_domain, release
-from live.robot import MASK, Robot, image
+from live.robot import MASK, Robot, image, values
 from live.stand_in import WAIT
 from sensor_msgs.msg import Image
 
@@ -133,6 +133,62 @@ def test_a_wrong_parameter_at_the_start_ends_the_node_with_one_clear_message():
     assert [line.partition("]: ")[2] for line in log.splitlines()] == [
         "setting of the wrong type (fusion.k): got 'many', expected int"
     ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--nonsense"], "unrecognized arguments: --nonsense"),
+        (["--ros-args", "-p", "nonsense"], "Couldn't parse parameter override rule: '-p nonsense'"),
+        (["--ros-args", "-r", "nonsense"], "Couldn't parse remap rule: '-r nonsense'"),
+        (["--ros-args", "--params-file", "/missing.yaml"], "Couldn't parse params file: '--params-file /missing.yaml'"),
+    ],
+)
+def test_a_wrong_command_line_ends_the_node_with_one_clear_message(arguments, words):
+    code, log = ended(*NODE, *arguments)
+    assert code == 2
+    assert words in log.splitlines()[-1]
+    assert "Traceback" not in log
+
+
+def test_help_explains_the_node_and_starts_nothing():
+    code, log = ended(*NODE, "--help")
+    assert code == 0
+    assert "--params-file config/semla.yaml" in log
+
+
+def test_a_mistyped_parameter_ends_the_node_and_the_nearest_name_is_offered():
+    code, log = ended(parameters={"fusion.kk": 3})
+    assert code == 1
+    assert [line.partition("]: ")[2] for line in log.splitlines()] == [
+        "unknown setting (fusion.kk): expected fusion.k or fusion.adapt"
+    ]
+
+
+def test_parameters_that_ros_itself_reads_are_no_mistyped_ones(robot):
+    robot.start(STAND_IN, parameters={"use_sim_time": "true", "start_type_description_service": "false"})
+    robot.until(lambda: robot.lifecycle() == "active", "the node to become active")
+
+
+def test_simulated_time_that_never_comes_is_reported_and_no_wrong_age(robot):
+    robot.start(STAND_IN, parameters={"use_sim_time": "true"})
+    with robot.camera() as publish:
+
+        def warned():
+            publish(image(5 * SECOND))
+            report = robot.until(lambda: robot.newest_report(), "a diagnostics report")
+            return report if "no time has arrived on /clock" in report.message else None
+
+        report = robot.until(warned, "the warning")
+        robot.until(lambda: int(values(robot.newest_report())["frames_segmented"]) > 0, "a segmented image")
+    assert report.level == b"\x01"
+    assert "age_ms_median" not in values(robot.newest_report())
+
+
+def test_two_nodes_of_one_name_are_reported(robot):
+    first, second = robot.start(STAND_IN), robot.start(STAND_IN)
+    for process in (first, second):
+        robot.until(lambda process=process: "2 nodes are called /semla" in process.log, "the warning in each log")
 
 
 WRONG_OVERRIDES = {

@@ -93,7 +93,8 @@ def test_an_exception_is_printed_and_gives_exit_code_1(start):
     assert "ValueError: odd" in errors
 
 
-def test_even_an_attempt_to_exit_from_the_work_ends_the_process(start):
-    program = start("sys.exit(5)")
+@pytest.mark.parametrize(("code", "expected"), [("5", 5), ("'a reason'", 1)])
+def test_an_exit_from_the_work_ends_the_process_with_its_exit_code(start, code, expected):
+    program = start(f"sys.exit({code})")
     program.communicate(timeout=LIMIT_S)
-    assert program.returncode == 1
+    assert program.returncode == expected

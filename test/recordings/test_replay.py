@@ -328,6 +328,19 @@ def test_the_recording_itself_is_never_overwritten(tmp_path: Path) -> None:
         run(recording, tmp_path / "drive" / ".." / "drive", overwrite=True)
 
 
+def test_neither_a_file_of_the_recording_nor_the_folder_around_it_is_overwritten(tmp_path: Path) -> None:
+    recording = write_drive(tmp_path / "drive", [100], [])
+    (file,) = (tmp_path / "drive").glob("*.mcap")
+    before = file.read_bytes()
+    with pytest.raises(RecordingError, match="would replace the recording itself"):
+        run(recording, file, overwrite=True)
+    single = open_recording(file)
+    with pytest.raises(RecordingError, match="would replace the recording itself"):
+        run(single, tmp_path / "drive", overwrite=True)
+    assert file.read_bytes() == before
+    assert (tmp_path / "drive" / "metadata.yaml").is_file()
+
+
 def test_the_error_for_an_output_that_cannot_be_written_names_it(tmp_path: Path) -> None:
     recording = images(tmp_path / "in", 1)
     (tmp_path / "file").write_text("")

@@ -1,4 +1,4 @@
-"""CLIP image encoders in open_clip's published form.
+"""CLIP image and text encoders in open_clip's published form.
 
 A state dict holds neither the number of attention heads nor the activation. With wrong ones it still loads, and embeds
 wrongly, so both are read from the model's configuration.
@@ -7,18 +7,24 @@ wrongly, so both are read from the model's configuration.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from semla_ros.errors import BundleError
 from semla_ros.modeling.clip.state import clip_state
+from semla_ros.modeling.clip.tokenizer import tokenize
+from semla_ros.modeling.weights import load_strictly
 
 CONFIG = "open_clip_config.json"
 SIZES = {"image_size", "patch_size", "width", "layers", "head_width"}
 WITHOUT_EFFECT = {"patch_dropout", "output_tokens", "mlp_ratio"}  # in training only, or known from shapes
+TEXTS = 32  # encoded at a time
 NEEDED = {"conv1.weight", "positional_embedding", "proj"}
 
 
@@ -62,9 +68,9 @@ def _beside(file: Path) -> dict[str, Any]:
     path = file.with_name(CONFIG)
     if not path.is_file():
         raise BundleError(
-            "navigator without a configuration", where=file, expected=f"{CONFIG} beside it",
+            "CLIP without a configuration", where=file, expected=f"{CONFIG} beside it",
             hint="Weights do not tell the attention heads nor the activation. Put the model's configuration there, or "
-            "name the model: --navigator-model ViT-L-14-quickgelu is OpenAI's, which SemLA uses.",
+            "name the model (--navigator-model, --clip-model): ViT-L-14-quickgelu is OpenAI's, which SemLA uses.",
         )  # fmt: skip
     try:
         config: dict[str, Any] = json.loads(path.read_text())
@@ -90,3 +96,40 @@ def _fields(config: Any, where: str) -> dict[str, Any]:
     if unsupported:
         raise BundleError("unsupported kind of CLIP", where=where, got=", ".join(unsupported), expected="a plain ViT")
     return fields
+
+
+def text_encoder(
+    state: Mapping[str, Tensor], source: str, model: str = ""
+) -> Callable[[Sequence[str]], NDArray[np.float64]]:
+    """Takes the text encoder out of a CLIP.
+
+    Args:
+        state: Tensors of a whole CLIP in open_clip's layout.
+        source: File that they were read from, see `image_encoder`.
+        model: open_clip's name of the model, see `image_encoder`.
+
+    Returns:
+        Function from N texts to their L2-normalised embeddings (N, D).
+
+    Raises:
+        BundleError: The tensors are no such CLIP, or the configuration is missing or malformed.
+    """
+    from open_clip.model import CLIP
+
+    config = (_of_model(model) if model else _beside(Path(source)))["model_cfg"]
+    try:
+        clip = CLIP(config["embed_dim"], config["vision_cfg"], config["text_cfg"], config.get("quick_gelu", False))
+    except (KeyError, TypeError, ValueError) as error:
+        raise BundleError("malformed configuration", where=model or source, hint=repr(error)) from error
+    load_strictly(clip, {key: value.float() for key, value in state.items()}, source)
+    clip.eval()
+
+    @torch.inference_mode()
+    def encode(texts: Sequence[str]) -> NDArray[np.float64]:
+        parts = tokenize(texts, clip.context_length).split(TEXTS)
+        out: NDArray[np.float64] = (
+            torch.cat([clip.encode_text(part, normalize=True) for part in parts]).double().numpy()
+        )
+        return out
+
+    return encode
