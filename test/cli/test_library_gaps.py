@@ -7,12 +7,14 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 from tiny import drive, frame, image
 
 from semla_ros.cli import main
 from semla_ros.config import changed
 from semla_ros.images.files import write_image
+from semla_ros.library.captions import CAPTIONS, CaptionTable, vocabulary
 from semla_ros.pipeline.build import build_pipeline
 from semla_ros.pipeline.pipeline import SemlaPipeline
 
@@ -170,3 +172,11 @@ def test_a_full_disk_is_reported(
     monkeypatch.setattr("shutil.copyfile", full)
     assert main(["library", "gaps", str(record), "-o", str(tmp_path / "out"), "--bundle", str(bundle)]) == 1
     assert "No space left on device" in capsys.readouterr().err
+
+
+def test_a_bundle_with_captions_gives_each_gap_its_words(record: Path, bundle: Path, tmp_path: Path) -> None:
+    captions = vocabulary()[:8]
+    CaptionTable(captions, np.eye(8)).save(bundle / CAPTIONS)
+    assert main(["library", "gaps", str(record), "-o", str(tmp_path / "out"), "--bundle", str(bundle)]) == 0
+    largest = max(json.loads((record / "gaps.json").read_text())["gaps"], key=lambda gap: gap["count"])
+    assert f"Gap 1: {captions[int(np.argmax(largest['centroid']))].text}" in Page(tmp_path / "out/report.html").text

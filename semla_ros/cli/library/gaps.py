@@ -11,6 +11,7 @@ from semla_ros.cli.options import task
 from semla_ros.errors import RecordingError
 
 if TYPE_CHECKING:
+    from semla_ros.gaps.section import Describe
     from semla_ros.library.adapter_library import AdapterLibrary
     from semla_ros.library.bundle import Bundle
 
@@ -44,7 +45,7 @@ def _gaps(args: argparse.Namespace) -> None:
         raise RecordingError("no record of gaps", where=args.record, hint=hint)
     _check_free(args.out)
     bundle, folder = opened(args)
-    found = sections(gaps, record, _library(bundle, folder.path), describe=lambda centroid: "")
+    found = sections(gaps, record, _library(bundle, folder.path), _words(bundle))
     for each in found:
         write_training_set(args.out / each.folder, each.images, bundle.class_table())
     args.out.mkdir(parents=True, exist_ok=True)
@@ -61,6 +62,16 @@ def _check_free(out: Path) -> None:
     """Raises a RecordingError if the folder holds files, which may be somebody's labels."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise RecordingError("output exists already", where=out, hint="Choose another name: it may hold labels.")
+
+
+def _words(bundle: Bundle) -> Describe:
+    """A function that describes centroids, as `semla library describe` does; without words where there is no table."""
+    from semla_ros.library.captions import CAPTIONS, CaptionTable
+
+    if not (bundle.path / CAPTIONS).exists():
+        return lambda centroid: ""
+    table = CaptionTable.load(bundle.path / CAPTIONS)
+    return lambda centroid: table.describe(centroid).caption.text
 
 
 def _library(bundle: Bundle, folder: Path) -> AdapterLibrary:
