@@ -41,10 +41,10 @@ def write_report(path: Path, gaps: Gaps, sections: Sequence[Section], bundle: st
 
 
 def when(stamp_ns: int) -> str:
-    """A stamp as date and time (UTC), or as seconds if it counts from the start of a recording."""
+    """A stamp as date and time, or as seconds if it counts from the start of a recording."""
     if stamp_ns < EARLIEST_NS:
         return f"{stamp_ns / SECOND_NS:.0f} s"
-    return datetime.fromtimestamp(stamp_ns / SECOND_NS, timezone.utc).strftime("%Y-%m-%d %H:%M:%S")
+    return datetime.fromtimestamp(stamp_ns / SECOND_NS, timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def percent(part: float, whole: float) -> str:

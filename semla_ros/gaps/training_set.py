@@ -48,20 +48,22 @@ def write_training_set(folder: Path, images: Iterable[Path], classes: Sequence[C
 
 def _cvat(classes: Sequence[ClassInfo]) -> list[dict[str, object]]:
     """Labels as CVAT's label editor shows them. The first synonym of a class is its name there."""
-    return [{"name": _name(each), "color": _hex(each), "type": "mask", "attributes": []} for each in classes]
+    return [{"name": class_name(each.name), "color": _hex(each), "type": "mask", "attributes": []} for each in classes]
 
 
 def _label_studio(classes: Sequence[ClassInfo]) -> str:
     """A labelling configuration for semantic segmentation with a brush."""
-    labels = "".join(f'    <Label value={quoteattr(_name(each))} background="{_hex(each)}"/>\n' for each in classes)
+    named = [(quoteattr(class_name(each.name)), _hex(each)) for each in classes]
+    labels = "".join(f'    <Label value={name} background="{color}"/>\n' for name, color in named)
     return (
         '<View>\n  <Image name="image" value="$image" zoom="true"/>\n'
         f'  <BrushLabels name="label" toName="image">\n{labels}  </BrushLabels>\n</View>\n'
     )
 
 
-def _name(info: ClassInfo) -> str:
-    return info.name.split(",")[0].strip()
+def class_name(synonyms: str) -> str:
+    """The first synonym of a class, which is its name in labelling tools."""
+    return synonyms.split(",")[0].strip()
 
 
 def _hex(info: ClassInfo) -> str:
