@@ -36,6 +36,8 @@ WORKSHOP = [
     "open_clip_torch>=2.30,<4",
     "torchvision<1",
     "peft>=0.12,<1",
+    "accelerate>=1.0,<2",  # several GPUs and mixed precision in training
+    "scipy>=1.10,<2",  # the pivoted QR decomposition of RecycleLoRA
     "matplotlib>=3.7,<4",
     "jinja2>=3,<4",
     "rich>=13",

@@ -25,7 +25,8 @@ FLOORS = (
     ("recordings",),
     ("node", "view"),  # what runs on a robot ends here; the desk is above
     ("streetworld",),
-    ("evaluation", "training", "batch", "gaps"),
+    ("evaluation",),
+    ("training", "batch", "gaps"),
     ("bench",),
     ("demo",),
     ("cli",),

@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 EXTRAS = {
-    "workshop": ("open_clip", "torchvision", "peft", "matplotlib", "jinja2", "rich", "transformers"),
+    "workshop": (
+        "open_clip",
+        "torchvision",
+        "peft",
+        "transformers",
+        "accelerate",
+        "scipy",
+        "matplotlib",
+        "jinja2",
+        "rich",
+    ),
     "batch": ("ray", "sklearn"),
     "ros": ("rclpy", "sensor_msgs", "std_msgs", "std_srvs", "diagnostic_msgs"),
 }

@@ -1,4 +1,7 @@
-"""Adapters on disk, in the official loradb layout: PEFT's two files and the statistics of the training images."""
+"""Adapters on disk, in the official loradb layout: PEFT's two files and the statistics of the training images.
+
+An adapter of full fine-tuning, which PEFT does not know, has ``difference.safetensors`` in place of PEFT's files.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +20,13 @@ from semla_ros.adaptation.statistics import Statistics
 from semla_ros.adaptation.statistics_file import load_statistics, save_statistics
 from semla_ros.errors import AdapterError
 from semla_ros.library.adapter_config import AdapterConfig
-from semla_ros.library.adapter_weights import PREFIX, A, AdapterWeights, B
+from semla_ros.library.adapter_weights import METHOD, PREFIX, A, AdapterWeights, B
 from semla_ros.library.untrusted_file import check_file
+from semla_ros.library.weight_difference import DIFFERENCE, WeightDifference, save_difference
 from semla_ros.modeling.lora import Adapter
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+LORA, FULL = "lora", "full"  # methods
 MAX_STATISTICS_BYTES = 2**26
 
 
@@ -29,16 +34,18 @@ class AdapterFolder:
     """One adapter on disk. Opening it checks the configuration, and the names and shapes of the tensors.
 
     Args:
-        path: Folder with ``adapter_config.json``, ``adapter_model.safetensors`` and ``<name>_statistics.npz``.
+        path: Folder with ``<name>_statistics.npz``, and with ``adapter_config.json`` and ``adapter_model.safetensors``
+            or with ``difference.safetensors``.
         module_name: Maps a published module name to the segmenter's own name, see
             `semla_ros.modeling.base.SegmenterKind`.
 
     Attributes:
         name: Name of the folder, which is the name of the adapter.
-        rank: Rank r of its matrices.
+        rank: Rank r of its matrices; 0 without any.
         scale: Factor s of B A.
         method: How it was trained, such as lora.
         shapes: Module name to the shapes of A (r, in) and B (out, r).
+        difference: Weight difference of a fully fine-tuned adapter; None for LoRA.
         ignored: Published names of the modules that have matrices and are no target of the configuration.
 
     Raises:
@@ -47,16 +54,25 @@ class AdapterFolder:
 
     def __init__(self, path: Path, module_name: Callable[[str], str] = str) -> None:
         self.path, self.name = path, path.name
-        config = AdapterConfig.read(path / CONFIG)
-        self.rank, self.scale, self.method = config.rank, config.scale, config.method
-        self._weights = AdapterWeights(path / WEIGHTS, config.adapts, module_name)
-        self.shapes, self.ignored = self._weights.shapes, self._weights.ignored
-        self._config = config
+        self.difference = WeightDifference(path / DIFFERENCE) if (path / DIFFERENCE).exists() else None
+        self._config = None if self.difference and not (path / CONFIG).exists() else AdapterConfig.read(path / CONFIG)
+        self._weights = AdapterWeights(path / WEIGHTS, self._config.adapts, module_name) if self._config else None
+        self.rank, self.scale = (self._config.rank, self._config.scale) if self._config else (0, 1.0)
+        methods = [each.method for each in (self._config, self._weights) if each]
+        self.method = next((each for each in methods if each not in ("", LORA)), LORA) if methods else FULL
+        self.shapes = self._weights.shapes if self._weights else {}
+        self.ignored = self._weights.ignored if self._weights else ()
 
     @property
     def unmatched(self) -> tuple[str, ...]:
         """Targets of the configuration without any matrices, sorted."""
-        return self._config.unmatched(self._weights.published)
+        return self._config.unmatched(self._weights.published) if self._config and self._weights else ()
+
+    @property
+    def modules(self) -> frozenset[str]:
+        """Names of the modules that the adapter changes."""
+        changed = self.difference.shapes if self.difference else ()
+        return frozenset(self.shapes) | {name.rpartition(".")[0] for name in changed}
 
     @cached_property
     def statistics(self) -> Statistics:
@@ -67,8 +83,22 @@ class AdapterFolder:
         """
         return read_statistics(self.path)
 
-    def check(self, layers: Mapping[str, nn.Linear]) -> None:
-        """Compares the tensors' shapes with the linear layers of a segmenter.
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Names of the files that hold the weights."""
+        return *((CONFIG, WEIGHTS) if self._weights else ()), *((DIFFERENCE,) if self.difference else ())
+
+    @property
+    def size(self) -> int:
+        """Size of the tensors' files, bytes."""
+        return sum((self.path / name).stat().st_size for name in self.files if name != CONFIG)
+
+    def check(self, layers: Mapping[str, nn.Linear], parameters: Mapping[str, Tensor] | None = None) -> None:
+        """Compares the tensors' shapes with a segmenter.
+
+        Args:
+            layers: Module name to its linear layer.
+            parameters: Parameter name to parameter; needed for adapters of full fine-tuning.
 
         Raises:
             AdapterError: A module is unknown, or a matrix has the wrong shape: the adapter is for another base model.
@@ -86,6 +116,8 @@ class AdapterFolder:
                     f"adapter does not fit {module}", where=self.path / WEIGHTS, got=f"A {down} and B {up}",
                     expected=f"A {fitting[0]} and B {fitting[1]}",
                 )  # fmt: skip
+        if self.difference:
+            self.difference.check(parameters or {})
 
     def load(self, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> Adapter:
         """Reads the tensors into memory. The files may be replaced afterwards.
@@ -97,7 +129,9 @@ class AdapterFolder:
         Raises:
             AdapterError: The file changed since the folder was opened, or its values are not finite in ``dtype``.
         """
-        return Adapter(self.name, self._weights.read(device, dtype), self.scale)
+        factors = self._weights.read(device, dtype) if self._weights else {}
+        difference = self.difference.read(device, dtype) if self.difference else {}
+        return Adapter(self.name, factors, self.scale, difference)
 
     def copy_to(self, library: Path) -> None:
         """Copies the files of the adapter, and no other files of its folder, into ``library / name``.
@@ -107,7 +141,7 @@ class AdapterFolder:
         """
         target = library / self.name
         target.mkdir(parents=True)
-        for file in (self.path / CONFIG, self.path / WEIGHTS, statistics_file(self.path)):
+        for file in (*(self.path / name for name in self.files), statistics_file(self.path)):
             shutil.copyfile(file, target / file.name)
 
 
@@ -156,26 +190,36 @@ def check_statistics(statistics: Statistics, dimension: int, metric: Metric, whe
         )  # fmt: skip
 
 
-def save_adapter(adapter: Adapter, statistics: Statistics, folder: Path, dtype: torch.dtype = torch.float16) -> None:
-    """Writes an adapter in PEFT's format, and its statistics, into ``folder / adapter.name``.
+def save_adapter(
+    adapter: Adapter, statistics: Statistics, folder: Path, dtype: torch.dtype = torch.float16, method: str = LORA
+) -> None:
+    """Writes an adapter in PEFT's format or as a weight difference, and its statistics, into ``folder / adapter.name``.
 
     Args:
         adapter: The adapter, of one rank for all modules.
         statistics: Statistics of its training images.
         folder: Folder of the adapter library.
         dtype: Floating-point type of the tensors on disk.
+        method: How the adapter was trained, for people to read.
     """
     path = folder / adapter.name
     path.mkdir(parents=True, exist_ok=True)
+    if adapter.factors:
+        _save_factors(adapter, path, dtype, method)
+    if adapter.difference:
+        save_difference(adapter.difference, path / DIFFERENCE, dtype)
+    save_statistics(statistics, statistics_file(path))
+
+
+def _save_factors(adapter: Adapter, path: Path, dtype: torch.dtype, method: str) -> None:
     tensors: dict[str, Tensor] = {}
     for module, (down, up) in adapter.factors.items():
         tensors[f"{PREFIX}{module}{A}"] = down.to(dtype).contiguous()
         tensors[f"{PREFIX}{module}{B}"] = up.to(dtype).contiguous()
-    save_file(tensors, path / WEIGHTS, metadata={"format": "pt"})
+    save_file(tensors, path / WEIGHTS, metadata={"format": "pt", METHOD: method})
     rank = next(iter(adapter.factors.values()))[0].shape[0]
     config = {
         "peft_type": "LORA", "r": rank, "lora_alpha": adapter.scale * rank, "lora_dropout": 0.0, "bias": "none",
         "target_modules": sorted(adapter.factors), "use_rslora": False, "use_dora": False, "task_type": None,
     }  # fmt: skip
     (path / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
-    save_statistics(statistics, statistics_file(path))

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from semla_ros.adaptation.centroid_index import CentroidIndex
 from semla_ros.adaptation.covariance import LowRankCovariance
@@ -33,7 +33,8 @@ class AdapterLibrary:
     Whatever is wrong with one adapter, it is left out, logged and listed in `rejected`; the others are used.
 
     Args:
-        folder: Folder with one sub-folder per adapter; without any, the library is empty. Hidden folders do not count.
+        folder: Folder with one sub-folder per adapter; without any, the library is empty. Hidden ones (.name) are no
+            adapters: a training that is under way writes into one.
         layers: Linear layers of the segmenter, by module name.
         dimension: Dimension D of the navigator's embeddings.
         memory_mib: Budget of the tensors kept in memory, MiB. The least recently used adapters are dropped first.
@@ -44,6 +45,7 @@ class AdapterLibrary:
             `semla_ros.modeling.base.SegmenterKind`.
         metric: Name of the distance metric, see `semla_ros.adaptation.metrics.METRICS`.
         pause: Called after each adapter that is read. It may wait, or raise to give up.
+        parameters: Parameters of the segmenter, by name; needed for adapters of full fine-tuning.
 
     Attributes:
         names: Names of the N adapters, sorted.
@@ -68,13 +70,14 @@ class AdapterLibrary:
         module_name: Callable[[str], str] = str,
         metric: str = "euclidean",
         pause: Callable[[], None] = lambda: None,
+        parameters: Mapping[str, Tensor] | None = None,
     ) -> None:
         self.metric = find_metric(metric)
         self._folders: dict[str, AdapterFolder] = {}
         self.rejected: list[AdapterError] = []
         for path in LibraryFolder(folder).paths:
             if path.name not in exclude:
-                self._admit(path, layers, module_name, dimension)
+                self._admit(path, layers, parameters, module_name, dimension)
                 pause()
         if self.rejected and not self._folders:
             raise self.rejected[0]
@@ -153,11 +156,12 @@ class AdapterLibrary:
         self._cache.prefetch(names)
 
     def _admit(
-        self, path: Path, layers: Mapping[str, nn.Linear], module_name: Callable[[str], str], dimension: int
-    ) -> None:
+        self, path: Path, layers: Mapping[str, nn.Linear], parameters: Mapping[str, Tensor] | None,
+        module_name: Callable[[str], str], dimension: int,
+    ) -> None:  # fmt: skip
         try:
             folder = AdapterFolder(path, module_name)
-            folder.check(layers)
+            folder.check(layers, parameters)
             check_statistics(folder.statistics, dimension, self.metric, path)
         except Exception as error:  # one bad adapter must not stop a robot, whatever it makes a parser raise
             if not isinstance(error, AdapterError):

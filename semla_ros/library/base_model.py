@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from torch import nn
+from torch import Tensor, nn
 
 from semla_ros.adaptation.metrics import Metric, find_metric
 from semla_ros.library.bundle import Bundle
@@ -21,6 +21,7 @@ class BaseModel:
     Attributes:
         layers: Linear layers of the segmenter, by module name.
         acting: Those of them that have an effect on the output.
+        parameters: All parameters of the segmenter, by name.
         module_name: Maps a published module name to the segmenter's own name.
         navigator: Embeds images.
         metric: Distance metric of the library.
@@ -28,6 +29,7 @@ class BaseModel:
 
     layers: Mapping[str, nn.Linear]
     acting: Mapping[str, nn.Linear]
+    parameters: Mapping[str, Tensor]
     module_name: Callable[[str], str]
     navigator: Navigator
     metric: Metric
@@ -44,4 +46,5 @@ class BaseModel:
         segmenter: Segmenter = kind.segmenter(network, bundle.classes, "official", MEMORY_MIB)
         metric = find_metric(bundle.defaults.metric)
         navigator = bundle.load_navigator()
-        return cls(linear_layers(network), segmenter.adapted_layers(), kind.module_name, navigator, metric)
+        layers, parameters = linear_layers(network), dict(network.named_parameters())
+        return cls(layers, segmenter.adapted_layers(), parameters, kind.module_name, navigator, metric)

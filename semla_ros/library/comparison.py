@@ -1,4 +1,4 @@
-"""What two adapters change, layer by layer, computed from their small factors alone."""
+"""What two adapters change, layer by layer, computed from their small factors where they have them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -37,6 +38,8 @@ def compare(
 ) -> tuple[list[LayerComparison], LayerComparison]:
     """Compares two adapters in every layer that one of them changes.
 
+    What a fully fine-tuned adapter changes beside the weights of these layers is not compared.
+
     Args:
         first: The first adapter.
         second: The second adapter; its rank may differ.
@@ -52,9 +55,21 @@ def compare(
 
 
 def _products(name: str, first: Adapter, second: Adapter, weight: Tensor) -> Products:
+    if any(f"{name}.weight" in each.difference for each in (first, second)):
+        d1, d2, w = (each.double() for each in (_change(name, first, weight), _change(name, second, weight), weight))
+        return np.array([float((x * y).sum()) for x, y in ((d1, d1), (d2, d2), (d1, d2), (w, w))])
     one, other, s1, s2 = first.factors.get(name), second.factors.get(name), first.scale, second.scale
     squares = s1 * s1 * _inner(one, one), s2 * s2 * _inner(other, other)
     return np.array([*squares, s1 * s2 * _inner(one, other), float(weight.double().square().sum())])
+
+
+def _change(name: str, adapter: Adapter, weight: Tensor) -> Tensor:
+    """The whole change of a weight (out, in)."""
+    total = adapter.difference.get(f"{name}.weight", torch.zeros_like(weight))
+    if name not in adapter.factors:
+        return total
+    down, up = adapter.factors[name]
+    return total + adapter.scale * up @ down
 
 
 def _inner(one: tuple[Tensor, Tensor] | None, other: tuple[Tensor, Tensor] | None) -> float:

@@ -58,7 +58,7 @@ def adapter_findings(path: Path, base: BaseModel) -> Iterator[Finding]:
     """
     try:
         folder = AdapterFolder(path, base.module_name)
-        folder.check(base.layers)
+        folder.check(base.layers, base.parameters)
         yield from _of_targets(folder, folder.load(), base)
     except AdapterError as error:
         yield Finding(path.name, "weights", str(error))
@@ -82,7 +82,7 @@ def _of_targets(folder: AdapterFolder, adapter: Adapter, base: BaseModel) -> Ite
         yield Finding(folder.name, "targets", f"matrices are ignored, target_modules lacks {_named(folder.ignored)}")
     if idle:
         yield Finding(folder.name, "targets", f"no effect on the output: {_named(idle)}")
-    if len(idle) == len(changed):
+    if len(idle) == len(changed) and not any(delta.any() for delta in adapter.difference.values()):
         yield Finding(folder.name, "weights", "the adapter changes nothing: A or B is zero in every layer that acts")
 
 

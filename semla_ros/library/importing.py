@@ -68,7 +68,7 @@ def import_models(
         bundle = Bundle(Path(place, out.name), about, arch, navigator_arch, tuple(CITYSCAPES_COLORS))
         bundle.save(network, encoder, torch.float32)
         for folder in folders:
-            folder.check(linear_layers(network))
+            folder.check(linear_layers(network), dict(network.named_parameters()))
             check_statistics(folder.statistics, navigator_arch.embed_dim, EUCLIDEAN, folder.path)
             folder.copy_to(bundle.path / ADAPTERS)
         bundle.path.rename(out)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from semla_ros.adaptation.centroid_index import CentroidIndex
 from semla_ros.adaptation.metrics import EUCLIDEAN
 from semla_ros.errors import AdapterError
-from semla_ros.library.adapter_folder import WEIGHTS, AdapterFolder, read_statistics
+from semla_ros.library.adapter_folder import AdapterFolder, read_statistics
 from semla_ros.library.base_model import BaseModel
 
 Centroids = Mapping[str, NDArray[np.float64]]
@@ -24,9 +24,9 @@ class Entry:
 
     Attributes:
         name: Name of the adapter.
-        rank: Rank of its matrices.
+        rank: Rank of its matrices, if it has any.
         method: How it was trained: lora, or what its configuration names.
-        size: Size of the weights on disk, bytes.
+        size: Size of the files with the weights, bytes.
         images: Number of training images.
         mean_distance: Mean Euclidean distance of the training images' embeddings to their centroid.
         neighbour: Adapter with the nearest centroid.
@@ -72,9 +72,9 @@ def _with_weights(path: Path, base: BaseModel | None) -> Entry:
         folder = AdapterFolder(path, base.module_name) if base else AdapterFolder(path)
     except AdapterError as error:
         return Entry(path.name, errors=(str(error),))
-    changed: Collection[str] = base.acting.keys() & folder.shapes.keys() if base else folder.shapes
+    changed: Collection[str] = base.acting.keys() & folder.modules if base else folder.modules
     return Entry(
-        path.name, folder.rank, folder.method, (path / WEIGHTS).stat().st_size,
+        path.name, folder.rank or None, folder.method, folder.size,
         layers=len(changed), share=len(changed) / len(base.acting) if base else None,
     )  # fmt: skip
 

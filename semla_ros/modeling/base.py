@@ -7,6 +7,7 @@ the project uses these interfaces only; ``test/other_kinds`` has an example of e
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib import import_module
@@ -138,6 +139,35 @@ class Navigator(Protocol):
         """Returns the unnormalised embedding (D,) of an image (H, W, 3) uint8, RGB."""
 
 
+class TrainingLoss(nn.Module, ABC):
+    """The loss of a network on labelled images, which a training lowers.
+
+    Args:
+        network: Network to train.
+        image_size: Side S of the square images, pixels.
+        label_size: Side s of the square label maps, pixels.
+    """
+
+    def __init__(self, network: nn.Module, image_size: int, label_size: int) -> None:
+        super().__init__()
+        self.network: Any = network
+        self.image_size, self.label_size = image_size, label_size
+
+    @abstractmethod
+    def draw_prompts(self, generator: torch.Generator) -> Tensor:
+        """Draws the text input of one step, such as the tokens of one synonym per class."""
+
+    @abstractmethod
+    def forward(self, images: Tensor, labels: Tensor, prompts: Tensor) -> Tensor:
+        """Computes the mean loss of a batch, a scalar.
+
+        Args:
+            images: (B, S, S, 3) uint8, RGB.
+            labels: Class ids, (B, s, s) int64; 255 is unlabelled and does not contribute.
+            prompts: What `draw_prompts` returned.
+        """
+
+
 class MakeSegmenter(Protocol):
     """Builds a segmenter from a network; a class of segmenters fits."""
 
@@ -169,6 +199,8 @@ class SegmenterKind:
         from_published: Called with a published state dict; returns (architecture, our state dict).
         unused_keys: Called with a published state dict; returns the keys that ``from_published`` does not need.
         module_name: Called with a published module name; returns ours. Adapters are published with such names.
+        loss: Called with (network, class names); returns the loss that a training lowers. None if this kind cannot be
+            trained.
     """
 
     architecture: type[Architecture]
@@ -178,6 +210,7 @@ class SegmenterKind:
     from_published: Callable[[Mapping[str, Tensor]], tuple[Any, dict[str, Tensor]]]
     unused_keys: Callable[[Mapping[str, Tensor]], list[str]]
     module_name: Callable[[str], str]
+    loss: Callable[[Any, Sequence[str]], TrainingLoss] | None = None
 
 
 @dataclass(frozen=True)

@@ -1,37 +1,39 @@
-"""Low-rank adapters (LoRA): their fusion into the weights of a network, and their training."""
+"""Adapters, most of them low-rank (LoRA), and their fusion into the weights of a network."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
 
 from semla_ros.errors import FusionError
 
 
 @dataclass(frozen=True)
 class Adapter:
-    """One LoRA adapter.
+    """One adapter: what it adds to the weights of a network. LoRA adds s B A, full fine-tuning adds a difference.
 
     Attributes:
         name: Name of the domain that it was trained on.
         factors: Module name to the factors A (r, in) and B (out, r).
         scale: s = alpha / r.
+        difference: Parameter name to the difference Δ from the base; empty for LoRA.
     """
 
     name: str
     factors: Mapping[str, tuple[Tensor, Tensor]]
     scale: float
+    difference: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
     def nbytes(self) -> int:
-        """Memory of all factors, bytes."""
-        return sum(a.nbytes + b.nbytes for a, b in self.factors.values())
+        """Memory of all tensors, bytes."""
+        factors = sum(a.nbytes + b.nbytes for a, b in self.factors.values())
+        return factors + sum(delta.nbytes for delta in self.difference.values())
 
     @cached_property
     def bounds(self) -> dict[str, float]:
@@ -42,20 +44,27 @@ class Adapter:
 
 
 Product = tuple[Tensor, Tensor]  # up (out, R) and down (R, in): what a mixture adds to one weight is up @ down
+Difference = tuple[Mapping[str, Tensor], float]  # an adapter's difference and its weight in the mixture
 
 
 class LoraFuser:
-    """Fuses weighted adapters into the weights of a network in place: W = W₀ + Σ_i w_i s_i B_i A_i (SemLA, 3.3).
+    """Fuses weighted adapters into a network in place: W = W₀ + Σ_i w_i s_i B_i A_i (SemLA, 3.3) + Σ_i w_i Δ_i.
 
-    A copy of the base weights W₀ is kept. Fusing no adapters restores them bit by bit, and rounding errors do not
-    accumulate over many swaps.
+    The differences Δ_i are those of fully fine-tuned adapters (SemLA, Table 6); they may change any parameter. A copy
+    of the base weights W₀ is kept. Fusing no adapters restores them bit by bit, and rounding errors do not accumulate
+    over many swaps.
 
     Args:
-        layers: Module name to the linear layer whose weight is adapted.
+        layers: Module name to the linear layer whose weight low-rank adapters change.
+        network: Network that the layers belong to. Without it, differences may change the weights of the layers only.
     """
 
-    def __init__(self, layers: Mapping[str, nn.Linear]) -> None:
+    def __init__(self, layers: Mapping[str, nn.Linear], network: nn.Module | None = None) -> None:
         self.layers = dict(layers)
+        weights = {f"{name}.weight": layer.weight for name, layer in self.layers.items()}
+        self._parameters = weights if network is None else dict(network.named_parameters())
+        self._others: dict[str, Tensor] = {}  # base of the parameters that only differences change, once one is fused
+        self._differences: list[Difference] = []  # in the weights now
         self._base = {name: layer.weight.detach().clone() for name, layer in self.layers.items()}
         self._largest = {name: float(base.abs().max()) for name, base in self._base.items()}
         self._fused: dict[str, Product] = {}  # in the weights now; layers that keep their base are left out
@@ -82,19 +91,23 @@ class LoraFuser:
         Restoring allocates no memory, so that it succeeds even when memory has run out.
         """
         new: dict[str, Product] = {}
+        differences = [(a.difference, w) for a, w in zip(adapters, weights, strict=True) if a.difference]
+        self._keep_base(differences)
         try:
             for name in self.layers:
                 product = self._product(name, adapters, weights)
                 self._write(name, product)  # while the product is in the cache
                 if product:
                     new[name] = product
+            self._add(differences)
             self._check_finite(adapters, weights)
             yield
         except BaseException:
             for name in self.layers:
                 self._write(name, self._fused.get(name))
+            self._add(self._differences)
             raise
-        self._spare, self._fused = self._fused, new
+        self._spare, self._fused, self._differences = self._fused, new, differences
 
     def _product(self, name: str, adapters: Sequence[Adapter], weights: Sequence[float]) -> Product | None:
         """Concatenates the factors of all adapters along their rank, so that a layer needs one matrix product."""
@@ -112,9 +125,28 @@ class LoraFuser:
         else:
             weight.copy_(base)
 
+    def _keep_base(self, differences: Sequence[Difference]) -> None:
+        """Copies the base of further parameters before a difference changes them for the first time."""
+        names = {name for difference, _ in differences for name in difference}
+        if unknown := sorted(names - self._parameters.keys()):
+            raise FusionError("difference of another network", got=unknown[0], expected="a parameter of the segmenter")
+        for name in names - self._others.keys():
+            if name.removesuffix(".weight") not in self.layers:
+                self._others[name] = self._parameters[name].detach().clone()
+
+    def _add(self, differences: Sequence[Difference]) -> None:
+        """Adds differences to the weights of the layers as they are, and to the base of the other parameters."""
+        for name, base in self._others.items():
+            self._parameters[name].data.copy_(base)
+        for difference, weight in differences:
+            for name, delta in difference.items():
+                self._parameters[name].data.add_(delta, alpha=weight)
+
     def _check_finite(self, adapters: Sequence[Adapter], weights: Sequence[float]) -> None:
         """Reads only weights that may have overflowed: a pass over all weights would take a sixth of the fusion."""
-        if all(self.layers[name].weight.isfinite().all() for name in self._unbounded(adapters, weights)):
+        changed = {name for adapter in adapters for name in adapter.difference}
+        suspects = [self.layers[name].weight for name in self._unbounded(adapters, weights)]
+        if all(each.isfinite().all() for each in [*suspects, *(self._parameters[name] for name in changed)]):
             return
         raise FusionError(
             "fused weights are not finite", got=", ".join(adapter.name for adapter in adapters),
@@ -135,46 +167,3 @@ def _concatenated(parts: Sequence[Tensor], dim: int, spare: Tensor | None) -> Te
     size = list(parts[0].shape)
     size[dim] = sum(part.shape[dim] for part in parts)
     return torch.cat(list(parts), dim, out=spare if spare is not None and list(spare.shape) == size else None)
-
-
-class LowRank(nn.Module):
-    """Weight parametrisation W + s B A with trainable factors. B starts at zero, so that training starts from W.
-
-    Args:
-        weight: Weight (out, in) that is adapted.
-        rank: Rank r of the product.
-        scale: s = alpha / r.
-    """
-
-    def __init__(self, weight: Tensor, rank: int, scale: float) -> None:
-        super().__init__()
-        self.scale = scale
-        self.a = nn.Parameter((torch.randn(rank, weight.shape[1]) * weight.shape[1] ** -0.5).to(weight))
-        self.b = nn.Parameter(weight.new_zeros(weight.shape[0], rank))
-
-    def forward(self, weight: Tensor) -> Tensor:
-        """Returns the adapted weight (out, in)."""
-        return weight + self.scale * self.b @ self.a
-
-
-def attach(layers: Mapping[str, nn.Linear], rank: int, alpha: float) -> dict[str, LowRank]:
-    """Adds a new trainable adapter to every layer; `detach` removes it.
-
-    Args:
-        layers: Module name to the layer that is adapted.
-        rank: Rank r of every adapter.
-        alpha: The adapters are scaled by alpha / r.
-
-    Returns:
-        Module name to its trainable factors.
-    """
-    adapters = {name: LowRank(layer.weight, rank, alpha / rank) for name, layer in layers.items()}
-    for name, layer in layers.items():
-        parametrize.register_parametrization(layer, "weight", adapters[name])
-    return adapters
-
-
-def detach(layers: Mapping[str, nn.Linear]) -> None:
-    """Removes the adapters that `attach` added; the layers have their base weights again."""
-    for layer in layers.values():
-        parametrize.remove_parametrizations(layer, "weight", leave_parametrized=False)

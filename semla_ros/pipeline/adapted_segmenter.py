@@ -35,7 +35,7 @@ class AdaptedSegmenter:
 
     def __init__(self, segmenter: Segmenter, classes: Sequence[ClassInfo]) -> None:
         self.segmenter, self.classes = segmenter, tuple(classes)
-        self.fuser = LoraFuser(segmenter.adapted_layers())
+        self.fuser = LoraFuser(segmenter.adapted_layers(), segmenter.network)
         self.mixture = Mixture()
         self.history = MixtureHistory()
 

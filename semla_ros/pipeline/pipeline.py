@@ -372,6 +372,7 @@ class SemlaPipeline:
             segmenter_kind(self.bundle.segmenter.kind).module_name,
             self.bundle.defaults.metric,
             pause,
+            dict(self.segmenter.network.named_parameters()),
         )
 
     def _apply_settings(self, config: Config, effective: EffectiveSettings) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from semla_ros.training.loop import Schedule
+from semla_ros.training.schedule import Schedule
 
 CARD = """# {title}
 

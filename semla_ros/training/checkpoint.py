@@ -1,14 +1,19 @@
-"""Checkpoint of a training: weights, optimiser state and number of finished steps, replaced as a whole."""
+"""Checkpoint of a training: trained values, optimiser state and number of finished steps, replaced as a whole.
+
+accelerate's own checkpoint is a folder of several files, which a kill may leave half written, and holds the whole
+network; this one is a single file with what is trained.
+"""
 
 from __future__ import annotations
 
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor
 
 from semla_ros.errors import TrainingError
 
@@ -20,17 +25,21 @@ class Checkpoint:
 
     Args:
         path: Checkpoint file.
-        module: Trained module.
-        optimizer: Its optimiser.
+        trained: Parameter name to the parameter that is trained.
+        parts: Name to whatever else has a state: optimiser, best values.
         period_s: Shortest time between two periodic saves, seconds.
+        writes: Whether this process writes the file.
     """
 
-    def __init__(self, path: Path, module: nn.Module, optimizer: torch.optim.Optimizer, period_s: float = 60) -> None:
-        self.path, self.module, self.optimizer, self.period_s = path, module, optimizer, period_s
+    def __init__(
+        self, path: Path, trained: Mapping[str, Tensor], parts: Mapping[str, Any], period_s: float = 60,
+        writes: bool = True,
+    ) -> None:  # fmt: skip
+        self.path, self.trained, self.parts, self.period_s, self.writes = path, trained, parts, period_s, writes
         self._saved_at = time.monotonic()
 
     def restore(self) -> int:
-        """Loads the state into module and optimiser, if the file exists.
+        """Loads the state into the parameters and the other parts, if the file exists.
 
         Returns:
             Number of finished steps; 0 without a file.
@@ -42,13 +51,14 @@ class Checkpoint:
             return 0
         state = self._read()
         try:
-            self.module.load_state_dict(state["trained"])
-            self.optimizer.load_state_dict(state["optimizer"])
+            self._load_trained(state["trained"])
+            for name, part in self.parts.items():
+                part.load_state_dict(state[name])
             return int(state["step"])
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise TrainingError(
                 "checkpoint of another training", where=self.path, got=" ".join(str(error).split()),
-                expected="the state of this module and its optimiser", hint=START_OVER,
+                expected="the state of this training", hint=START_OVER,
             ) from error  # fmt: skip
 
     def save_periodically(self, step: int) -> None:
@@ -69,18 +79,32 @@ class Checkpoint:
         Raises:
             TrainingError: The file cannot be written. The old checkpoint is kept.
         """
+        self._saved_at = time.monotonic()
+        if not self.writes:
+            return
         partial = self.path.with_name(f"{self.path.name}.partial")
-        state = {"step": step, "trained": self.module.state_dict(), "optimizer": self.optimizer.state_dict()}
+        parts = {name: part.state_dict() for name, part in self.parts.items()}
+        trained = {name: parameter.detach() for name, parameter in self.trained.items()}
+        state = {"step": step, "trained": trained, **parts}
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             torch.save(state, partial)
             os.replace(partial, self.path)
         except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
+            partial.unlink(missing_ok=True)
             raise TrainingError(
                 "checkpoint cannot be written", where=self.path, got=" ".join(str(error).split()),
                 hint="Free space on the disk and run the command again: it continues from the last checkpoint.",
             ) from error  # fmt: skip
-        self._saved_at = time.monotonic()
+
+    @torch.no_grad()
+    def _load_trained(self, values: Mapping[str, Tensor]) -> None:
+        if values.keys() != self.trained.keys():
+            raise ValueError("other parameters")
+        for name, parameter in self.trained.items():
+            if values[name].shape != parameter.shape:
+                raise ValueError(f"size mismatch for {name}: {tuple(values[name].shape)}, {tuple(parameter.shape)}")
+            parameter.copy_(values[name])
 
     def _read(self) -> Any:
         try:

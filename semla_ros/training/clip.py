@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from accelerate import Accelerator
 from open_clip.loss import ClipLoss
 from open_clip.model import CLIP
-from torch import Tensor
+from torch import Tensor, nn
 
 from semla_ros.modeling.catseg.architecture import CatSegArch
+from semla_ros.modeling.catseg.pixels import normalised
 from semla_ros.modeling.clip.state import clip_state
 from semla_ros.modeling.clip.tokenizer import tokenize
 from semla_ros.modeling.navigators.clip import ClipNavigator, ClipNavigatorArch
-from semla_ros.training.data import Images
-from semla_ros.training.loop import Schedule, fit
+from semla_ros.training.images import Images
+from semla_ros.training.loop import fit
+from semla_ros.training.schedule import Schedule
 
 
 def navigator_arch(arch: CatSegArch) -> ClipNavigatorArch:
@@ -46,18 +50,40 @@ def new_clip(arch: CatSegArch) -> CLIP:
     return CLIP(arch.embed_dim, vision, text, quick_gelu=True)
 
 
+class Contrastive(nn.Module):
+    """CLIP's contrastive loss over the pairs of a batch, in all processes together.
+
+    Args:
+        model: Model to train.
+        accelerator: Processes that share a batch.
+    """
+
+    def __init__(self, model: CLIP, accelerator: Accelerator) -> None:
+        super().__init__()
+        self.model = model
+        rank, processes = accelerator.process_index, accelerator.num_processes
+        self._loss = ClipLoss(local_loss=True, gather_with_grad=True, rank=rank, world_size=processes)
+
+    def forward(self, images: Tensor, tokens: Tensor) -> Tensor:
+        """Returns the loss of images (B, S, S, 3) uint8 with captions' tokens (B, context_length) int64, a scalar."""
+        out: Tensor = self._loss(*self.model(normalised(images), tokens))
+        return out
+
+
 def train_clip(
-    arch: CatSegArch, images: Images, schedule: Schedule, folder: Path, seed: int, device: torch.device
-) -> CLIP:
+    arch: CatSegArch, images: Images, captions: Sequence[str], schedule: Schedule, folder: Path, seed: int,
+    accelerator: Accelerator,
+) -> CLIP:  # fmt: skip
     """Trains CLIP contrastively on pairs of image and caption.
 
     Args:
         arch: Sizes of the network.
-        images: Training images with captions.
+        images: Training images.
+        captions: Caption of each image.
         schedule: Number of steps and learning rates.
         folder: Folder of checkpoint and log; an interrupted training continues from there.
         seed: Seed of the initial weights and of the batches.
-        device: Device to train on.
+        accelerator: Device and processes.
 
     Returns:
         The trained model on the CPU, in evaluation mode.
@@ -66,15 +92,11 @@ def train_clip(
         TrainingError: Checkpoint or log is damaged, belongs to another training, or cannot be written.
     """
     torch.manual_seed(seed)
-    model = new_clip(arch).to(device)
-    contrastive = ClipLoss()
+    loss = Contrastive(new_clip(arch), accelerator)
 
-    def loss(generator: torch.Generator) -> Tensor:
-        pixels, _, captions = images.batch(schedule.batch, generator)
-        image, text, scale = model(pixels.to(device), tokenize(captions, arch.context_length).to(device))
-        out: Tensor = contrastive(image, text, scale)
-        return out
+    def draw(generator: torch.Generator, share: slice) -> tuple[Tensor, Tensor]:
+        pixels, _, chosen = images.draw(schedule.batch, generator, share)
+        return pixels, tokenize([captions[i] for i in chosen.tolist()], arch.context_length)
 
-    model.train()
-    fit("clip", model, loss, schedule, folder, seed)
-    return model.eval().cpu()
+    fit("clip", loss.train(), draw, schedule, folder, seed, accelerator)
+    return loss.model.eval().cpu()

@@ -1,87 +1,117 @@
-"""The optimisation loop of all trainings: reproducible, with checkpoints and a log, and resumable."""
+"""The optimisation loop of all trainings: reproducible, resumable, and on several GPUs by accelerate."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
+from accelerate import Accelerator
 from torch import Tensor, nn
 
+from semla_ros.errors import TrainingError
 from semla_ros.progress import ProgressBar
+from semla_ros.training.best import Best, Validation
 from semla_ros.training.checkpoint import Checkpoint
 from semla_ros.training.log import Log
+from semla_ros.training.schedule import Schedule
 
-
-@dataclass(frozen=True)
-class Schedule:
-    """Length, batch size and learning rates of a training with AdamW.
-
-    Attributes:
-        steps: Number of optimiser steps.
-        batch: Number of samples per step.
-        lr: Peak learning rate. It is reached after ``warmup`` steps and then falls to zero along a cosine.
-        warmup: Number of steps with a linearly rising learning rate.
-        weight_decay: Weight decay of AdamW.
-    """
-
-    steps: int
-    batch: int
-    lr: float
-    warmup: int = 50
-    weight_decay: float = 0.05
-
-    def rate(self, step: int) -> float:
-        """Learning rate of a step, counted from 0."""
-        rise = min(1.0, (step + 1) / self.warmup)
-        return self.lr * rise * 0.5 * (1 + math.cos(math.pi * step / self.steps))
+Draw = Callable[[torch.Generator, slice], tuple[Tensor, ...]]
+ROW = 20  # steps per row of the log
 
 
 def fit(
-    name: str,
-    module: nn.Module,
-    loss_of: Callable[[torch.Generator], Tensor],
-    schedule: Schedule,
-    folder: Path,
-    seed: int,
-) -> None:
-    """Trains until the schedule ends. Continues from the last checkpoint if there is one.
+    name: str, loss: nn.Module, draw: Draw, schedule: Schedule, folder: Path, seed: int, accelerator: Accelerator,
+    groups: Sequence[dict[str, Any]] = (), validation: Validation | None = None,
+) -> Best:  # fmt: skip
+    """Trains until the schedule ends, or until the validation improves no more. Continues from the last checkpoint.
 
     Step n draws its samples from a generator seeded with (seed, n). An interrupted and resumed training therefore
-    gives the same weights and the same log as an uninterrupted one.
+    gives the same weights and the same log as an uninterrupted one. With a validation, the weights in the end are
+    those of the highest mIoU.
 
     Args:
         name: Name of checkpoint, log and progress bar.
-        module: Module to train. All its parameters that require a gradient are trained.
-        loss_of: Draws a batch with the given generator and returns its loss.
+        loss: Module that computes the loss of a batch. Its parameters that require a gradient are trained.
+        draw: Called with a generator and the slice of the batch that this process computes; returns the arguments of
+            ``loss``.
         schedule: Number of steps and learning rates.
         folder: Folder of the checkpoint ``<name>.pt`` and the log ``<name>.csv``.
         seed: Seed of the samples.
+        accelerator: Device and processes; the first process alone writes files.
+        groups: Parameter groups of the optimiser with peak learning rates of their own; by default one group.
+        validation: Score of the present weights; None trains without.
+
+    Returns:
+        The highest mIoU and the one before the training; NaN without a validation.
 
     Raises:
-        TrainingError: Checkpoint or log is damaged, belongs to another training, or cannot be written.
+        TrainingError: Checkpoint or log is damaged, belongs to another training, or cannot be written; or the batch
+            cannot be divided among the processes; or the loss is not finite.
     """
-    parameters = [p for p in module.parameters() if p.requires_grad]
+    main, share = accelerator.is_main_process, _share(schedule.batch, accelerator)
+    trained = {key: parameter for key, parameter in loss.named_parameters() if parameter.requires_grad}
+    parameters = list(groups) or [{"params": list(trained.values())}]
     optimizer = torch.optim.AdamW(parameters, lr=schedule.lr, weight_decay=schedule.weight_decay)
-    checkpoint = Checkpoint(folder / f"{name}.pt", module, optimizer)
+    peaks = [group["lr"] for group in optimizer.param_groups]
+    model, optimizer = accelerator.prepare(loss, optimizer)
+    best = Best(trained, validation.patience if validation else 0, schedule.warmup)
+    parts = {"optimizer": optimizer, "best": best} | ({"scaler": accelerator.scaler} if accelerator.scaler else {})
+    checkpoint = Checkpoint(folder / f"{name}.pt", trained, parts, writes=main)
     first = checkpoint.restore()
-    log = Log(folder / f"{name}.csv", first)
-    bar = ProgressBar(range(first, schedule.steps), desc=name, initial=first, total=schedule.steps, mininterval=5)
+    accelerator.wait_for_everyone()  # before the first process replaces the checkpoint
+    log = Log(folder / f"{name}.csv", first, writes=main)
+    if validation and not first:
+        best.before = validation.score()
+    steps = range(schedule.steps if best.exhausted else first, schedule.steps)
+    bar = ProgressBar(steps, desc=name, initial=first, total=schedule.steps, mininterval=5, disable=not main)
     for step in bar:
-        rate = schedule.rate(step)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        loss = loss_of(torch.Generator().manual_seed(seed * 1_000_003 + step))
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        # 1. Every process draws the same batch and computes its slice of it.
+        batch = draw(torch.Generator().manual_seed(seed * 1_000_003 + step), share)
+        value = model(*(tensor.to(accelerator.device) for tensor in batch))
+        # 2. Gradients are averaged over the processes and clipped; the learning rates follow the schedule.
+        optimizer.zero_grad()
+        accelerator.backward(value)
+        accelerator.clip_grad_norm_(trained.values(), 1.0)
+        for group, peak in zip(optimizer.param_groups, peaks, strict=True):
+            group["lr"] = peak * schedule.factor(step)
         optimizer.step()
-        bar.set_postfix(loss=f"{loss.item():.4f}", refresh=False)
-        # Checkpoints are saved only after a row of the log, so that a resumed log has the same rows.
-        if log.add(step, loss.item(), rate):
-            checkpoint.save_periodically(step + 1)
-    if first < schedule.steps:
-        log.write_row(schedule.steps - 1, schedule.rate(schedule.steps - 1))
-        checkpoint.save(schedule.steps)
+        log.add(_checked(accelerator.reduce(value.detach(), "mean").item(), step))
+        # 3. The best weights are kept. Once the mIoU rises no more, the training ends.
+        done, last = step + 1, step + 1 == schedule.steps
+        validated = validation is not None and (last or done % validation.every == 0)
+        if validation and validated:
+            best.add(done, validation.score())
+        bar.set_postfix_str(
+            f"loss {log.mean:.4f}" + (f", mIoU {best.latest:.1f} %" if best.latest is not None else ""), refresh=False
+        )
+        # 4. Checkpoints are saved only after a row of the log, so that a resumed log has the same rows.
+        if validated or last or done % ROW == 0:
+            log.write_row(step, schedule.rate(step), best.latest if validated else None)
+            last = last or best.exhausted
+            checkpoint.save(done) if last else checkpoint.save_periodically(done)
+        if best.exhausted:
+            break
+    best.restore()
+    return best
+
+
+def _checked(loss: float, step: int) -> float:
+    """Returns a loss if it is finite."""
+    if not math.isfinite(loss):
+        raise TrainingError(
+            "training diverged", where=f"step {step}", got=f"loss {loss}", hint="Choose a smaller --lr."
+        )
+    return loss
+
+
+def _share(batch: int, accelerator: Accelerator) -> slice:
+    """The slice of a batch that this process computes."""
+    processes = accelerator.num_processes
+    if batch % processes:
+        raise TrainingError(
+            "batch that cannot be divided", where="--batch", got=batch, expected=f"a multiple of {processes} processes"
+        )
+    return slice(accelerator.process_index, None, processes)

@@ -249,7 +249,7 @@ def test_values_that_are_not_finite_are_refused_by_module(folder: Path, bad: flo
     up = load_file(folder / WEIGHTS)[B]
     up[3, 1] = bad
     change_weights(folder, {B: up})
-    with pytest.raises(AdapterError, match=f"NaN or infinity.*got {MODULE}"):
+    with pytest.raises(AdapterError, match=f"NaN or infinity.*got {B}"):
         AdapterFolder(folder).load()
 
 

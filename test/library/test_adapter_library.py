@@ -138,7 +138,7 @@ def test_whatever_error_opening_an_adapter_raises_it_is_left_out_and_listed(
 ) -> None:
     check = AdapterFolder.check
 
-    def fail_for_fog(adapter: AdapterFolder, layers: Mapping[str, nn.Linear]) -> None:
+    def fail_for_fog(adapter: AdapterFolder, layers: Mapping[str, nn.Linear], parameters: object) -> None:
         if adapter.name == "fog":
             raise error("surprise" * 1000)
         check(adapter, layers)

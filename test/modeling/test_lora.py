@@ -14,7 +14,7 @@ from semla_ros.adaptation.statistics import Statistics
 from semla_ros.errors import FusionError
 from semla_ros.library.adapter_folder import AdapterFolder, save_adapter
 from semla_ros.modeling.catseg.network import CatSeg
-from semla_ros.modeling.lora import Adapter, LoraFuser, attach, detach
+from semla_ros.modeling.lora import Adapter, LoraFuser
 
 WEIGHTS = 0.6, 0.3, 0.1
 STATISTICS = Statistics(np.zeros(8), {"euclidean": 1.0})
@@ -164,42 +164,6 @@ def test_fused_weights_that_are_not_finite_are_refused(
     assert all(torch.equal(weight, before[name]) for name, weight in weights(network).items())
 
 
-# Training
-
-
-def test_a_new_adapter_changes_nothing_and_can_be_removed(network: CatSeg) -> None:
-    state, before = {k: v.clone() for k, v in network.state_dict().items()}, logits(network)
-    layers = network.adapted_layers()
-    attach(layers, rank=4, alpha=8)
-    assert torch.equal(logits(network), before)
-    detach(layers)
-    assert state.keys() == network.state_dict().keys()
-    assert all(torch.equal(value, state[key]) for key, value in network.state_dict().items())
-
-
-def test_an_adapter_computes_after_fusion_as_it_did_in_training(network: CatSeg) -> None:
-    layers, before = network.adapted_layers(), logits(network)
-    low_rank = attach(layers, rank=4, alpha=8)
-    for module in low_rank.values():
-        module.b.data.normal_(std=0.2)
-    trained = logits(network)
-    factors = {name: (module.a.detach().clone(), module.b.detach().clone()) for name, module in low_rank.items()}
-    detach(layers)
-    assert torch.equal(logits(network), before)
-    LoraFuser(layers).apply([Adapter("trained", factors, 2.0)], (1.0,))
-    assert torch.allclose(logits(network), trained, atol=1e-4)
-    assert (trained - before).abs().max() > 0.01
-
-
-def test_only_the_adapter_gets_gradients(network: CatSeg) -> None:
-    low_rank = attach(network.adapted_layers(), rank=2, alpha=4)
-    text = network.clip.encode_text(torch.tensor([[5, 7, 49407, *[0] * 13], [6, 49407, *[0] * 14]]))
-    network(torch.randn(1, 3, 32, 32), text).square().sum().backward()
-    learning = {id(p) for p in network.parameters() if p.grad is not None}
-    assert learning == {id(p) for module in low_rank.values() for p in (module.a, module.b)}
-    assert all(module.b.grad is not None and module.b.grad.any() for module in low_rank.values())
-
-
 @pytest.fixture
 def saved(tmp_path: Path, adapters: list[Adapter]) -> list[Path]:
     for adapter in adapters:
@@ -254,3 +218,108 @@ def test_a_network_with_a_mixture_merged_by_peft_computes_the_same_logits(
     theirs = logits(model.merge_and_unload().eval())
     LoraFuser(network.adapted_layers()).apply([AdapterFolder(folder).load() for folder in saved], WEIGHTS)
     assert torch.allclose(logits(network), theirs, atol=1e-4)
+
+
+# Weight differences of full fine-tuning
+
+
+def difference_of(network: CatSeg, seed: int, strength: float = 0.05) -> dict[str, Tensor]:
+    draw = torch.Generator().manual_seed(seed)
+    return {name: strength * torch.randn(p.shape, generator=draw) for name, p in network.named_parameters()}
+
+
+@pytest.fixture
+def full(network: CatSeg) -> list[Adapter]:
+    return [Adapter(name, {}, 1.0, difference_of(network, seed)) for seed, name in enumerate(("full_a", "full_b"))]
+
+
+def state(network: CatSeg) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in network.state_dict().items()}
+
+
+def equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    return all(torch.equal(value, other[name]) for name, value in one.items())
+
+
+def test_differences_are_added_by_weight_beside_low_rank_products(
+    network: CatSeg, adapters: list[Adapter], full: list[Adapter]
+) -> None:
+    base = state(network)
+    LoraFuser(network.adapted_layers(), network).apply([adapters[0], *full], WEIGHTS)
+    layers = network.adapted_layers()
+    for name, fused in network.named_parameters():
+        exact = base[name].double()
+        for adapter, weight in zip(full, WEIGHTS[1:], strict=True):
+            exact = exact + weight * adapter.difference[name].double()
+        module = name.removesuffix(".weight")
+        if module in layers:
+            down, up = (factor.double() for factor in adapters[0].factors[module])
+            exact = exact + WEIGHTS[0] * adapters[0].scale * up @ down
+        assert (fused - exact).abs().max() < 1e-6, name
+
+
+def test_fusing_nothing_after_differences_restores_every_parameter_bit_by_bit(
+    network: CatSeg, adapters: list[Adapter], full: list[Adapter]
+) -> None:
+    base, fuser = state(network), LoraFuser(network.adapted_layers(), network)
+    for mixture in ([*full], [adapters[0], full[0]], adapters[:2]):
+        fuser.apply(mixture, WEIGHTS[: len(mixture)])
+        assert not equal(state(network), base)
+    fuser.apply([], ())
+    assert equal(state(network), base)
+
+
+def test_a_mixture_with_differences_does_not_depend_on_what_was_fused_before(
+    network: CatSeg, adapters: list[Adapter], full: list[Adapter]
+) -> None:
+    fuser = LoraFuser(network.adapted_layers(), network)
+    fuser.apply([adapters[0], full[0]], (0.5, 0.5))
+    direct = state(network)
+    fuser.apply(full, (0.3, 0.7))
+    fuser.apply(adapters, WEIGHTS)
+    fuser.apply([adapters[0], full[0]], (0.5, 0.5))
+    assert equal(state(network), direct)
+
+
+def test_an_error_after_a_fusion_of_differences_restores_the_previous_mixture(
+    network: CatSeg, adapters: list[Adapter], full: list[Adapter]
+) -> None:
+    fuser = LoraFuser(network.adapted_layers(), network)
+    fuser.apply([adapters[0], full[0]], (0.5, 0.5))
+    before = state(network)
+
+    def interrupted() -> None:
+        with fuser.applied(full, (0.5, 0.5)):
+            assert not equal(state(network), before)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert equal(state(network), before)
+
+
+@pytest.mark.parametrize("name", ["aggregator.conv1.bias", "aggregator.layers.0.attention.MLP.0.weight"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 3e38])
+def test_differences_that_make_weights_infinite_are_refused(network: CatSeg, name: str, value: float) -> None:
+    fuser, before = LoraFuser(network.adapted_layers(), network), state(network)
+    wild = Adapter("wild", {}, 1.0, {name: torch.full_like(network.state_dict()[name], value)})
+    with pytest.raises(FusionError, match="fused weights are not finite: got wild"):
+        fuser.apply([wild, wild], (0.9, 0.9))
+    assert equal(state(network), before)
+
+
+def test_a_difference_of_an_unknown_parameter_is_refused_before_anything_changes(
+    network: CatSeg, full: list[Adapter]
+) -> None:
+    fuser = LoraFuser(network.adapted_layers(), network)
+    fuser.apply(full[:1], (1.0,))
+    before = state(network)
+    with pytest.raises(FusionError, match=r"difference of another network: got nothing\.weight"):
+        fuser.apply([Adapter("other", {}, 1.0, {"nothing.weight": torch.zeros(2)})], (1.0,))
+    assert equal(state(network), before)
+
+
+def test_adapters_without_differences_copy_no_further_parameters(network: CatSeg, adapters: list[Adapter]) -> None:
+    fuser = LoraFuser(network.adapted_layers(), network)
+    fuser.apply(adapters, WEIGHTS)
+    assert fuser._others == {}

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from semla_ros.modeling.base import Architecture, Mode, PromptTemplates, SegmenterKind
+from semla_ros.modeling.base import Architecture, Mode, PromptTemplates, SegmenterKind, TrainingLoss
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,20 @@ class ColorSegmenter:
         return labels.numpy(), confidence.numpy()
 
 
+class ColorLoss(TrainingLoss):
+    """Cross-entropy per pixel. There are no prompts."""
+
+    def __init__(self, network: ColorNetwork, classes: Sequence[str]) -> None:
+        super().__init__(network, image_size=8, label_size=8)
+
+    def draw_prompts(self, generator: torch.Generator) -> Tensor:
+        return torch.empty(0)
+
+    def forward(self, images: Tensor, labels: Tensor, prompts: Tensor) -> Tensor:
+        logits = self.network(images.float() / 255).permute(0, 3, 1, 2)
+        return nn.functional.cross_entropy(logits, labels, ignore_index=255)
+
+
 def from_published(state: Mapping[str, Tensor]) -> tuple[ColorArch, dict[str, Tensor]]:
     return ColorArch(len(state["classify.bias"])), dict(state)
 
@@ -85,4 +99,5 @@ KIND = SegmenterKind(
     from_published=from_published,
     unused_keys=lambda state: [],
     module_name=str,
+    loss=ColorLoss,
 )

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ast
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from other_kinds import color_segmenter
 from other_kinds.color_navigator import MeanColorArch
 from other_kinds.color_segmenter import ColorArch, ColorNetwork
 from paths import PACKAGE
@@ -17,6 +19,7 @@ from tiny import drive, image
 from torch import nn
 
 from semla_ros.adaptation.statistics import Statistics
+from semla_ros.cli import main
 from semla_ros.config import Config, changed
 from semla_ros.errors import BundleError, ConfigError
 from semla_ros.library.adapter_folder import save_adapter
@@ -82,6 +85,44 @@ def test_another_segmenter_and_navigator_replay_a_recording(bundle: Path, tmp_pa
 def test_a_kind_without_published_code_cannot_reproduce_it(bundle: Path) -> None:
     with pytest.raises(ConfigError, match=r"no published code to reproduce \(model.official_compat\): .*color"):
         build(bundle, **{"model.official_compat": True})
+
+
+@pytest.fixture
+def labelled(tmp_path: Path) -> Path:
+    """Images that are red on the left and blue on the right, with their label maps."""
+    for name in ("images", "labels"):
+        (tmp_path / name).mkdir()
+    for index in range(30):
+        bgr, labels = np.full((16, 16, 3), (40, 40, 200), np.uint8), np.zeros((16, 16), np.uint8)
+        bgr[:, 8:], labels[:, 8:] = (200 + index, 40, 40), 1
+        cv2.imwrite(str(tmp_path / f"images/{index:02d}.png"), bgr)
+        cv2.imwrite(str(tmp_path / f"labels/{index:02d}.png"), labels)
+    return tmp_path
+
+
+def train_command(bundle: Path, labelled: Path) -> list[str]:
+    folders = [str(labelled / "images"), str(labelled / "labels")]
+    options = ["--rank", "1", "--lr", "0.3", "--device", "cpu", "--bundle", str(bundle)]
+    return ["train", "adapter", *folders, "-o", str(bundle / ADAPTERS / "grey"), *options]
+
+
+@pytest.mark.usefixtures("_registered")
+def test_another_segmenter_is_trained_by_the_same_command(
+    bundle: Path, labelled: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(train_command(bundle, labelled)) == 0
+    before, after = re.findall(r"([\d.]+) % before, ([\d.]+) % after", capsys.readouterr().out)[0]
+    assert float(before) < 60 < 95 < float(after)
+    assert "grey" in build(bundle).library.names
+
+
+@pytest.mark.usefixtures("_registered")
+def test_a_kind_without_a_loss_cannot_be_trained(
+    bundle: Path, labelled: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(color_segmenter, "KIND", replace(color_segmenter.KIND, loss=None))
+    assert main(train_command(bundle, labelled)) == 1
+    assert "this kind of segmenter cannot be trained" in capsys.readouterr().err
 
 
 def test_a_kind_that_is_not_registered_is_refused_naming_those_that_are(bundle: Path) -> None:

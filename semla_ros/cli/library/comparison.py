@@ -47,7 +47,7 @@ def _loaded(path: Path, base: BaseModel) -> Adapter:
     from semla_ros.library.adapter_folder import AdapterFolder
 
     folder = AdapterFolder(path, base.module_name)
-    folder.check(base.layers)
+    folder.check(base.layers, base.parameters)
     return folder.load()
 
 

@@ -2,6 +2,7 @@
 
 from semla_ros.modeling.base import SegmenterKind
 from semla_ros.modeling.catseg.architecture import CatSegArch
+from semla_ros.modeling.catseg.loss import SegmentationLoss
 from semla_ros.modeling.catseg.network import CatSeg
 from semla_ros.modeling.catseg.official_compat import OfficialSegmenter
 from semla_ros.modeling.catseg.published import from_published, our_name, unused_keys
@@ -15,4 +16,5 @@ KIND = SegmenterKind(
     from_published=from_published,
     unused_keys=unused_keys,
     module_name=our_name,
+    loss=SegmentationLoss,
 )

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from semla_ros.errors import ConfigError
 from semla_ros.modeling.base import UNDEFINED, Mode, PromptTemplates
-from semla_ros.modeling.catseg.architecture import CLIP_MEAN, CLIP_STD
 from semla_ros.modeling.catseg.network import CatSeg
+from semla_ros.modeling.catseg.pixels import normalised
 from semla_ros.modeling.catseg.tiling import Plain, SlidingWindow, Tiling, resized
 from semla_ros.modeling.clip.prompts import prompts
 from semla_ros.modeling.clip.tokenizer import tokenize
@@ -162,6 +162,4 @@ class CatSegSegmenter:
 
     def _normalised(self, rgb: NDArray[np.uint8]) -> Tensor:
         """Image (H, W, 3) uint8 to (1, 3, H, W) float32, normalised by CLIP's mean and standard deviation."""
-        pixels = torch.from_numpy(np.ascontiguousarray(rgb)).to(self.device).permute(2, 0, 1)[None].float()
-        mean, std = (torch.tensor(values, device=self.device).view(1, 3, 1, 1) for values in (CLIP_MEAN, CLIP_STD))
-        return pixels.sub_(mean).div_(std)
+        return normalised(torch.from_numpy(np.ascontiguousarray(rgb)).to(self.device)[None])

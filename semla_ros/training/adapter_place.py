@@ -1,0 +1,115 @@
+"""The folder of a new adapter: hidden beside its place while it is made, and exchanged whole when it is complete."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from semla_ros.errors import TrainingError
+from semla_ros.library.library_folder import LibraryFolder
+
+SETTINGS = "settings.json"
+
+
+class AdapterPlace:
+    """Place of an adapter that is trained.
+
+    Args:
+        out: Folder of the adapter, ``<library>/<name>``.
+        overwrite: Whether an adapter of that name may be replaced. It stays until the new one is complete; its files
+            are then kept in the library's folder of removed adapters.
+
+    Attributes:
+        name: Name of the adapter.
+        work: Folder of checkpoint and log, ``<library>/.<name>.training``. Libraries leave hidden folders out.
+
+    Raises:
+        TrainingError: The adapter exists, or its name is no name of a folder.
+    """
+
+    def __init__(self, out: Path, overwrite: bool = False) -> None:
+        self.out, self.name = out.absolute(), out.absolute().name
+        self.work = self.out.with_name(f".{self.name}.training")
+        if not self.name or self.name.startswith("."):
+            raise TrainingError("not the name of an adapter", where="-o", got=out, expected="LIBRARY/name")
+        if os.path.lexists(self.out) and not overwrite:
+            hint = "Choose another name, or add --overwrite: the old one stays until the new one is complete."
+            raise TrainingError("an adapter of this name exists", where=out, hint=hint)
+
+    def claim(self, settings: Mapping[str, Any]) -> None:
+        """Creates the work folder, or continues the training whose checkpoint is in it.
+
+        Args:
+            settings: Everything that the result depends on.
+
+        Raises:
+            TrainingError: The folder cannot be written, or holds a training with other settings.
+        """
+        text = json.dumps(settings, indent=2, default=lambda path: str(path.absolute())) + "\n"
+        wanted, file = json.loads(text), self.work / SETTINGS
+        with self._written():
+            self.work.mkdir(parents=True, exist_ok=True)
+            self._lock()
+            if not file.exists():
+                _write(file, text)
+        try:
+            before = json.loads(file.read_text())
+        except ValueError:
+            before = {}
+        other = [key for key in wanted if before.get(key) != wanted[key]]
+        if other:
+            raise TrainingError(
+                "unfinished training with other settings", where=self.work, got=f"{other[0]} {before.get(other[0])}",
+                expected=wanted[other[0]],
+                hint="Repeat the command with the same settings to continue it, or delete the folder to start over.",
+            )  # fmt: skip
+
+    def _lock(self) -> None:
+        """Refuses a second training of the same adapter. The system removes the lock when this process ends."""
+        self._locked = (self.work / "lock").open("w")
+        try:
+            fcntl.flock(self._locked, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise TrainingError("another training of this adapter is under way", where=self.out) from error
+
+    @contextmanager
+    def filled(self) -> Iterator[Path]:
+        """Gives an empty folder of the adapter's name; when it is filled, it takes the place of the adapter.
+
+        The work folder is then removed.
+
+        Raises:
+            TrainingError: The disk is full or the place cannot be written to. The work folder is kept.
+        """
+        new = self.work / "adapter" / self.name
+        with self._written():
+            shutil.rmtree(new.parent, ignore_errors=True)
+            new.mkdir(parents=True)
+            yield new
+            if self.out.is_dir():
+                LibraryFolder(self.out.parent).remove([self.name])
+            new.rename(self.out)
+        shutil.rmtree(self.work, ignore_errors=True)
+
+    @contextmanager
+    def _written(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise TrainingError(
+                "adapter cannot be written", where=self.out, got=error.strerror or error,
+                hint=f"Free space or choose another place. A training that was begun is kept in {self.work}.",
+            ) from error  # fmt: skip
+
+
+def _write(path: Path, text: str) -> None:
+    """Writes a file that appears under its name only when it is complete."""
+    partial = path.with_name(f"{path.name}.partial")
+    partial.write_text(text)
+    os.replace(partial, path)

@@ -1,0 +1,82 @@
+"""Labelled images in memory, at the sizes that a network is trained with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from semla_ros.evaluation.dataset import Dataset
+from semla_ros.progress import ProgressBar
+
+
+@dataclass(frozen=True)
+class Images:
+    """Labelled images in memory.
+
+    Attributes:
+        images: (N, S, S, 3) uint8, RGB.
+        labels: Class ids, (N, s, s) uint8; 255 is unlabelled.
+    """
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.uint8]
+
+    @classmethod
+    def read(cls, dataset: Dataset, image_size: int, label_size: int, interpolation: int = cv2.INTER_LINEAR) -> Images:
+        """Reads a data set and resizes images and label maps to squares.
+
+        Args:
+            dataset: Labelled images. Those that it skips as damaged are left out.
+            image_size: Side length S of the images, pixels.
+            label_size: Side length s of the label maps, pixels.
+            interpolation: Interpolation of the images, one of OpenCV's. INTER_LINEAR is what the segmenter uses,
+                INTER_AREA is close to the antialiased resize of the navigator.
+
+        Raises:
+            RecordingError: A label map does not fit its image or the classes.
+        """
+        images = np.empty((len(dataset), image_size, image_size, 3), np.uint8)
+        labels = np.empty((len(dataset), label_size, label_size), np.uint8)
+        count = 0
+        for count, item in enumerate(ProgressBar(dataset, desc="reading", total=len(dataset)), 1):
+            images[count - 1] = cv2.resize(item.rgb, (image_size, image_size), interpolation=interpolation)
+            labels[count - 1] = cv2.resize(item.labels, (label_size, label_size), interpolation=cv2.INTER_NEAREST)
+        return cls(images[:count], labels[:count])
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def split(self, share: float) -> tuple[Images, Images]:
+        """Splits off a share of the images, the last ones.
+
+        Neighbouring frames of a recording look alike: a random share would have a twin of nearly every image among the
+        others.
+        """
+        first = len(self) - int(share * len(self))
+        return Images(self.images[:first], self.labels[:first]), Images(self.images[first:], self.labels[first:])
+
+    def draw(self, size: int, generator: torch.Generator, share: slice = slice(None)) -> tuple[Tensor, ...]:
+        """Draws a batch with replacement and mirrors each image with probability 0.5.
+
+        Args:
+            size: Number of samples in the batch.
+            generator: Random generator of the draw.
+            share: Samples of the batch to return, B of them.
+
+        Returns:
+            Images (B, S, S, 3) uint8, class ids (B, s, s) int64 and the samples' numbers (B,) int64.
+        """
+        chosen = torch.randint(len(self), (size,), generator=generator)[share]
+        mirrored = (torch.rand(size, generator=generator) < 0.5)[share]
+        images, labels = (
+            torch.from_numpy(self.images[chosen.numpy()]),
+            torch.from_numpy(self.labels[chosen.numpy()]).long(),
+        )
+        images[mirrored] = images[mirrored].flip(2)
+        labels[mirrored] = labels[mirrored].flip(2)
+        return images, labels, chosen

@@ -1,0 +1,43 @@
+"""Length, batch size and learning rates of a training."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+POWER = 0.9  # of the polynomial decay
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Length, batch size and learning rates of a training with AdamW.
+
+    Attributes:
+        steps: Number of optimiser steps.
+        batch: Number of samples per step, over all processes.
+        lr: Peak learning rate. It is reached after ``warmup`` steps and then falls to zero.
+        warmup: Number of steps with a linearly rising learning rate.
+        weight_decay: Weight decay of AdamW.
+        warmup_factor: Share of the peak that the rise begins with, 0 to 1.
+        decay: "cosine" falls along half a cosine, "poly" as (1 - step / steps) to the power of 0.9.
+    """
+
+    steps: int
+    batch: int
+    lr: float
+    warmup: int = 50
+    weight_decay: float = 0.05
+    warmup_factor: float = 0.0
+    decay: Literal["cosine", "poly"] = "cosine"
+
+    def factor(self, step: int) -> float:
+        """Share of the peak learning rate at a step, counted from 0."""
+        rise = min(1.0, (step + 1) / max(1, self.warmup))
+        done = step / self.steps
+        fall = (1 - done) ** POWER if self.decay == "poly" else 0.5 * (1 + math.cos(math.pi * done))
+        return (self.warmup_factor + (1 - self.warmup_factor) * rise) * fall
+
+    def rate(self, step: int) -> float:
+        """Learning rate of a step, counted from 0."""
+        return self.lr * self.factor(step)
