@@ -50,9 +50,8 @@ def _gaps(args: argparse.Namespace) -> None:
         write_training_set(args.out / each.folder, each.images, bundle.class_table())
     args.out.mkdir(parents=True, exist_ok=True)
     write_report(args.out / REPORT, gaps, found, str(folder.path))
-    print(
-        f"{args.out / REPORT}: {gaps.count} of {gaps.seen} embedded images ({percent(gaps.count, gaps.seen)}) in gaps"
-    )
+    share = percent(gaps.count, gaps.seen)
+    print(f"{args.out / REPORT}: {gaps.count} of {gaps.seen} embedded images ({share}) are in gaps")
     for each in found:
         near = ", ".join(f"{other.name} {other.distance:.2f}" for other in each.neighbours)
         print(f"  {each.folder}: {each.gap.count} images, {len(each.images)} to label; nearest adapters: {near}")
