@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -176,4 +177,6 @@ class BatchRun:
         """All that decides about the results, besides the recordings."""
         values = {path: str(value) for path, _, value in walk(self._config) if not path.startswith(IRRELEVANT)}
         values["model.bundle"] = str(pipeline.bundle.path.resolve())
-        return values | {"--distance": str(self._distance), "adapters": ", ".join(pipeline.library.names)}
+        library = pipeline.library
+        centroids = hashlib.sha256(library.centroids.tobytes()).hexdigest()
+        return values | {"--distance": str(self._distance), "adapters": f"{', '.join(library.names)} {centroids:.12}"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import shutil
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
@@ -200,7 +201,7 @@ def test_a_damaged_image_is_named_skipped_and_counted_and_done_after_its_repair(
 
 
 def test_another_run_does_not_get_the_folder(
-    batch: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    batch: Callable[..., int], bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert batch() == 0
     before = masks(tmp_path / "out")
@@ -208,6 +209,9 @@ def test_another_run_does_not_get_the_folder(
     assert "fusion.k: 1, expected 0" in capsys.readouterr().err
     assert batch("--distance", "0.5") == 1
     assert "--distance: 0.5, expected 0.0" in capsys.readouterr().err
+    shutil.move(bundle / "adapters/red", bundle / "red")
+    assert batch() == 1
+    assert "adapters: blue, green" in capsys.readouterr().err
     assert masks(tmp_path / "out") == before
 
 
