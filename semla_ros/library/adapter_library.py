@@ -99,6 +99,12 @@ class AdapterLibrary:
         return Thresholds.of(self.index, [each.mean_distance(self.metric) for each in self.statistics])
 
     @property
+    def domain_distance(self) -> float:
+        """Euclidean distance from which on two embeddings count as of different domains, whatever the metric."""
+        known = [each.mean_distance() for each in self.statistics]
+        return Thresholds.of(CentroidIndex(self.centroids), known).upper_threshold
+
+    @property
     def loaded(self) -> tuple[str, ...]:
         """Names of the adapters in memory, the least recently used first."""
         return self._cache.names

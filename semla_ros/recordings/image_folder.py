@@ -51,7 +51,12 @@ class Images(Recording):
                 "folder holds neither a bag nor images", where=path, expected=" ".join(sorted(IMAGE_SUFFIXES))
             )
         self._stamped = _stamped(sorted(found, key=_natural), fps)
+        self._has_unique_stems = len({file.stem for file in found}) == len(found)
         super().__init__(path, frame_count=len(found))
+
+    def frame_name(self, number: int) -> str:
+        """See `Recording.frame_name`. Files that differ in their suffix alone are named by their numbers."""
+        return self._stamped[number][1].stem if self._has_unique_stems else super().frame_name(number)
 
     def _images(self) -> Readings[Frame]:
         bit_depth = BitDepth()
