@@ -11,6 +11,7 @@ import numpy as np
 
 from semla_ros.adaptation.statistics import Statistics
 from semla_ros.images.files import read_rgb
+from semla_ros.images.texture import texture
 from semla_ros.library.adapter_folder import save_adapter
 from semla_ros.library.bundle import ADAPTERS, Bundle, Defaults
 from semla_ros.modeling.catseg.architecture import STREETWORLD
@@ -98,6 +99,6 @@ def _adapter(name: str, network: CatSeg, work: Path, recipe: Recipe) -> Adapter:
 
 
 def _statistics(navigator: ClipNavigator, folder: Path, count: int) -> Statistics:
-    """Statistics of the embeddings of the first ``count`` images of a data set."""
-    paths = sorted((folder / "images").glob("*.png"))[:count]
-    return Statistics.of(np.array([navigator.embed(read_rgb(path)) for path in paths]))
+    """Statistics of the first ``count`` images of a data set."""
+    images = [read_rgb(path) for path in sorted((folder / "images").glob("*.png"))[:count]]
+    return Statistics.of(np.array([navigator.embed(rgb) for rgb in images]), np.array([texture(rgb) for rgb in images]))
