@@ -5,6 +5,7 @@ from __future__ import annotations
 WORKSHOP = "open_clip", "torchvision", "peft", "accelerate", "scipy", "matplotlib", "jinja2", "rich", "transformers"
 EXTRAS = {
     "workshop": WORKSHOP,
+    "batch": ("ray", "sklearn"),
     "ros": ("rclpy", "sensor_msgs", "std_msgs", "std_srvs", "diagnostic_msgs"),
 }
 

@@ -34,10 +34,10 @@ def add(tasks: Any) -> None:
         train,
         "world",
         _train_world,
-        "render StreetWorld and train everything in models/streetworld; continues where it was interrupted",
+        "render StreetWorld and train a bundle such as the bundled one; continues where it was interrupted",
     )
     world.add_argument(
-        "-o", "--out", type=Path, default=Path("models/streetworld"), help="folder of the bundle (%(default)s)"
+        "-o", "--out", type=Path, default=Path("out/streetworld"), help="folder of the bundle (%(default)s)"
     )
     world.add_argument(
         "--work", type=Path, default=Path("out/world"), help="folder of data sets, checkpoints and logs (%(default)s)"
@@ -69,7 +69,7 @@ def _add_compare(train: Any) -> None:
     compare.add_argument("-o", "--out", type=Path, required=True, help="folder of data sets, checkpoints and results")
     compare.add_argument("--domains", default="fog_day,rain_night", help="domains to train on (%(default)s)")
     compare.add_argument(
-        "--rates", default="lora=0.003,recyclelora=0.03", metavar="METHOD=LR,...",
+        "--rates", default="lora=0.003,recyclelora=0.01", metavar="METHOD=LR,...",
         help="methods and their peak learning rates (%(default)s)",
     )  # fmt: skip
     for name, default, about in (

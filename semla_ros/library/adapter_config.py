@@ -11,12 +11,11 @@ from typing import Any
 from semla_ros.errors import AdapterError
 from semla_ros.library.untrusted_file import read_file
 
-MAX_BYTES, MAX_RANK, MAX_ALPHA, MAX_METHOD = 2**20, 2**16, 1e6, 40
-METHOD = "training_method"  # in auto_mapping, the one field of PEFT's configuration that may hold anything
-READ = frozenset({"peft_type", "auto_mapping", "r", "lora_alpha", "use_rslora", "target_modules", "init_lora_weights"})
+MAX_BYTES, MAX_RANK, MAX_ALPHA = 2**20, 2**16, 1e6
+READ = frozenset({"peft_type", "r", "lora_alpha", "use_rslora", "target_modules", "init_lora_weights"})
 # Bookkeeping, training and initialisation: fields that do not change what the saved tensors compute.
 IGNORED = frozenset({
-    "task_type", "peft_version", "base_model_name_or_path", "revision", "inference_mode",
+    "task_type", "auto_mapping", "peft_version", "base_model_name_or_path", "revision", "inference_mode",
     "lora_dropout", "layers_pattern", "megatron_core", "qalora_group_size", "runtime_config",
     "loftq_config", "eva_config", "corda_config", "lora_ga_config",
 })  # fmt: skip
@@ -33,13 +32,11 @@ class AdapterConfig:
         rank: Rank r of its matrices.
         scale: Factor s of B A: alpha / r, or alpha / √r with rsLoRA.
         targets: Full names of the adapted modules, or the ends of names; None for every module that has tensors.
-        method: How it was trained, for people to read: "lora", or the name that `save_adapter` was given.
     """
 
     rank: int
     scale: float
     targets: frozenset[str] | None
-    method: str = "lora"
 
     @classmethod
     def read(cls, path: Path) -> AdapterConfig:
@@ -55,7 +52,7 @@ class AdapterConfig:
         if not isinstance(config, dict) or config.get("peft_type") != "LORA":
             raise AdapterError("not a LoRA adapter", where=path, expected='"peft_type": "LORA"')
         _check_kind(config, path)
-        return cls(*_rank_and_scale(config, path), _targets(config, path), _method(config))
+        return cls(*_rank_and_scale(config, path), _targets(config, path))
 
     def adapts(self, module: str) -> bool:
         """Returns whether PEFT would put this adapter on a module."""
@@ -113,9 +110,3 @@ def _targets(config: Mapping[str, Any], path: Path) -> frozenset[str] | None:
         "unusable target modules", where=path, got=f"target_modules={targets!r:.40}",
         expected="a list of module names or a regular expression",
     )  # fmt: skip
-
-
-def _method(config: Mapping[str, Any]) -> str:
-    mapping = config.get("auto_mapping")
-    method = mapping.get(METHOD) if isinstance(mapping, dict) else None
-    return method[:MAX_METHOD] if isinstance(method, str) and method else "lora"

@@ -12,21 +12,22 @@ from functools import cached_property
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from semla_ros.adaptation.metrics import MIN_SAMPLES, Metric
 from semla_ros.adaptation.statistics import Statistics
 from semla_ros.adaptation.statistics_file import load_statistics, save_statistics
 from semla_ros.errors import AdapterError
-from semla_ros.library.adapter_config import METHOD, AdapterConfig
-from semla_ros.library.adapter_weights import PREFIX, A, AdapterWeights, B
+from semla_ros.library.adapter_config import AdapterConfig
+from semla_ros.library.adapter_weights import METHOD, PREFIX, A, AdapterWeights, B
+from semla_ros.library.tensor_file import save_tensors
 from semla_ros.library.untrusted_file import check_file
-from semla_ros.library.weight_difference import DIFFERENCE, WeightDifference, save_difference
+from semla_ros.library.weight_difference import DIFFERENCE, WeightDifference
 from semla_ros.modeling.lora import Adapter
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 CARD = "README.md", "curve.png"
+LORA, FULL = "lora", "full"  # methods
 MAX_STATISTICS_BYTES = 2**26
 
 
@@ -43,9 +44,10 @@ class AdapterFolder:
         name: Name of the folder, which is the name of the adapter.
         rank: Rank r of its matrices; 0 without any.
         scale: Factor s of B A.
-        method: How it was trained, such as lora, recyclelora or full.
+        method: How it was trained, such as lora.
         shapes: Module name to the shapes of A (r, in) and B (out, r).
         difference: Weight difference of a fully fine-tuned adapter; None for LoRA.
+        ignored: Published names of the modules that have matrices and are no target of the configuration.
 
     Raises:
         AdapterError: A file is missing, damaged, inconsistent or asks for more than plain LoRA.
@@ -54,32 +56,23 @@ class AdapterFolder:
     def __init__(self, path: Path, module_name: Callable[[str], str] = str) -> None:
         self.path, self.name = path, path.name
         self.difference = WeightDifference(path / DIFFERENCE) if (path / DIFFERENCE).exists() else None
-        self._config: AdapterConfig | None = None
-        self._weights: AdapterWeights | None = None
-        if self.difference is None or (path / CONFIG).exists():
-            self._config = AdapterConfig.read(path / CONFIG)
-            self._weights = AdapterWeights(path / WEIGHTS, self._config.adapts, module_name)
+        self._config = None if self.difference and not (path / CONFIG).exists() else AdapterConfig.read(path / CONFIG)
+        self._weights = AdapterWeights(path / WEIGHTS, self._config.adapts, module_name) if self._config else None
         self.rank, self.scale = (self._config.rank, self._config.scale) if self._config else (0, 1.0)
+        self.method = (self._weights.method or LORA) if self._weights else FULL
         self.shapes = self._weights.shapes if self._weights else {}
-        self.method = self._config.method if self._config else "full"
-
-    @property
-    def layers(self) -> frozenset[str]:
-        """Module names of the layers whose weight it changes; with a weight difference, of other modules as well."""
-        differences = self.difference.shapes if self.difference else ()
-        return frozenset(self.shapes) | {
-            name.removesuffix(".weight") for name in differences if name.endswith(".weight")
-        }
-
-    @property
-    def ignored(self) -> tuple[str, ...]:
-        """Published names of the modules that have matrices and are no target of the configuration, sorted."""
-        return self._weights.ignored if self._weights else ()
+        self.ignored = self._weights.ignored if self._weights else ()
 
     @property
     def unmatched(self) -> tuple[str, ...]:
         """Targets of the configuration without any matrices, sorted."""
         return self._config.unmatched(self._weights.published) if self._config and self._weights else ()
+
+    @property
+    def modules(self) -> frozenset[str]:
+        """Names of the modules that the adapter changes."""
+        changed = self.difference.shapes if self.difference else ()
+        return frozenset(self.shapes) | {name.rpartition(".")[0] for name in changed}
 
     @cached_property
     def statistics(self) -> Statistics:
@@ -92,9 +85,13 @@ class AdapterFolder:
 
     @property
     def files(self) -> tuple[str, ...]:
-        """Names of the files that make the adapter."""
-        lora = (CONFIG, WEIGHTS) if self._weights else ()
-        return *lora, *((DIFFERENCE,) if self.difference else ()), statistics_file(self.path).name
+        """Names of the files that hold the weights."""
+        return *((CONFIG, WEIGHTS) if self._weights else ()), *((DIFFERENCE,) if self.difference else ())
+
+    @property
+    def size(self) -> int:
+        """Size of the configuration and the weights on disk, bytes."""
+        return sum((self.path / name).stat().st_size for name in self.files)
 
     def check(self, layers: Mapping[str, nn.Linear], parameters: Mapping[str, Tensor] | None = None) -> None:
         """Compares the tensors' shapes with a segmenter.
@@ -145,7 +142,7 @@ class AdapterFolder:
         target = library / self.name
         target.mkdir(parents=True)
         card = [name for name in CARD if (self.path / name).is_file() and not (self.path / name).is_symlink()]
-        for name in (*self.files, *card):
+        for name in (*self.files, statistics_file(self.path).name, *card):
             shutil.copyfile(self.path / name, target / name)
 
 
@@ -195,11 +192,7 @@ def check_statistics(statistics: Statistics, dimension: int, metric: Metric, whe
 
 
 def save_adapter(
-    adapter: Adapter,
-    statistics: Statistics,
-    folder: Path,
-    dtype: torch.dtype = torch.float16,
-    method: str = "lora",
+    adapter: Adapter, statistics: Statistics, folder: Path, dtype: torch.dtype = torch.float16, method: str = LORA
 ) -> None:
     """Writes an adapter in PEFT's format or as a weight difference, and its statistics, into ``folder / adapter.name``.
 
@@ -208,28 +201,25 @@ def save_adapter(
         statistics: Statistics of its training images.
         folder: Folder of the adapter library.
         dtype: Floating-point type of the tensors on disk.
-        method: How its matrices were trained, for people to read.
+        method: How the adapter was trained, for people to read.
     """
     path = folder / adapter.name
     path.mkdir(parents=True, exist_ok=True)
     if adapter.factors:
         _save_factors(adapter, path, dtype, method)
     if adapter.difference:
-        save_difference(adapter.difference, path / DIFFERENCE, dtype)
+        save_tensors(adapter.difference, path / DIFFERENCE, dtype)
     save_statistics(statistics, statistics_file(path))
 
 
 def _save_factors(adapter: Adapter, path: Path, dtype: torch.dtype, method: str) -> None:
     tensors: dict[str, Tensor] = {}
     for module, (down, up) in adapter.factors.items():
-        tensors[f"{PREFIX}{module}{A}"] = down.to(dtype).contiguous()
-        tensors[f"{PREFIX}{module}{B}"] = up.to(dtype).contiguous()
-    save_file(tensors, path / WEIGHTS, metadata={"format": "pt"})
+        tensors |= {f"{PREFIX}{module}{A}": down, f"{PREFIX}{module}{B}": up}
+    save_tensors(tensors, path / WEIGHTS, dtype, **({"format": "pt"} if method == LORA else {METHOD: method}))
     rank = next(iter(adapter.factors.values()))[0].shape[0]
     config = {
         "peft_type": "LORA", "r": rank, "lora_alpha": adapter.scale * rank, "lora_dropout": 0.0, "bias": "none",
         "target_modules": sorted(adapter.factors), "use_rslora": False, "use_dora": False, "task_type": None,
     }  # fmt: skip
-    if method != "lora":
-        config["auto_mapping"] = {METHOD: method}
     (path / CONFIG).write_text(json.dumps(config, indent=2) + "\n")

@@ -44,8 +44,8 @@ class AdapterLibrary:
         module_name: Maps a published module name to the segmenter's own name, see
             `semla_ros.modeling.base.SegmenterKind`.
         metric: Name of the distance metric, see `semla_ros.adaptation.metrics.METRICS`.
-        parameters: Parameters of the segmenter, by name; needed for adapters of full fine-tuning.
         pause: Called after each adapter that is read. It may wait, or raise to give up.
+        parameters: Parameters of the segmenter, by name; needed for adapters of full fine-tuning.
 
     Attributes:
         names: Names of the N adapters, sorted.
@@ -69,8 +69,8 @@ class AdapterLibrary:
         dtype: torch.dtype = torch.float32,
         module_name: Callable[[str], str] = str,
         metric: str = "euclidean",
-        parameters: Mapping[str, Tensor] | None = None,
         pause: Callable[[], None] = lambda: None,
+        parameters: Mapping[str, Tensor] | None = None,
     ) -> None:
         self.metric = find_metric(metric)
         self._folders: dict[str, AdapterFolder] = {}
@@ -97,6 +97,12 @@ class AdapterLibrary:
     def thresholds(self) -> Thresholds:
         """Swap thresholds derived from the library, in its metric."""
         return Thresholds.of(self.index, [each.mean_distance(self.metric) for each in self.statistics])
+
+    @property
+    def domain_distance(self) -> float:
+        """Euclidean distance from which on two embeddings count as of different domains, whatever the metric."""
+        known = [each.mean_distance() for each in self.statistics]
+        return Thresholds.of(CentroidIndex(self.centroids), known).upper_threshold
 
     @property
     def loaded(self) -> tuple[str, ...]:

@@ -12,7 +12,8 @@ from semla_ros.errors import AdapterError
 from semla_ros.library.tensor_file import Shape, TensorFile
 
 PREFIX, A, B = "base_model.model.", ".lora_A.weight", ".lora_B.weight"
-MAX_BYTES, MAX_NAME = 2**30, 256
+METHOD = "method"  # entry of the file's metadata: PEFT refuses or warns of a field of its configuration
+MAX_BYTES, MAX_NAME, MAX_METHOD = 2**30, 256, 40
 
 
 class AdapterWeights:
@@ -27,6 +28,7 @@ class AdapterWeights:
         shapes: The segmenter's module name to the shapes of A (r, in) and B (out, r).
         published: Published names of all modules that have matrices.
         ignored: Those of them that the adapter does not act on.
+        method: How the adapter was trained, for people to read; empty if the file does not say.
 
     Raises:
         AdapterError: The file is missing or damaged, or holds anything but pairs of matrices A and B.
@@ -34,7 +36,7 @@ class AdapterWeights:
 
     def __init__(self, path: Path, adapts: Callable[[str], bool], module_name: Callable[[str], str]) -> None:
         self.path, self._file = path, TensorFile(path, MAX_BYTES)
-        shapes = self._file.shapes
+        shapes, self.method = self._file.shapes, self._file.metadata.get(METHOD, "")[:MAX_METHOD]
         self._stems: dict[str, str] = {}  # module name to the common beginning of its tensors' names
         stems = {stem.removeprefix(PREFIX): stem for stem in _paired(shapes, path)}
         self.published, self.ignored = tuple(stems), tuple(name for name in stems if not adapts(name))

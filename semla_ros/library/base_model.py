@@ -46,5 +46,5 @@ class BaseModel:
         segmenter: Segmenter = kind.segmenter(network, bundle.classes, "official", MEMORY_MIB)
         metric = find_metric(bundle.defaults.metric)
         navigator = bundle.load_navigator()
-        acting, parameters = segmenter.adapted_layers(), dict(network.named_parameters())
-        return cls(linear_layers(network), acting, parameters, kind.module_name, navigator, metric)
+        layers, parameters = linear_layers(network), dict(network.named_parameters())
+        return cls(layers, segmenter.adapted_layers(), parameters, kind.module_name, navigator, metric)

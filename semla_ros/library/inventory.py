@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from semla_ros.adaptation.centroid_index import CentroidIndex
 from semla_ros.adaptation.metrics import EUCLIDEAN
 from semla_ros.errors import AdapterError
-from semla_ros.library.adapter_folder import AdapterFolder, read_statistics, statistics_file
+from semla_ros.library.adapter_folder import AdapterFolder, read_statistics
 from semla_ros.library.base_model import BaseModel
 
 Centroids = Mapping[str, NDArray[np.float64]]
@@ -24,8 +24,8 @@ class Entry:
 
     Attributes:
         name: Name of the adapter.
-        rank: Rank of its matrices; None without any, as after full fine-tuning.
-        method: How it was trained, such as lora, recyclelora or full.
+        rank: Rank of its matrices, if it has any.
+        method: How it was trained: lora, or what its configuration names.
         size: Size of configuration and weights on disk, bytes.
         images: Number of training images.
         mean_distance: Mean Euclidean distance of the training images' embeddings to their centroid.
@@ -72,10 +72,11 @@ def _with_weights(path: Path, base: BaseModel | None) -> Entry:
         folder = AdapterFolder(path, base.module_name) if base else AdapterFolder(path)
     except AdapterError as error:
         return Entry(path.name, errors=(str(error),))
-    changed = base.acting.keys() & folder.layers if base else folder.layers
-    size = sum((path / name).stat().st_size for name in folder.files if name != statistics_file(path).name)
-    share = len(changed) / len(base.acting) if base else None
-    return Entry(path.name, folder.rank or None, folder.method, size, layers=len(changed), share=share)
+    changed: Collection[str] = base.acting.keys() & folder.modules if base else folder.modules
+    return Entry(
+        path.name, folder.rank or None, folder.method, folder.size,
+        layers=len(changed), share=len(changed) / len(base.acting) if base else None,
+    )  # fmt: skip
 
 
 def _with_statistics(entry: Entry, path: Path, centroids: dict[str, NDArray[np.float64]]) -> Entry:

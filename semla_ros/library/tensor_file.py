@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
 from safetensors import safe_open
 from safetensors.torch import load as load_bytes
+from safetensors.torch import save as save_bytes
 from torch import Tensor
 
 from semla_ros.errors import AdapterError
@@ -27,6 +28,7 @@ class TensorFile:
 
     Attributes:
         shapes: Tensor name to shape.
+        metadata: Texts that the writer of the file added.
 
     Raises:
         AdapterError: The file is missing, truncated or too large, or a tensor is not of a real floating-point type.
@@ -40,6 +42,7 @@ class TensorFile:
                 if int.from_bytes(file.read(8), "little") > MAX_HEADER_BYTES:
                     raise ValueError(f"its header is longer than {MAX_HEADER_BYTES} bytes")
             with safe_open(path, framework="pt") as stored:
+                self.metadata: dict[str, str] = stored.metadata() or {}
                 slices = {key: stored.get_slice(key) for key in stored.keys()}  # noqa: SIM118
                 types = {key: tensor.get_dtype() for key, tensor in slices.items()}
                 self.shapes: dict[str, Shape] = {key: tuple(part.get_shape()) for key, part in slices.items()}
@@ -73,3 +76,15 @@ class TensorFile:
             if not torch.isfinite(tensor).all():
                 raise AdapterError("adapter holds NaN or infinity", where=self.path, got=key)
         return tensors
+
+
+def save_tensors(tensors: Mapping[str, Tensor], path: Path, dtype: torch.dtype, **metadata: str) -> None:
+    """Writes what `TensorFile` reads. Other users may read the file as well: ``safetensors.save_file`` forbids it.
+
+    Args:
+        tensors: Tensor name to tensor.
+        path: The file.
+        dtype: Floating-point type of the tensors in the file.
+        metadata: Texts to add, at most one: several are written in a random order.
+    """
+    path.write_bytes(save_bytes({name: each.to(dtype).contiguous() for name, each in tensors.items()}, metadata))

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from semla_ros.errors import AdapterError
@@ -52,8 +51,3 @@ class WeightDifference:
     def read(self, device: torch.device | str, dtype: torch.dtype) -> dict[str, Tensor]:
         """Reads the tensors into memory; arguments and errors as in `TensorFile.read`."""
         return self._file.read(self.shapes, device, dtype)
-
-
-def save_difference(difference: Mapping[str, Tensor], path: Path, dtype: torch.dtype) -> None:
-    """Writes what `WeightDifference` reads, in the floating-point type ``dtype``."""
-    save_file({name: delta.to(dtype).contiguous() for name, delta in difference.items()}, path)

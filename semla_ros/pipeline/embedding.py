@@ -22,13 +22,13 @@ class EmbeddingResult:
 
     Attributes:
         embedding: Embedding (D,), unnormalised.
-        stamp_ns: Stamp of the frame, nanoseconds.
+        frame: The frame.
         seconds: Time that the navigator took.
         finished_s: When it finished, by the monotonic clock.
     """
 
     embedding: NDArray[np.float64]
-    stamp_ns: int
+    frame: Frame
     seconds: float
     finished_s: float
 
@@ -129,4 +129,4 @@ def embedded(navigator: Navigator, frame: Frame) -> EmbeddingResult:
     """Embeds a frame and measures the time."""
     start = time.perf_counter()
     embedding = navigator.embed(frame.rgb)
-    return EmbeddingResult(embedding, frame.stamp_ns, time.perf_counter() - start, time.monotonic())
+    return EmbeddingResult(embedding, frame, time.perf_counter() - start, time.monotonic())

@@ -144,6 +144,8 @@ def _segmenter(bundle: Bundle, network: Any, classes: Sequence[str]) -> tuple[Se
 
 def _split(images: Images, share: float, classes: Sequence[str]) -> tuple[Images, Images]:
     """Splits the images for training and validation; the latter is empty where there are too few."""
+    if not len(images):
+        raise TrainingError("no image could be read", hint="The warnings name the damaged files.")
     found = sorted(set(np.unique(images.labels).tolist()) - {UNLABELLED})
     if len(found) < 2:
         got = f"{classes[found[0]]} alone" if found else "no labelled pixel"

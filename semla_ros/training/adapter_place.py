@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -11,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from semla_ros.errors import TrainingError
+from semla_ros.library.library_folder import LibraryFolder
 
-SETTINGS, OLD = "settings.json", "replaced"
+SETTINGS = "settings.json"
 
 
 class AdapterPlace:
@@ -20,7 +22,8 @@ class AdapterPlace:
 
     Args:
         out: Folder of the adapter, ``<library>/<name>``.
-        overwrite: Whether an adapter of that name may be replaced. It stays until the new one is complete.
+        overwrite: Whether an adapter of that name may be replaced. It stays until the new one is complete; its files
+            are then kept in the library's folder of removed adapters.
 
     Attributes:
         name: Name of the adapter.
@@ -32,9 +35,9 @@ class AdapterPlace:
 
     def __init__(self, out: Path, overwrite: bool = False) -> None:
         self.out, self.name = out.absolute(), out.absolute().name
-        self.work = self.out.with_name(f".{self.name}.training")
         if not self.name or self.name.startswith("."):
             raise TrainingError("not the name of an adapter", where="-o", got=out, expected="LIBRARY/name")
+        self.work = self.out.with_name(f".{self.name}.training")
         if os.path.lexists(self.out) and not overwrite:
             hint = "Choose another name, or add --overwrite: the old one stays until the new one is complete."
             raise TrainingError("an adapter of this name exists", where=out, hint=hint)
@@ -48,20 +51,32 @@ class AdapterPlace:
         Raises:
             TrainingError: The folder cannot be written, or holds a training with other settings.
         """
-        text = json.dumps(settings, indent=2, default=str) + "\n"
-        file = self.work / SETTINGS
+        text = json.dumps(settings, indent=2, default=lambda path: str(path.absolute())) + "\n"
+        wanted, file = json.loads(text), self.work / SETTINGS
         with self._written():
             self.work.mkdir(parents=True, exist_ok=True)
+            self._lock()
             if not file.exists():
                 _write(file, text)
-        before = json.loads(file.read_text())
-        other = [key for key, value in json.loads(text).items() if before.get(key) != value]
+        try:
+            before = json.loads(file.read_text())
+        except ValueError:
+            before = {}
+        other = [key for key in wanted if before.get(key) != wanted[key]]
         if other:
             raise TrainingError(
                 "unfinished training with other settings", where=self.work, got=f"{other[0]} {before.get(other[0])}",
-                expected=json.loads(text)[other[0]],
+                expected=wanted[other[0]],
                 hint="Repeat the command with the same settings to continue it, or delete the folder to start over.",
             )  # fmt: skip
+
+    def _lock(self) -> None:
+        """Refuses a second training of the same adapter. The system removes the lock when this process ends."""
+        self._locked = (self.work / "lock").open("w")
+        try:
+            fcntl.flock(self._locked, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise TrainingError("another training of this adapter is under way", where=self.out) from error
 
     @contextmanager
     def filled(self) -> Iterator[Path]:
@@ -72,14 +87,13 @@ class AdapterPlace:
         Raises:
             TrainingError: The disk is full or the place cannot be written to. The work folder is kept.
         """
-        new, old = self.work / "adapter" / self.name, self.work / OLD
+        new = self.work / "adapter" / self.name
         with self._written():
             shutil.rmtree(new.parent, ignore_errors=True)
             new.mkdir(parents=True)
             yield new
-            if os.path.lexists(self.out):
-                shutil.rmtree(old, ignore_errors=True)
-                self.out.rename(old)
+            if self.out.is_dir():
+                LibraryFolder(self.out.parent).remove([self.name])
             new.rename(self.out)
         shutil.rmtree(self.work, ignore_errors=True)
 

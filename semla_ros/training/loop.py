@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,7 @@ def fit(
 
     Raises:
         TrainingError: Checkpoint or log is damaged, belongs to another training, or cannot be written; or the batch
-            cannot be divided among the processes.
+            cannot be divided among the processes; or the loss is not finite.
     """
     main, share = accelerator.is_main_process, _share(schedule.batch, accelerator)
     trained = {key: parameter for key, parameter in loss.named_parameters() if parameter.requires_grad}
@@ -77,14 +78,14 @@ def fit(
         for group, peak in zip(optimizer.param_groups, peaks, strict=True):
             group["lr"] = peak * schedule.factor(step)
         optimizer.step()
-        log.add(accelerator.reduce(value.detach(), "mean").item())
+        log.add(_checked(accelerator.reduce(value.detach(), "mean").item(), step))
         # 3. The best weights are kept. Once the mIoU rises no more, the training ends.
         done, last = step + 1, step + 1 == schedule.steps
         validated = validation is not None and (last or done % validation.every == 0)
         if validation and validated:
             best.add(done, validation.score())
         bar.set_postfix_str(
-            f"loss {log.mean:.4f}" + (f", mIoU {best.latest:.1f} %" if best.latest else ""), refresh=False
+            f"loss {log.mean:.4f}" + (f", mIoU {best.latest:.1f} %" if best.latest is not None else ""), refresh=False
         )
         # 4. Checkpoints are saved only after a row of the log, so that a resumed log has the same rows.
         if validated or last or done % ROW == 0:
@@ -95,6 +96,15 @@ def fit(
             break
     best.restore()
     return best
+
+
+def _checked(loss: float, step: int) -> float:
+    """Returns a loss if it is finite."""
+    if not math.isfinite(loss):
+        raise TrainingError(
+            "training diverged", where=f"step {step}", got=f"loss {loss}", hint="Choose a smaller --lr."
+        )
+    return loss
 
 
 def _share(batch: int, accelerator: Accelerator) -> slice:

@@ -46,7 +46,8 @@ def initial_factors(weight: Tensor, r_main: int, r_sub: int) -> tuple[Tensor, Te
             "rank too large for a layer", where=f"weight {tuple(weight.shape)}", got=f"{r_main} + {r_sub}",
             expected=f"at most {count} together", hint="Choose a smaller --rank.",
         )  # fmt: skip
-    q, _, pivots = qr(weight.detach().cpu().float().numpy(), mode="economic", pivoting=True)
+    values = weight.detach().cpu().to(torch.promote_types(weight.dtype, torch.float32))
+    q, _, pivots = qr(values.numpy(), mode="economic", pivoting=True)
     directions, selected = torch.from_numpy(q).to(weight), torch.eye(weight.shape[1])[torch.from_numpy(pivots).long()]
     selected = selected.to(weight)
     main, sub = slice(count - r_main, count), slice(0, r_sub)

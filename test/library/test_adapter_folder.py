@@ -100,6 +100,11 @@ def test_official_module_names_are_mapped_to_the_segmenter_s(folder: Path) -> No
     assert read.load().factors.keys() == LAYERS.keys()
 
 
+def test_all_files_are_readable_by_those_who_may_read_new_files(folder: Path) -> None:
+    (folder / "new").touch()
+    assert {oct(file.stat().st_mode) for file in folder.iterdir()} == {oct((folder / "new").stat().st_mode)}
+
+
 @pytest.mark.parametrize("name", [CONFIG, WEIGHTS, "fog_statistics.npz"])
 def test_a_missing_file_is_refused_by_name(folder: Path, name: str) -> None:
     (folder / name).unlink()

@@ -9,13 +9,17 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tiny import frame, random_network
+from tiny import frame, random_adapter, random_network
 from torch import Tensor
 
 from semla_ros.adaptation.statistics import Statistics
 from semla_ros.errors import AdapterError
 from semla_ros.library.adapter_folder import CONFIG, AdapterFolder, save_adapter
-from semla_ros.library.bundle import ADAPTERS
+from semla_ros.library.base_model import BaseModel
+from semla_ros.library.bundle import ADAPTERS, Bundle
+from semla_ros.library.comparison import compare
+from semla_ros.library.findings import adapter_findings
+from semla_ros.library.inventory import inventory
 from semla_ros.library.weight_difference import DIFFERENCE
 from semla_ros.modeling.lora import Adapter
 from semla_ros.pipeline.pipeline import SemlaPipeline
@@ -51,7 +55,7 @@ def test_what_is_saved_is_read_back(folder: Path, adapter: Adapter) -> None:
     assert loaded.difference.keys() == adapter.difference.keys()
     assert all(torch.equal(delta, adapter.difference[name]) for name, delta in loaded.difference.items())
     assert loaded.nbytes == adapter.nbytes > 0
-    assert set(read.files) == {path.name for path in folder.iterdir()} == {DIFFERENCE, "fog_statistics.npz"}
+    assert (read.files, read.size) == ((DIFFERENCE,), (folder / DIFFERENCE).stat().st_size)
 
 
 def test_an_adapter_may_have_both_factors_and_a_difference(adapter: Adapter, tmp_path: Path) -> None:
@@ -145,3 +149,37 @@ def test_a_pipeline_fuses_a_fully_trained_adapter_and_restores_the_base(
     assert torch.allclose(fused, base[NAME] + weight * adapter.difference[NAME], atol=1e-6)
     pipeline.adapted.fuser.apply([], ())
     assert all(torch.equal(value, base[name]) for name, value in network.state_dict().items())
+
+
+# The commands for libraries
+
+
+@pytest.fixture
+def base(pristine_bundle: Path) -> BaseModel:
+    return BaseModel.of(Bundle.open(pristine_bundle))
+
+
+def test_a_fully_trained_adapter_is_listed(folder: Path, base: BaseModel) -> None:
+    (entry,) = inventory([folder], base)
+    assert (entry.rank, entry.method, entry.share, entry.errors) == (None, "full", 1.0, ())
+    assert entry.size == (folder / DIFFERENCE).stat().st_size
+
+
+def test_a_fully_trained_adapter_is_copied_and_checked(folder: Path, base: BaseModel, tmp_path: Path) -> None:
+    AdapterFolder(folder).copy_to(tmp_path / "library")
+    assert list(adapter_findings(tmp_path / "library/fog", base)) == []
+    zero = {name: torch.zeros_like(delta) for name, delta in load_file(folder / DIFFERENCE).items()}
+    save_file(zero, folder / DIFFERENCE)
+    assert ["changes nothing" in each.detail for each in adapter_findings(folder, base)] == [True]
+
+
+def test_a_fully_trained_adapter_is_compared_in_the_weights_of_the_layers(adapter: Adapter) -> None:
+    lora = random_adapter("lora", NETWORK)
+    layers, _ = compare(adapter, lora, LAYERS)
+    for each in layers:
+        weight = LAYERS[each.layer].weight
+        full, (down, up) = adapter.difference[f"{each.layer}.weight"], lora.factors[each.layer]
+        change = lora.scale * up @ down
+        assert each.first == pytest.approx(float(full.norm() / weight.norm()), rel=1e-4)
+        assert each.second == pytest.approx(float(change.norm() / weight.norm()), rel=1e-4)
+        assert each.cosine == pytest.approx(float((full * change).sum() / full.norm() / change.norm()), abs=1e-4)

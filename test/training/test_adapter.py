@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -17,13 +18,18 @@ from tiny import CLASSES, image, random_network
 
 from semla_ros.adaptation.statistics import Statistics
 from semla_ros.cli import main
+from semla_ros.cli import train as train_command
 from semla_ros.library.adapter_folder import AdapterFolder
 from semla_ros.library.bundle import ADAPTERS, Bundle
+from semla_ros.library.library_folder import LibraryFolder
 from semla_ros.modeling.catseg.segmenter import CatSegSegmenter
 from semla_ros.modeling.lora import LoraFuser
 from semla_ros.pipeline.pipeline import SemlaPipeline
 from semla_ros.training import adapter as adapter_module
 from semla_ros.training import checkpoint as checkpoint_module
+from semla_ros.training.adapter_place import AdapterPlace
+from semla_ros.training.methods import METHODS
+from semla_ros.training.presets import PRESETS
 
 IMAGES = 40
 FILES = {"adapter_config.json", "adapter_model.safetensors", "fog_statistics.npz", "README.md", "curve.png"}
@@ -232,6 +238,14 @@ def test_classes_of_a_file_replace_those_of_the_bundle(data: Path, pristine_bund
     assert "| classes | floor, ground; ceiling |" in (out / "README.md").read_text()
 
 
+def test_the_help_names_every_method_and_preset(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["train", "adapter", "--help"])
+    shown = capsys.readouterr().out
+    assert [name for name in (*PRESETS, *METHODS) if not re.search(rf"\b{name}\b", shown)] == []
+    assert set(train_command.METHODS) == set(METHODS)
+
+
 # Bad input
 
 
@@ -298,7 +312,17 @@ def test_an_existing_adapter_is_kept_unless_told_otherwise(
     assert contents(out) == before
     train(data, bundle, out, "--overwrite", "--steps", "2")
     assert contents(out) != before
-    assert sorted(path.name for path in (bundle / ADAPTERS).iterdir()) == ["blue", "green", "red"]
+    assert LibraryFolder(bundle / ADAPTERS).names == ("blue", "green", "red")
+    (kept,) = (bundle / ADAPTERS / ".removed").glob("*/red")
+    assert contents(kept) == before
+
+
+@pytest.mark.parametrize("out", ["/", ".hidden", ".."])
+def test_a_name_that_no_adapter_can_have_is_refused(
+    data: Path, pristine_bundle: Path, capsys: pytest.CaptureFixture[str], out: str
+) -> None:
+    shown = refused(capsys, data, pristine_bundle, Path(out))
+    assert f"not the name of an adapter (-o): got {out}, expected LIBRARY/name" in shown
 
 
 def test_a_missing_bundle_is_refused(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -407,6 +431,40 @@ def test_settings_that_make_no_training_are_refused(
         pytest.skip("there is a CUDA device")
     assert message in refused(capsys, data, pristine_bundle, tmp_path / "fog", *options, "--steps", "2")
     assert not (tmp_path / "fog").exists()
+
+
+def test_images_that_are_all_damaged_are_refused(
+    data: Path, pristine_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for file in (data / "images").iterdir():
+        file.write_bytes(b"cut")
+    assert "no image could be read" in refused(capsys, data, pristine_bundle, tmp_path / "fog")
+
+
+def test_a_training_that_diverges_is_stopped(
+    data: Path, pristine_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown = refused(capsys, data, pristine_bundle, tmp_path / "fog", "--lr", "1e30")
+    assert "training diverged" in shown
+    assert "smaller --lr" in shown
+    assert not (tmp_path / "fog").exists()
+
+
+def test_a_second_training_of_the_same_adapter_is_refused(
+    data: Path, pristine_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = AdapterPlace(tmp_path / "fog")
+    first.claim({})
+    assert "another training of this adapter is under way" in refused(capsys, data, pristine_bundle, tmp_path / "fog")
+
+
+def test_the_method_is_kept_where_peft_does_not_mind_it(data: Path, pristine_bundle: Path, tmp_path: Path) -> None:
+    for method in ("lora", "recyclelora", "full"):
+        out = train(data, pristine_bundle, tmp_path / method, "--method", method, "--rank", "4", "--steps", "2")
+        assert AdapterFolder(out).method == method
+        config = out / "adapter_config.json"
+        assert config.exists() is (method != "full")
+        assert method == "full" or "method" not in config.read_text()
 
 
 def test_a_list_of_classes_with_a_name_twice_is_refused(
