@@ -26,6 +26,7 @@ from semla_ros.library.weight_difference import DIFFERENCE, WeightDifference
 from semla_ros.modeling.lora import Adapter
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+CARD = "README.md", "curve.png"
 LORA, FULL = "lora", "full"  # methods
 MAX_STATISTICS_BYTES = 2**26
 
@@ -133,15 +134,16 @@ class AdapterFolder:
         return Adapter(self.name, factors, self.scale, difference)
 
     def copy_to(self, library: Path) -> None:
-        """Copies the files of the adapter, and no other files of its folder, into ``library / name``.
+        """Copies the adapter and its card, and no other files of its folder, into ``library / name``.
 
         Raises:
             OSError: A file cannot be read or written.
         """
         target = library / self.name
         target.mkdir(parents=True)
-        for file in (*(self.path / name for name in self.files), statistics_file(self.path)):
-            shutil.copyfile(file, target / file.name)
+        card = [name for name in CARD if (self.path / name).is_file() and not (self.path / name).is_symlink()]
+        for name in (*self.files, statistics_file(self.path).name, *card):
+            shutil.copyfile(self.path / name, target / name)
 
 
 def statistics_file(adapter: Path) -> Path:

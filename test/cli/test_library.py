@@ -167,8 +167,9 @@ def test_an_added_adapter_is_in_the_list_and_a_removed_one_is_not(library, bundl
     assert "amber: moved to" in shown
     assert "reload_library" in shown
     assert "amber" not in library("list")
-    bring_back = shown.split("semla library add ")[1].split()[0]
-    library("add", bring_back)
+    bring_back = shown.split("semla library ")[1].splitlines()[0]
+    assert bring_back.endswith(f" --bundle {bundle}")
+    library(*bring_back.split())
     assert "amber" in library("list")
 
 

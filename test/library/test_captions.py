@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 
 from semla_ros.errors import BundleError
-from semla_ros.library.captions import Caption, CaptionTable, vocabulary
+from semla_ros.library.adapter_folder import read_statistics
+from semla_ros.library.bundle import ADAPTERS, find_bundle
+from semla_ros.library.captions import CAPTIONS, Caption, CaptionTable, vocabulary
+from semla_ros.library.library_folder import adapter_paths
 
 DAY, NIGHT = Caption("a street", "clear", "day", ""), Caption("a street", "clear", "night", "")
 RAIN, CORRIDOR = Caption("a street", "rainy", "day", ""), Caption("a corridor", "", "", "")
@@ -68,3 +71,22 @@ def test_nothing_is_unpickled(tmp_path: Path) -> None:
 def test_a_centroid_of_another_navigator_is_refused() -> None:
     with pytest.raises(BundleError, match="captions of another navigator: got dimension 4, expected 5"):
         TABLE.describe(np.ones(5))
+
+
+def test_most_centroids_of_the_bundled_library_are_described_in_the_right_words() -> None:
+    bundle = find_bundle("streetworld")
+    table = CaptionTable.load(bundle / CAPTIONS)
+    texts = {
+        path.name: table.describe(read_statistics(path).centroid).caption.text
+        for path in adapter_paths(bundle / ADAPTERS)
+    }
+    right = {
+        "clear_day": "a street on a clear day", "clear_night": "a street on a clear night",
+        "rain_day": "a street on a rainy day", "rain_night": "a street on a rainy night",
+        "fog_day": "a street on a foggy day", "fog_night": "a street on a foggy night",
+        "snow_day": "a street on a snowy day", "snow_night": "a street on a snowy night",
+        "dusk": "a street at dusk in clear weather", "forest": "a road through the woods on a clear day",
+        "corridor": "a corridor inside a building", "dirty_lens": "a street through a dirty lens",
+        "overexposed": "a street badly overexposed",
+    }  # fmt: skip
+    assert sum(texts[name] == f"a photo of {text}" for name, text in right.items()) >= 9, texts

@@ -73,6 +73,14 @@ def test_an_unknown_name_is_refused_with_the_most_similar_one(library: LibraryFo
         library.find("../fog")
 
 
+def test_an_added_adapter_keeps_its_card_unless_that_is_a_link(library: LibraryFolder, snow: AdapterFolder) -> None:
+    (snow.path / "README.md").write_text("trained in winter")
+    (snow.path / "curve.png").symlink_to("/etc/hostname")
+    library.add([snow])
+    assert (library.path / "snow/README.md").read_text() == "trained in winter"
+    assert not (library.path / "snow/curve.png").exists()
+
+
 def test_an_added_adapter_has_the_files_of_an_adapter_and_no_others(
     library: LibraryFolder, snow: AdapterFolder
 ) -> None:

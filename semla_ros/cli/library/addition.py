@@ -38,7 +38,7 @@ def _add(args: argparse.Namespace) -> None:
     for path in paths:
         for finding in adapter_findings(path, base):
             raise AdapterError(f"adapter not added: {finding.detail}")
-    _print_moved(folder.add([AdapterFolder(path, base.module_name) for path in paths], args.overwrite))
+    _print_moved(args, folder.add([AdapterFolder(path, base.module_name) for path in paths], args.overwrite))
     for path in paths:
         print(f"{path.name}: added to {folder.path}")
     print(RELOAD)
@@ -46,14 +46,16 @@ def _add(args: argparse.Namespace) -> None:
 
 def _remove(args: argparse.Namespace) -> None:
     _, folder = opened(args)
-    _print_moved(folder.remove(args.names))
+    _print_moved(args, folder.remove(args.names))
     if folder.paths:
         print(RELOAD)
     else:
         print(f"{folder.path} is empty now: a running node refuses to reload it, a new one segments without adapters")
 
 
-def _print_moved(moved: dict[str, Path]) -> None:
+def _print_moved(args: argparse.Namespace, moved: dict[str, Path]) -> None:
+    given = {"--bundle": args.bundle, "--library": args.library}
+    options = "".join(f" {name} {value}" for name, value in given.items() if value)
     for name, place in moved.items():
         print(f"{name}: moved to {place}")
-        print(f"  to bring it back: semla library add {place}")
+        print(f"  to bring it back: semla library add {place}{options}")

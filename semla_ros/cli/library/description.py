@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from semla_ros.library.captions import CaptionTable, Description
     from semla_ros.library.library_folder import LibraryFolder
 
-SURE = 0.05  # margin below which an attribute is marked
+SURE = 0.05  # margin below which an attribute is named as unsure
 
 
 def add(library: Any) -> None:
@@ -102,11 +102,11 @@ def _of_examples(bundle: Bundle, folder: LibraryFolder, captioner: Path, images:
 def _show(descriptions: dict[str, Description]) -> None:
     from semla_ros.cli.library.table import new_table, show
 
-    table = new_table("Best captions of the centroids; attributes that are almost as good otherwise are marked ?")
+    table = new_table("The caption that fits each centroid best")
     for column in ("adapter", "caption", "unsure of"):
         table.add_column(column, no_wrap=column == "adapter")
     table.add_column("cosine", justify="right")
     for name, each in descriptions.items():
-        unsure = ", ".join(f"{attribute}?" for attribute, margin in each.margins.items() if margin < SURE)
+        unsure = ", ".join(attribute for attribute, margin in each.margins.items() if margin < SURE)
         table.add_row(name, each.caption.text, unsure, f"{each.score:.2f}")
     show(table)
