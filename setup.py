@@ -43,6 +43,9 @@ WORKSHOP = [
     "rich>=13",
 ]
 
+# `semla batch`: many images on all cores, or on a cluster.
+BATCH = ["ray[data]>=2.50,<2.64", "scikit-learn>=1.3,<2"]
+
 TEST = ["pytest>=8,<10", "hypothesis>=6,<7"]
 
 DEV = [*TEST, "setuptools>=70.1", "packaging", "ruff>=0.9,<0.18", "mypy>=1.14,<3", "types-PyYAML", "types-tqdm"]
@@ -58,7 +61,12 @@ setup(
     name=NAME,
     version="0.1.0",
     packages=find_packages(include=[NAME, f"{NAME}.*"]),
-    package_data={NAME: ["py.typed"], f"{NAME}.demo": ["*.jinja"], f"{NAME}.modeling.clip": ["tokenizer.json"]},
+    package_data={
+        NAME: ["py.typed"],
+        f"{NAME}.demo": ["*.jinja"],
+        f"{NAME}.gaps": ["*.jinja"],
+        f"{NAME}.modeling.clip": ["tokenizer.json"],
+    },
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (f"share/{NAME}", ["package.xml"]),
@@ -68,7 +76,7 @@ setup(
     ],
     python_requires=">=3.10",
     install_requires=ROBOT,
-    extras_require={"ros": ROS, "workshop": WORKSHOP, "test": TEST, "dev": DEV},
+    extras_require={"ros": ROS, "workshop": WORKSHOP, "batch": BATCH, "test": TEST, "dev": DEV},
     zip_safe=False,
     maintainer="semla_ros developers",
     maintainer_email="semla_ros@users.noreply.github.com",

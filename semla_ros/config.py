@@ -182,6 +182,18 @@ class LibraryConfig:
 
 
 @dataclass(frozen=True)
+class GapsConfig:
+    """Whether images that no adapter fits are recorded, as a beginning of new training data."""
+
+    folder: str = setting("", "Folder of a record of the images that no adapter fits; empty: no record", read_only=True)
+    disk_mib: int = setting(200, "Limit of the record on disk", low=2, high=1_000_000, unit="MiB", read_only=True)
+    groups: int = setting(8, "Most groups of similar images in the record", low=1, high=50, read_only=True)
+    images: int = setting(
+        40, "Most example images of a group, spread evenly over time", low=2, high=10_000, read_only=True
+    )
+
+
+@dataclass(frozen=True)
 class OutputConfig:
     """Size and encoding of the published images."""
 
@@ -207,6 +219,7 @@ class Config:
     tracker: TrackerConfig = field(default_factory=TrackerConfig)
     fusion: FusionConfig = field(default_factory=FusionConfig)
     library: LibraryConfig = field(default_factory=LibraryConfig)
+    gaps: GapsConfig = field(default_factory=GapsConfig)
 
 
 def walk(config: Any, prefix: str = "") -> Iterator[tuple[str, Field[Any], Any]]:

@@ -40,6 +40,10 @@ class RecordingError(SemlaError):
     """A bag, video or image folder cannot be read or contains no images."""
 
 
+class BatchError(SemlaError):
+    """A batch run cannot use its output folder or its workers, or had to leave out images."""
+
+
 class TrainingError(SemlaError):
     """A training cannot run: its checkpoint or data set is damaged, or belongs to another training."""
 

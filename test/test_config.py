@@ -14,7 +14,7 @@ from semla_ros.errors import ConfigError
 def test_paths_are_walked_in_the_order_of_the_dataclasses() -> None:
     paths = [path for path, _, _ in walk(Config())]
     assert paths[:3] == ["model.bundle", "model.device", "model.precision"]
-    assert paths[-1] == "library.memory_mib"
+    assert paths[-1] == "gaps.images"
     assert paths.index("segmenter.mode") < paths.index("navigator.period_s") < paths.index("tracker.upper_threshold")
 
 

@@ -26,7 +26,7 @@ FLOORS = (
     ("node", "view"),  # what runs on a robot ends here; the desk is above
     ("streetworld",),
     ("evaluation",),
-    ("training", "batch"),
+    ("training", "batch", "gaps"),
     ("bench",),
     ("demo",),
     ("cli",),

@@ -43,6 +43,11 @@ def add(tasks: Any) -> None:
         "--under-load", action="store_true", help="frames per second beside processes that use the cores, and without"
     )
     others.add_argument(
+        "--batch", type=positive, metavar="N",
+        help="batch mode on N images of each domain, with 1 and 2 workers, beside a fusion for each image",
+    )  # fmt: skip
+    others.add_argument("--gaps", type=positive, metavar="N", help="time and disk of a record of gaps of N images")
+    others.add_argument(
         "--library",
         type=positive,
         metavar="N",
@@ -68,8 +73,15 @@ def _bench(args: argparse.Namespace) -> None:
 
 
 def _others(args: argparse.Namespace) -> list[tuple[Any, Callable[[argparse.Namespace], dict[str, Any]]]]:
-    return [(args.swaps, _swaps), (args.soak, _soak), (args.startup, _startup), (args.under_load, _under_load),
-            (args.library, _library)]  # fmt: skip
+    return [
+        (args.swaps, _swaps),
+        (args.soak, _soak),
+        (args.startup, _startup),
+        (args.under_load, _under_load),
+        (args.library, _library),
+        (args.batch, _batch),
+        (args.gaps, _gaps),
+    ]
 
 
 def _tables(args: argparse.Namespace) -> None:
@@ -122,6 +134,18 @@ def _under_load(args: argparse.Namespace) -> dict[str, Any]:
 
     rounds, seconds = (1, 3.0) if args.quick else (5, 6.0)
     return asdict(under_load(_differences(args), rounds, seconds, len(os.sched_getaffinity(0))))
+
+
+def _batch(args: argparse.Namespace) -> dict[str, Any]:
+    from semla_ros.bench.batch_figures import batch_figures
+
+    return asdict(batch_figures(config(args), args.batch))
+
+
+def _gaps(args: argparse.Namespace) -> dict[str, Any]:
+    from semla_ros.bench.gap_cost import gap_costs
+
+    return {size: asdict(cost) for size, cost in gap_costs(config(args), args.gaps).items()}
 
 
 def _library(args: argparse.Namespace) -> dict[str, Any]:

@@ -2,18 +2,10 @@
 
 from __future__ import annotations
 
+WORKSHOP = "open_clip", "torchvision", "peft", "accelerate", "scipy", "matplotlib", "jinja2", "rich", "transformers"
 EXTRAS = {
-    "workshop": (
-        "open_clip",
-        "torchvision",
-        "peft",
-        "transformers",
-        "accelerate",
-        "scipy",
-        "matplotlib",
-        "jinja2",
-        "rich",
-    ),
+    "workshop": WORKSHOP,
+    "batch": ("ray", "sklearn"),
     "ros": ("rclpy", "sensor_msgs", "std_msgs", "std_srvs", "diagnostic_msgs"),
 }
 

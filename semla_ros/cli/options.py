@@ -80,14 +80,19 @@ def above_zero(text: str) -> float:
 
 
 def claimed(*files: Path | None) -> None:
-    """Creates result files before the work begins, because an unwritable path found afterwards would lose the work.
+    """Checks that result files can be written, before the work begins whose result would otherwise be lost.
+
+    Existing files keep their content until the result is there.
 
     Raises:
-        OSError: A file cannot be created.
+        OSError: A file cannot be written.
     """
     for file in filter(None, files):
         file.parent.mkdir(parents=True, exist_ok=True)
+        is_new = not file.exists()
         file.open("a").close()
+        if is_new:
+            file.unlink()
 
 
 def _sentence(about: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +38,10 @@ def _replay(args: argparse.Namespace) -> None:
     from semla_ros.recordings.replay import replay
 
     recording = open_recording(args.input, args.topic, args.fps)
-    pipeline = build_pipeline(config(args))
-    confusion = ConfusionMatrix(len(pipeline.classes))
-    with ProgressBar(total=recording.frame_count, desc="replay", unit="frame") as bar:
+    bar = ProgressBar(total=recording.frame_count, desc="replay", unit="frame")
+    with closing(build_pipeline(config(args))) as pipeline, bar:
+        gaps = pipeline.gaps
+        confusion = ConfusionMatrix(len(pipeline.classes))
         summary = replay(
             recording, pipeline, args.out, with_overlay=args.overlay, overwrite=args.overwrite,
             on_progress=lambda done, total: bar.update(done - bar.n),
@@ -51,6 +53,11 @@ def _replay(args: argparse.Namespace) -> None:
     for swap in summary.swaps:
         mixture = ", ".join(f"{name} {weight:.2f}" for name, weight in zip(swap.names, swap.weights, strict=True))
         print(f"  {swap.stamp_ns / 1e9:.3f} s: {mixture}")
+    if gaps:
+        values = gaps.key_values()
+        print(f"  {values['gap_images']} embedded images fit no adapter; see 'semla library gaps {gaps.folder}'")
+        if values["gap_problem"]:
+            print(f"semla: {values['gap_problem']}", file=sys.stderr)
     if confusion.counts.any():
         print(f"  mIoU {confusion.miou:.1f}")
     if summary.incomplete:

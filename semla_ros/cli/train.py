@@ -34,10 +34,10 @@ def add(tasks: Any) -> None:
         train,
         "world",
         _train_world,
-        "render StreetWorld and train everything in models/streetworld; continues where it was interrupted",
+        "render StreetWorld and train a bundle such as the bundled one; continues where it was interrupted",
     )
     world.add_argument(
-        "-o", "--out", type=Path, default=Path("models/streetworld"), help="folder of the bundle (%(default)s)"
+        "-o", "--out", type=Path, default=Path("out/streetworld"), help="folder of the bundle (%(default)s)"
     )
     world.add_argument(
         "--work", type=Path, default=Path("out/world"), help="folder of data sets, checkpoints and logs (%(default)s)"

@@ -18,6 +18,7 @@ from semla_ros.streetworld.drive import Drive, write_drive
 
 DOMAIN = "/camera/domain"
 KEY = "drive.sha256"
+MARKER = ".semla_demo"  # an empty file in a folder of results
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,20 @@ def fingerprint(drive: Drive) -> str:
     for file in sorted(Path(streetworld.__path__[0]).glob("*.py")):
         digest.update(file.read_bytes())
     return digest.hexdigest()
+
+
+def claim(folder: Path) -> None:
+    """Creates the folder of the results, or accepts that of an earlier demo.
+
+    Raises:
+        RecordingError: It holds other files, which the demo might replace.
+    """
+    marker = folder / MARKER
+    if folder.is_dir() and any(folder.iterdir()) and not marker.exists():
+        hint = "The demo replaces what it finds: choose a new folder."
+        raise RecordingError("the folder holds files that are not of the demo", where=folder, hint=hint)
+    folder.mkdir(parents=True, exist_ok=True)
+    marker.touch()
 
 
 def make_room(bag: Path) -> None:

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import base64
 import math
 from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
-import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from numpy.typing import NDArray
 
 from semla_ros.demo.examples import Example
 from semla_ros.demo.look import DARK, LIGHT, domain_color
 from semla_ros.demo.summary import Summary
-from semla_ros.errors import ImageError
 from semla_ros.images.classes import ClassInfo
+from semla_ros.images.data_uri import data_uri, drawing, photo
 
 TEMPLATE = Path(__file__).with_name("report.html.jinja")
 ABSENT = "–"
@@ -78,25 +74,3 @@ def mixture(weights: dict[str, float]) -> str:
     rest = sum(weights.values()) - sum(shown.values())
     parts = [f"{name} {weight:.2f}" for name, weight in shown.items()]
     return ", ".join(parts + ["others below 0.01"] * (rest > 0)) or "no adapter"
-
-
-def photo(rgb: NDArray[np.uint8]) -> str:
-    """A camera image, (H, W, 3) uint8 RGB, as a data URI (JPEG)."""
-    return data_uri(_encoded(".jpg", rgb), "image/jpeg")
-
-
-def drawing(rgb: NDArray[np.uint8]) -> str:
-    """An image of few colours, (H, W, 3) uint8 RGB, as a data URI (PNG)."""
-    return data_uri(_encoded(".png", rgb), "image/png")
-
-
-def data_uri(data: bytes, kind: str) -> str:
-    """A URI that contains the bytes of a file."""
-    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
-
-
-def _encoded(suffix: str, rgb: NDArray[np.uint8]) -> bytes:
-    success, encoded = cv2.imencode(suffix, cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
-    if not success:
-        raise ImageError(f"image cannot be encoded as {suffix}", got=rgb.shape)
-    return bytes(encoded)

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from semla_ros.config import Config, changed
 from semla_ros.demo.changes import assign, settle_ns
-from semla_ros.demo.drive import Stretch, make_room, rendered, stretches
+from semla_ros.demo.drive import Stretch, claim, make_room, rendered, stretches
 from semla_ros.demo.examples import Examples
 from semla_ros.demo.film import Film
 from semla_ros.demo.live import perform
@@ -52,10 +52,11 @@ def run_demo(
 
     Raises:
         DemoError: The node did not become ready, or one of the processes ended too early.
+        RecordingError: ``out`` holds files that are not of a demo.
         ConfigError: A setting is wrong.
         BundleError: The model bundle is missing or damaged.
     """
-    out.mkdir(parents=True, exist_ok=True)
+    claim(out)
     for result in RESULTS:
         (out / result).unlink(missing_ok=True)  # results of an earlier run must not be mistaken for those of this one
     config = changed(Config(), settings or {})

@@ -20,6 +20,7 @@ from semla_ros.demo.scores import Scores
 from semla_ros.machine import machine, versions
 from semla_ros.recordings.replay import Swap
 
+MAX_DROPPED = 0.1  # share of dropped images above which the figures do not count
 STAGES = ("decode", "embed", "retrieve", "fuse", "text", "segment", "publish", "total")
 
 
@@ -74,6 +75,17 @@ class Summary:
     def miou_gain(self) -> float:
         """Gain by adaptation, in percentage points."""
         return self.miou_adapted - self.miou_frozen
+
+    @property
+    def warning(self) -> str:
+        """Explains that the machine was too slow for the figures to count; empty otherwise."""
+        share = self.frames_dropped / max(1, self.frames_received)
+        if share <= MAX_DROPPED:
+            return ""
+        return (
+            f"This machine was too slow or too busy: {100 * share:.0f} % of the images were dropped. "
+            "The figures are not comparable with others."
+        )
 
     @classmethod
     def of(cls, sent: int, recorded: Recorded, swaps: SwapReport, scores: Scores, about: str) -> Summary:
@@ -135,6 +147,7 @@ def accounts(summary: Summary) -> str:
         f"{summary.frames_sent} images sent: {summary.frames_segmented} segmented, {summary.frames_dropped} dropped, "
         f"{summary.frames_failed} failed",
         f"{summary.fps:.1f} masks per second, latency {summary.latency_ms_median:.0f} ms, {len(summary.swaps)} swaps",
+        *([f"[yellow]{summary.warning}[/yellow]"] if summary.warning else []),
         *(f"[red]Check failed: {check.what} ({check.figures})[/red]" for check in summary.checks if not check.passed),
     ]
     return "\n".join(lines)

@@ -63,9 +63,13 @@ def class_table(
             distinct hue.
 
     Raises:
-        ConfigError: A class is named twice.
+        ConfigError: A class is named twice, or has no name.
     """
-    twice = sorted({name for name in names if names.count(name) > 1})
+    blank = [name for name in names if not any(synonym.strip() for synonym in name.split(","))]
+    if blank:
+        raise ConfigError("class without a name", where="segmenter.classes", got=blank[0], expected="a word")
+    stripped = [name.strip() for name in names]
+    twice = sorted({name for name in stripped if stripped.count(name) > 1})
     if twice:
         raise ConfigError("class named twice", where="segmenter.classes", got=twice)
     return tuple(ClassInfo(i, name, colors.get(name.split(",")[0].strip(), _hue(i))) for i, name in enumerate(names))

@@ -56,13 +56,44 @@ def write_image(path: Path, pixels: NDArray[np.uint8]) -> None:
     Raises:
         ImageError: The image cannot be encoded, the disk is full, or the place cannot be written to.
     """
-    success, encoded = cv2.imencode(".png", pixels[..., ::-1] if pixels.ndim == 3 else pixels)
+    write_whole(path, encoded(pixels))
+
+
+def encoded(pixels: NDArray[np.uint8] | NDArray[np.uint16], suffix: str = ".png", quality: int = 95) -> bytes:
+    """Encodes an image.
+
+    Args:
+        pixels: RGB (H, W, 3) uint8, or single-channel (H, W), uint8 or, as PNG, uint16.
+        suffix: ".png" or ".jpg".
+        quality: Quality of a JPEG file, 1 to 100.
+
+    Raises:
+        ImageError: The image cannot be encoded, for example because it is empty or a side is too long for JPEG.
+    """
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality] if suffix == ".jpg" else []
+    try:
+        success, data = cv2.imencode(suffix, pixels[..., ::-1] if pixels.ndim == 3 else pixels, options)
+    except cv2.error:
+        success = False
     if not success:
-        raise ImageError("image cannot be encoded as PNG", where=path, got=pixels.shape)
+        raise ImageError(f"image cannot be encoded as {suffix[1:].upper()}", got=pixels.shape)
+    return bytes(data)
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Writes a file, which appears under its name only after it is complete.
+
+    Args:
+        path: File to write; its folder exists. An existing file is replaced.
+        data: Content.
+
+    Raises:
+        ImageError: The disk is full, or the place cannot be written to.
+    """
     partial = path.with_name(path.name + ".partial")
     with writing(path):
         try:
-            partial.write_bytes(encoded.tobytes())
+            partial.write_bytes(data)
             os.replace(partial, path)
         except OSError:
             partial.unlink(missing_ok=True)

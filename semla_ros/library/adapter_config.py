@@ -11,8 +11,8 @@ from typing import Any
 from semla_ros.errors import AdapterError
 from semla_ros.library.untrusted_file import read_file
 
-MAX_BYTES, MAX_RANK, MAX_ALPHA, MAX_METHOD = 2**20, 2**16, 1e6, 40
-READ = frozenset({"peft_type", "method", "r", "lora_alpha", "use_rslora", "target_modules", "init_lora_weights"})
+MAX_BYTES, MAX_RANK, MAX_ALPHA = 2**20, 2**16, 1e6
+READ = frozenset({"peft_type", "r", "lora_alpha", "use_rslora", "target_modules", "init_lora_weights"})
 # Bookkeeping, training and initialisation: fields that do not change what the saved tensors compute.
 IGNORED = frozenset({
     "task_type", "auto_mapping", "peft_version", "base_model_name_or_path", "revision", "inference_mode",
@@ -31,15 +31,12 @@ class AdapterConfig:
     Attributes:
         rank: Rank r of its matrices.
         scale: Factor s of B A: alpha / r, or alpha / √r with rsLoRA.
-        method: How it was trained, for people to read: "lora" unless the field ``method``, which PEFT does not know,
-            has another name.
         targets: Full names of the adapted modules, or the ends of names; None for every module that has tensors.
     """
 
     rank: int
     scale: float
     targets: frozenset[str] | None
-    method: str = "lora"
 
     @classmethod
     def read(cls, path: Path) -> AdapterConfig:
@@ -55,10 +52,7 @@ class AdapterConfig:
         if not isinstance(config, dict) or config.get("peft_type") != "LORA":
             raise AdapterError("not a LoRA adapter", where=path, expected='"peft_type": "LORA"')
         _check_kind(config, path)
-        method = config.get("method")
-        return cls(
-            *_rank_and_scale(config, path), _targets(config, path), str(method)[:MAX_METHOD] if method else "lora"
-        )
+        return cls(*_rank_and_scale(config, path), _targets(config, path))
 
     def adapts(self, module: str) -> bool:
         """Returns whether PEFT would put this adapter on a module."""

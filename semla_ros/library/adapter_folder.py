@@ -58,8 +58,7 @@ class AdapterFolder:
         self._config = None if self.difference and not (path / CONFIG).exists() else AdapterConfig.read(path / CONFIG)
         self._weights = AdapterWeights(path / WEIGHTS, self._config.adapts, module_name) if self._config else None
         self.rank, self.scale = (self._config.rank, self._config.scale) if self._config else (0, 1.0)
-        methods = [each.method for each in (self._config, self._weights) if each]
-        self.method = next((each for each in methods if each not in ("", LORA)), LORA) if methods else FULL
+        self.method = (self._weights.method or LORA) if self._weights else FULL
         self.shapes = self._weights.shapes if self._weights else {}
         self.ignored = self._weights.ignored if self._weights else ()
 
@@ -90,8 +89,8 @@ class AdapterFolder:
 
     @property
     def size(self) -> int:
-        """Size of the tensors' files, bytes."""
-        return sum((self.path / name).stat().st_size for name in self.files if name != CONFIG)
+        """Size of the configuration and the weights on disk, bytes."""
+        return sum((self.path / name).stat().st_size for name in self.files)
 
     def check(self, layers: Mapping[str, nn.Linear], parameters: Mapping[str, Tensor] | None = None) -> None:
         """Compares the tensors' shapes with a segmenter.

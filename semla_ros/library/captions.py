@@ -21,21 +21,21 @@ CAPTIONS = "captions.npz"  # in the folder of a bundle
 MAX_BYTES = 2**26
 OUTDOORS = ("a street", "a highway", "a parking lot", "a road through the woods", "a country road between fields")
 INDOORS = ("a corridor inside a building", "a room", "a tunnel")
-WEATHERS = ("", "in the rain", "in fog", "in the snow")
-TIMES = ("by day", "at dusk", "at night")
-VIEWS = ("", "seen through a dirty lens", "badly overexposed")
+WEATHERS = ("clear", "rainy", "foggy", "snowy")
+TIMES = {"day": "on a {} day", "dusk": "at dusk in {} weather", "night": "on a {} night"}
+VIEWS = ("through a dirty lens", "badly overexposed")
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Caption:
-    """A sentence. An empty attribute is not mentioned: the weather is clear, the view is clean.
+    """A sentence about an image. An empty attribute is not mentioned.
 
     Attributes:
         place: Kind of place.
-        weather: Weather.
-        time: Time of day; empty indoors.
-        view: State of the camera.
+        weather: Weather, an adjective; empty indoors and where the view hides it.
+        time: Time of day; empty where the weather is.
+        view: State of the camera; empty if nothing disturbs it.
     """
 
     place: str
@@ -46,16 +46,18 @@ class Caption:
     @property
     def text(self) -> str:
         """The sentence."""
-        return " ".join(filter(None, ("a photo of", self.place, self.weather, self.time, self.view)))
+        condition = TIMES[self.time].format(self.weather) if self.time in TIMES else ""
+        return " ".join(filter(None, ("a photo of", self.place, condition, self.view)))
 
 
 ATTRIBUTES = tuple(field.name for field in fields(Caption))
 
 
 def vocabulary(outdoors: Sequence[str] = OUTDOORS, indoors: Sequence[str] = INDOORS) -> list[Caption]:
-    """Returns all captions of these places. Indoors there is neither weather nor time of day."""
-    inside = [Caption(place, "", "", view) for place, view in product(indoors, VIEWS)]
-    return [Caption(*each) for each in product(outdoors, WEATHERS, TIMES, VIEWS)] + inside
+    """Returns all captions of these places: with weather and time of day outdoors, or with a disturbed view."""
+    clean = [Caption(place, weather, time, "") for place, weather, time in product(outdoors, WEATHERS, TIMES)]
+    disturbed = [Caption(place, "", "", view) for place, view in product((*outdoors, *indoors), VIEWS)]
+    return clean + [Caption(place, "", "", "") for place in indoors] + disturbed
 
 
 @dataclass(frozen=True)

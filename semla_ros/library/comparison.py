@@ -1,4 +1,4 @@
-"""What two adapters change, layer by layer, computed from their small factors where they have them."""
+"""What two adapters change, layer by layer, computed from their small factors alone."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from semla_ros.modeling.lora import Adapter
 
-Products = NDArray[np.float64]  # ⟨Δ₁, Δ₁⟩, ⟨Δ₂, Δ₂⟩, ⟨Δ₁, Δ₂⟩ and ⟨W, W⟩ of the changes Δ = s B A to a weight W
+Change = tuple[Tensor | None, Tensor]
+Products = NDArray[np.float64]  # ⟨Δ₁, Δ₁⟩, ⟨Δ₂, Δ₂⟩, ⟨Δ₁, Δ₂⟩ and ⟨W, W⟩ of the changes Δ to a weight W
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,8 @@ class LayerComparison:
 
     Attributes:
         layer: Module name.
-        first: Size of the first adapter's change relative to the base weights, ‖s B A‖ / ‖W‖ (Frobenius norms).
+        first: Size of the first adapter's change relative to the base weights, ‖s B A‖ / ‖W‖ (Frobenius norms). The
+            difference of a fully fine-tuned adapter takes the place of s B A.
         second: The same of the second adapter.
         cosine: Cosine between the two changes, -1 to 1; NaN if one of them is zero.
     """
@@ -37,8 +38,6 @@ def compare(
     first: Adapter, second: Adapter, layers: Mapping[str, nn.Linear]
 ) -> tuple[list[LayerComparison], LayerComparison]:
     """Compares two adapters in every layer that one of them changes.
-
-    What a fully fine-tuned adapter changes beside the weights of these layers is not compared.
 
     Args:
         first: The first adapter.
@@ -55,29 +54,30 @@ def compare(
 
 
 def _products(name: str, first: Adapter, second: Adapter, weight: Tensor) -> Products:
-    if any(f"{name}.weight" in each.difference for each in (first, second)):
-        d1, d2, w = (each.double() for each in (_change(name, first, weight), _change(name, second, weight), weight))
-        return np.array([float((x * y).sum()) for x, y in ((d1, d1), (d2, d2), (d1, d2), (w, w))])
-    one, other, s1, s2 = first.factors.get(name), second.factors.get(name), first.scale, second.scale
-    squares = s1 * s1 * _inner(one, one), s2 * s2 * _inner(other, other)
-    return np.array([*squares, s1 * s2 * _inner(one, other), float(weight.double().square().sum())])
+    one, other = _changes(name, first), _changes(name, second)
+    pairs = (one, one), (other, other), (one, other)
+    changes = [sum(_inner(x, y) for x in each for y in another) for each, another in pairs]
+    return np.array([*changes, float(weight.double().square().sum())])
 
 
-def _change(name: str, adapter: Adapter, weight: Tensor) -> Tensor:
-    """The whole change of a weight (out, in)."""
-    total = adapter.difference.get(f"{name}.weight", torch.zeros_like(weight))
+def _changes(name: str, adapter: Adapter) -> list[Change]:
+    """What an adapter adds to a weight, one product per part: A (r, in) and s B (out, r); None and Δ (out, in)."""
+    delta = adapter.difference.get(f"{name}.weight")
+    full: list[Change] = [] if delta is None else [(None, delta.double())]
     if name not in adapter.factors:
-        return total
+        return full
     down, up = adapter.factors[name]
-    return total + adapter.scale * up @ down
+    return [(down.double(), adapter.scale * up.double()), *full]
 
 
-def _inner(one: tuple[Tensor, Tensor] | None, other: tuple[Tensor, Tensor] | None) -> float:
-    """Inner product of B₁A₁ and B₂A₂: the sum of (B₁ᵀB₂) ∘ (A₁A₂ᵀ), two matrices of the size of the ranks."""
-    if one is None or other is None:
-        return 0.0
-    (a1, b1), (a2, b2) = ((a.double(), b.double()) for a, b in (one, other))
-    return float(((b1.T @ b2) * (a1 @ a2.T)).sum())
+def _inner(one: Change, other: Change) -> float:
+    """Inner product of B₁A₁ and B₂A₂: the sum of (B₁ᵀB₂) ∘ (A₁A₂ᵀ), matrices of the size of the ranks."""
+    (a1, b1), (a2, b2) = one, other
+    if a1 is None and a2 is None:
+        return float((b1 * b2).sum())
+    if a1 is None:
+        return _inner(other, one)
+    return float((b1 * (b2 @ a1.T)).sum() if a2 is None else ((b1.T @ b2) * (a1 @ a2.T)).sum())
 
 
 def _comparison(layer: str, products: Products) -> LayerComparison:

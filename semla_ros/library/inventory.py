@@ -26,7 +26,7 @@ class Entry:
         name: Name of the adapter.
         rank: Rank of its matrices, if it has any.
         method: How it was trained: lora, or what its configuration names.
-        size: Size of the files with the weights, bytes.
+        size: Size of configuration and weights on disk, bytes.
         images: Number of training images.
         mean_distance: Mean Euclidean distance of the training images' embeddings to their centroid.
         neighbour: Adapter with the nearest centroid.

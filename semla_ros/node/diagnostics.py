@@ -37,12 +37,13 @@ class Diagnostics:
         self._statistics = statistics
         self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
 
-    def report(self, state: str, silence: str | None) -> None:
+    def report(self, state: str, silence: str | None, gaps: Mapping[str, str]) -> None:
         """Publishes one report. The status is named after the node's full name, so that robots can run several.
 
         Args:
             state: Lifecycle state of the node.
             silence: Why no image arrives; None if images arrive or are not expected.
+            gaps: State of the record of gaps, see `semla_ros.pipeline.gap_recorder.GapRecorder.key_values`.
         """
         header = Header(stamp=self._node.get_clock().now().to_msg())  # first, so that all figures are newer
         camera = self._subscription.key_values()
@@ -52,11 +53,12 @@ class Diagnostics:
             "state": state,
             **camera,
             **self._statistics.key_values(),
+            **gaps,
             "incompatible_qos": "; ".join(incompatible),
             **resources(),
         }
-        surroundings = [silence, missing_time(self._node), namesakes(self._node)]
-        level, text = self._summary(state, [each for each in surroundings if each], incompatible)
+        about = [silence, missing_time(self._node), namesakes(self._node), gaps.get("gap_problem")]
+        level, text = self._summary(state, [each for each in about if each], incompatible)
         name = f"{self._node.get_fully_qualified_name()}: segmentation"
         report = status(level, name, text, values, values["device"])
         self._publisher.publish(DiagnosticArray(header=header, status=[report]))

@@ -178,7 +178,7 @@ class SemlaNode(LifecycleNode):
             self._log.warning(warning)
         self._outputs.repeat_domain()
         stage = "active" if self._active else "inactive" if self._stream else "unconfigured"
-        self._diagnostics.report(stage, silence)
+        self._diagnostics.report(stage, silence, self._stream.gap_values() if self._stream else {})
 
     def _accept_parameters(self) -> None:
         """Checks parameters before they are set and applies them afterwards.

@@ -141,6 +141,10 @@ class Stream:
         """
         return self._reader.submit(self._reload)
 
+    def gap_values(self) -> dict[str, str]:
+        """Returns the state of the record of gaps as pairs of strings; empty if there is no record."""
+        return self._pipeline.gaps.key_values() if self._pipeline.gaps else {}
+
     def drain(self) -> None:
         """Drops the waiting frame and returns when the one in progress is done."""
         if self._worker.drain():
@@ -151,6 +155,7 @@ class Stream:
         self._reader.close()
         self.drain()
         self._worker.stop()
+        self._pipeline.close()
         del self._pipeline
 
     def _reload(self) -> str:

@@ -13,6 +13,7 @@ from semla_ros.library.bundle import Bundle, find_bundle
 from semla_ros.modeling.base import MakeSegmenter, Navigator, segmenter_kind
 from semla_ros.modeling.threads import ThreadChooser, halvings
 from semla_ros.pipeline.embedding import AsynchronousEmbedder, Embedder, SynchronousEmbedder
+from semla_ros.pipeline.gap_recorder import GapRecorder
 from semla_ros.pipeline.pipeline import SemlaPipeline
 
 LOG = logging.getLogger(__name__)
@@ -40,9 +41,25 @@ def build_pipeline(config: Config, embedder: Callable[[Navigator], Embedder] = S
         network.compile()  # adapters change the weights in place, so that the compiled code stays valid
     make, wanted = _segmenter_of(bundle, config.model.official_compat), config.segmenter
     segmenter = make(network, wanted.classes or bundle.classes, wanted.prompt_templates, wanted.memory_mib)
+    pipeline = SemlaPipeline(bundle, segmenter, embedder(_navigator(bundle, device)), config)
+    pipeline.gaps = GapRecorder(config.gaps) if config.gaps.folder else None
+    return pipeline
+
+
+def build_navigator(config: Config) -> Navigator:
+    """Loads the navigator of the bundle that ``config.model.bundle`` names, without the segmenter.
+
+    Raises:
+        BundleError: There is no such bundle, or its weights are missing or do not fit its description.
+        ConfigError: ``model.device`` is cuda, but there is no CUDA device.
+    """
+    return _navigator(Bundle.open(find_bundle(config.model.bundle)), choose_device(config.model.device))
+
+
+def _navigator(bundle: Bundle, device: torch.device) -> Navigator:
     navigator = bundle.load_navigator()
     navigator.network.to(device)
-    return SemlaPipeline(bundle, segmenter, embedder(navigator), config)
+    return navigator
 
 
 def build_live_pipeline(config: Config) -> SemlaPipeline:

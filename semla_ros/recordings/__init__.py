@@ -8,10 +8,12 @@ from semla_ros.errors import RecordingError
 from semla_ros.images.files import IMAGE_SUFFIXES
 from semla_ros.recordings.bag import STORAGES, Bag
 from semla_ros.recordings.image_folder import Images
-from semla_ros.recordings.recording import IncompleteError, OnError, Recording, with_ground_truth
+from semla_ros.recordings.recording import FrameError, IncompleteError, OnError, Recording, with_ground_truth
 from semla_ros.recordings.video import Video
 
-__all__ = ["IncompleteError", "OnError", "Recording", "open_recording", "with_ground_truth"]
+__all__ = [
+    "FrameError", "IncompleteError", "OnError", "Recording", "is_bag", "open_recording", "with_ground_truth",
+]  # fmt: skip
 
 
 def open_recording(path: Path, topic: str | None = None, fps: float | None = None) -> Recording:
@@ -28,7 +30,7 @@ def open_recording(path: Path, topic: str | None = None, fps: float | None = Non
     """
     if not path.exists():
         raise RecordingError("no such recording", where=path)
-    bag, images = _is_bag(path), path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES
+    bag, images = is_bag(path), path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES
     if topic is not None and not bag:
         raise RecordingError("only a bag has topics", where=path, got=topic, hint="Leave the topic out.")
     if fps is not None and (bag or not images):
@@ -38,8 +40,8 @@ def open_recording(path: Path, topic: str | None = None, fps: float | None = Non
     return Images(path, fps) if images else Video(path)
 
 
-def _is_bag(path: Path) -> bool:
-    """Whether it is a bag by its suffix or content. A bag among images does not count: it is an output."""
+def is_bag(path: Path) -> bool:
+    """Returns whether a path is a bag by its suffix or content. A bag among images does not count: it is an output."""
     if not path.is_dir():
         return path.suffix in STORAGES | {".bag"}
     suffixes = {file.suffix.lower() for file in path.iterdir()}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
 from decimal import Decimal
@@ -18,6 +17,7 @@ from semla_ros.recordings.recording import Readings, Recording
 
 FRAME_ID = "camera"
 DEFAULT_FPS = 10.0
+MIN_FPS, MAX_FPS = 0.001, 10_000.0
 NANOSECONDS = re.compile(r"[0-2]?\d{16,18}")  # a shorter number is a counter
 SECONDS = re.compile(r"[1-9]\d{9}(\.\d{1,9})?")  # ten digits: the years 2001 to 2286
 SECOND_NS = 1_000_000_000
@@ -40,17 +40,23 @@ class Images(Recording):
             fps: Images per second. It takes precedence over names that are times. By default 10 for other names.
 
         Raises:
-            RecordingError: The folder holds no images, or the frame rate is not above 0.
+            RecordingError: The folder holds no images, or the frame rate is out of range.
         """
-        if fps is not None and not 0 < fps < math.inf:
-            raise RecordingError("wrong frame rate", got=fps, expected="above 0")
+        if fps is not None and not MIN_FPS <= fps <= MAX_FPS:
+            expected = f"{MIN_FPS:g} to {MAX_FPS:g} images per second"
+            raise RecordingError("frame rate out of range", got=fps, expected=expected)
         found = [path] if path.is_file() else [file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES]
         if not found:
             raise RecordingError(
                 "folder holds neither a bag nor images", where=path, expected=" ".join(sorted(IMAGE_SUFFIXES))
             )
         self._stamped = _stamped(sorted(found, key=_natural), fps)
+        self._has_unique_stems = len({file.stem for file in found}) == len(found)
         super().__init__(path, frame_count=len(found))
+
+    def frame_name(self, number: int) -> str:
+        """See `Recording.frame_name`. Files that differ in their suffix alone are named by their numbers."""
+        return self._stamped[number][1].stem if self._has_unique_stems else super().frame_name(number)
 
     def _images(self) -> Readings[Frame]:
         bit_depth = BitDepth()

@@ -18,10 +18,23 @@ OnError = Callable[[SemlaError], None]
 Readings: TypeAlias = Generator[Callable[[], T], None, None]  # decoded later, so that a bad item does not end the rest
 
 
-class IncompleteError(RecordingError):
+class FrameError(RecordingError):
+    """An image of a recording cannot be read.
+
+    Attributes:
+        number: Its number in the recording, from 0.
+    """
+
+    def __init__(self, what: str, number: int) -> None:
+        super().__init__(what)
+        self.number = number
+
+
+class IncompleteError(FrameError):
     """A recording ends before all of its images have been read.
 
     Attributes:
+        number: Number of images before the end.
         missing: Number of images that could not be read; None if it is unknown.
     """
 
@@ -61,7 +74,25 @@ class Recording(ABC):
             RecordingError: An image cannot be decoded. The message names the image.
             IncompleteError: The recording ends early.
         """
-        return self._read(self._images(), "frame", self.frame_count, on_error)
+        return (frame for _, frame in self.numbered_frames(on_error))
+
+    def numbered_frames(
+        self, on_error: OnError = refuse, wanted: Callable[[int], bool] = lambda number: True
+    ) -> Iterator[tuple[int, Frame]]:
+        """Yields (number, image) in recorded order. Numbers count all images, those that cannot be read included.
+
+        Args:
+            on_error: As in `frames`.
+            wanted: Returns whether the image of a number is decoded and yielded.
+
+        Raises:
+            RecordingError: As for `frames`.
+        """
+        return self._read(self._images(), "frame", self.frame_count, on_error, wanted)
+
+    def frame_name(self, number: int) -> str:
+        """Returns a name for files that are made of an image: the number, or the stem of an image file's own name."""
+        return f"{number:06d}"
 
     def ground_truth(self, on_error: OnError = refuse) -> Iterator[tuple[int, Labels]]:
         """Yields (stamp_ns, class ids (H, W)) of each ground truth mask in recorded order; nothing if there are none.
@@ -73,9 +104,12 @@ class Recording(ABC):
             RecordingError: A mask cannot be decoded. The message names the mask.
             IncompleteError: The recording ends early.
         """
-        return self._read(self._masks(), "ground truth mask", None, on_error)
+        masks = self._read(self._masks(), "ground truth mask", None, on_error, lambda number: True)
+        return (mask for _, mask in masks)
 
-    def _read(self, readings: Readings[T], what: str, total: int | None, on_error: OnError) -> Iterator[T]:
+    def _read(
+        self, readings: Readings[T], what: str, total: int | None, on_error: OnError, wanted: Callable[[int], bool]
+    ) -> Iterator[tuple[int, T]]:
         place = f"{self.path} [{self.topic}]" if self.topic else str(self.path)
         with closing(readings):
             for index in count():
@@ -86,12 +120,14 @@ class Recording(ABC):
                     return
                 if decode is None:
                     return
+                if not wanted(index):
+                    continue
                 try:
                     item = decode()
                 except SemlaError as error:
-                    on_error(RecordingError(f"{place}, {what} {index}: {error}"))
+                    on_error(FrameError(f"{place}, {what} {index}: {error}", index))
                 else:
-                    yield item
+                    yield index, item
 
     @abstractmethod
     def _images(self) -> Readings[Frame]:
@@ -122,6 +158,6 @@ def with_ground_truth(
 
 def _incomplete(what: str, read: int, total: int | None) -> IncompleteError:
     missing = total - read if total is not None and total > read else None
-    error = IncompleteError(what if missing is None else f"{what} ({missing} of {total} are missing)")
+    error = IncompleteError(what if missing is None else f"{what} ({missing} of {total} are missing)", read)
     error.missing = missing
     return error

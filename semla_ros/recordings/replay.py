@@ -152,6 +152,8 @@ def _check_free(out: Path, source: Path, overwrite: bool) -> None:
         raise RecordingError("output would replace the recording itself", where=out, hint="Choose another name.")
     if out.exists() and not overwrite:
         raise RecordingError("output exists already", where=out, hint="Choose another name, or add --overwrite.")
+    if out.is_file() and out.suffix != ".mcap":
+        raise RecordingError("output is a file that is no bag", where=out, hint="Choose another name.")
     if out.is_dir() and not (out / "metadata.yaml").is_file():
         raise RecordingError("output is a folder that holds no bag", where=out, hint="Choose another name.")
 
@@ -166,7 +168,11 @@ def _appearing(out: Path) -> Iterator[Path]:
         raise RecordingError("output cannot be written", where=out, got=error.strerror) from error
     with hidden as place:
         folder = Path(place, out.stem if out.suffix == ".mcap" else out.name)
-        yield folder
+        try:
+            yield folder
+        except OSError as error:
+            hint = "Free space on the disk, or choose another place."
+            raise RecordingError("output cannot be written", where=out, got=error.strerror, hint=hint) from error
         if out.exists():
             out.rename(Path(place, "replaced"))
         shutil.move(folder / out.name if out.suffix == ".mcap" else folder, out)

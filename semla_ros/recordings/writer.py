@@ -44,8 +44,8 @@ class ResultBag:
     ) -> None:
         self._writer, self._classes, self._min_confidence = writer, classes, min_confidence
         known = [topic for topic in outputs.TOPICS if topic.kind in STORE.types]
-        chosen = [topic for topic in known if not topic.on_demand or topic.name in on_demand]
-        self._connections = {topic: self._connection(topic) for topic in chosen}
+        self._topics = [topic for topic in known if not topic.on_demand or topic.name in on_demand]
+        self._connections: dict[Topic, Any] = {}  # of the topics that had a message
         self._time_ns = -1
 
     def write(self, result: SegmentationResult) -> None:
@@ -61,17 +61,19 @@ class ResultBag:
 
     def _put(self, source: object) -> None:
         """Writes all messages that are made from a source."""
-        for topic, connection in self._connections.items():
+        for topic in self._topics:
             message = topic.make(source, new) if isinstance(source, topic.source) else None
             if message is not None:
+                connection = self._connections.get(topic) or self._connect(topic)
                 stored = compressed(message) if topic.on_demand else message
                 self._writer.write(connection, self._time_ns, STORE.serialize_cdr(stored, connection.msgtype))
 
-    def _connection(self, topic: Topic) -> Any:
+    def _connect(self, topic: Topic) -> Any:
         name, kind = (f"{topic.name}/compressed", COMPRESSED) if topic.on_demand else (topic.name, topic.kind)
-        return self._writer.add_connection(
+        self._connections[topic] = self._writer.add_connection(
             f"{NAMESPACE}/{name}", kind, typestore=STORE, offered_qos_profiles=[_qos(topic)]
         )
+        return self._connections[topic]
 
 
 @contextmanager

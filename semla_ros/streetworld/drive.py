@@ -125,13 +125,17 @@ def write_drive(path: Path, drive: Drive) -> None:
         drive: The drive to render and record.
 
     Raises:
-        RecordingError: ``path`` exists already.
+        RecordingError: ``path`` exists already or cannot be written.
     """
     if path.exists():
         raise RecordingError("bag exists already", where=path, hint="Remove it, or write to another folder.")
     try:
         with mcap_writer(path, compress=False) as writer:
             _write_frames(writer, drive)
+    except OSError as error:
+        shutil.rmtree(path, ignore_errors=True)
+        hint = "Free space on the disk, or choose another place."
+        raise RecordingError("bag cannot be written", where=path, got=error.strerror, hint=hint) from error
     except BaseException:  # an interrupt too: a shorter bag would be taken for the whole drive
         shutil.rmtree(path, ignore_errors=True)
         raise

@@ -287,14 +287,14 @@ def put_captions(bundle, dimension=8):
     """Captions for the centroids of the tiny bundle: each says the colour of its adapter."""
     names = sorted(COLORS)
     embeddings = np.array([read_statistics(bundle / ADAPTERS / name).centroid for name in names])[:, :dimension]
-    CaptionTable([Caption(f"a {name} wall", "", "by day", "") for name in names], embeddings).save(bundle / CAPTIONS)
+    CaptionTable([Caption(f"a {name} wall", "clear", "day", "") for name in names], embeddings).save(bundle / CAPTIONS)
 
 
 def test_each_adapter_is_described_by_the_caption_nearest_to_its_centroid(library, bundle, tmp_path):
     put_captions(bundle)
     shown = library("describe", "--json", tmp_path / "captions.json")
     for name in COLORS:
-        assert f"a photo of a {name} wall by day" in next(
+        assert f"a photo of a {name} wall on a clear day" in next(
             line for line in shown.splitlines() if line.startswith(f" {name}")
         )
     found = json.loads((tmp_path / "captions.json").read_text())

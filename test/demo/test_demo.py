@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -18,7 +19,7 @@ from semla_ros.demo.film import Film, compose
 from semla_ros.demo.recorded import Recorded, StateSample
 from semla_ros.demo.report import mixture, photo, signed, write_report
 from semla_ros.demo.scores import LabelledImage, Pair, Scores
-from semla_ros.demo.summary import Summary
+from semla_ros.demo.summary import Summary, accounts
 from semla_ros.demo.timeline import Timeline, draw
 from semla_ros.errors import ImageError
 from semla_ros.images.classes import class_table
@@ -173,6 +174,16 @@ def test_a_failed_check_is_shown_at_the_top_of_the_report(tmp_path: Path) -> Non
     assert "Check failed: Every image sent reached the node (4 sent, 3 received)" in bad
     assert "checks passed" not in bad
     assert bad.index("Check failed") < bad.index("<video")
+
+
+def test_a_machine_that_drops_many_images_is_named_as_too_slow_in_report_and_terminal(tmp_path: Path) -> None:
+    summary = Summary.of(3, recorded(), assign(RIGHT[:1], STRETCHES[:1], 0), scored(), "about")
+    slow = replace(summary, frames_dropped=2)
+    write_report(tmp_path / "slow.html", slow, [], CLASSES, (b"", b""), b"")
+    warning = "too slow or too busy: 67 % of the images were dropped"
+    assert warning in (tmp_path / "slow.html").read_text()
+    assert warning in accounts(slow)
+    assert "too slow" not in accounts(summary)
 
 
 def test_names_are_escaped_in_the_report(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 import pytest
 
 from semla_ros.demo import drive as demo_drive
-from semla_ros.demo.drive import fingerprint, make_room, rendered, stretches
+from semla_ros.demo.drive import claim, fingerprint, make_room, rendered, stretches
 from semla_ros.errors import RecordingError
 from semla_ros.streetworld.drive import START_NS, Drive, Leg
 
@@ -57,3 +57,18 @@ def test_a_folder_with_other_files_than_a_bag_is_not_removed(tmp_path):
     with pytest.raises(RecordingError, match="other files than a bag"):
         make_room(keep.parent)
     assert keep.read_text() == "keep me"
+
+
+def test_a_folder_with_files_that_are_not_of_a_demo_is_refused(tmp_path):
+    keep = tmp_path / "report.html"
+    keep.write_text("keep me")
+    with pytest.raises(RecordingError, match="files that are not of the demo"):
+        claim(tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_a_new_folder_and_that_of_an_earlier_demo_are_accepted(tmp_path):
+    out = tmp_path / "deep" / "demo"
+    claim(out)
+    (out / "report.html").write_text("of the first demo")
+    claim(out)

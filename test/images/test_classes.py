@@ -34,3 +34,14 @@ def test_a_synonym_takes_the_colour_of_the_first_name() -> None:
 def test_a_class_named_twice_is_refused() -> None:
     with pytest.raises(ConfigError, match="sky"):
         class_table(["road", "sky", "car", "sky"])
+
+
+@pytest.mark.parametrize("names", [[" "], ["road", ","], [""]])
+def test_a_class_without_a_name_is_refused(names: list[str]) -> None:
+    with pytest.raises(ConfigError, match="class without a name"):
+        class_table(names)
+
+
+def test_names_that_differ_in_spaces_alone_are_the_same() -> None:
+    with pytest.raises(ConfigError, match="class named twice"):
+        class_table(["road", "road "])

@@ -40,6 +40,15 @@ def test_an_adapter_and_itself_point_the_same_way_and_its_negative_the_other_way
     assert {round(each.cosine, 9) for each in compare(ONE, negative, LAYERS)[0]} == {-1.0}
 
 
+def test_the_difference_of_a_fully_fine_tuned_adapter_is_compared_like_the_same_low_rank_change() -> None:
+    full = Adapter("full", {}, 1.0, {f"{name}.weight": change(OTHER, name).float() for name in LAYERS})
+    expected, whole = compare(ONE, OTHER, LAYERS)
+    for found, total in (compare(ONE, full, LAYERS), compare(full, ONE, LAYERS)):
+        assert [each.cosine for each in found] == pytest.approx([each.cosine for each in expected], abs=1e-5)
+        assert total.cosine == pytest.approx(whole.cosine, abs=1e-5)
+    assert compare(full, full, LAYERS)[1].cosine == pytest.approx(1.0)
+
+
 def test_only_layers_that_one_of_them_changes_are_compared() -> None:
     first, second, third = list(LAYERS)[:3]
     zero = {third: tuple(torch.zeros_like(each) for each in ONE.factors[third])}

@@ -1,11 +1,11 @@
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from tiny import random_adapter, random_network
 
 from semla_ros.adaptation.statistics import Statistics
@@ -35,7 +35,7 @@ def folder(tmp_path: Path) -> Path:
 def test_an_adapter_is_listed_with_its_size_images_and_nearest_neighbour(folder: Path, base: BaseModel) -> None:
     far, near, nearer = inventory(LibraryFolder(folder).paths, base)
     assert (far.name, far.rank, far.method, far.images) == ("far", 2, "lora", 30)
-    assert far.size == (folder / "far" / WEIGHTS).stat().st_size
+    assert far.size == sum((folder / "far" / name).stat().st_size for name in (CONFIG, WEIGHTS))
     assert far.mean_distance == pytest.approx(0.28, abs=0.05)
     assert (far.neighbour, far.neighbour_distance) == ("nearer", pytest.approx(8 * 8**0.5, rel=1e-3))
     assert (near.neighbour, nearer.neighbour) == ("nearer", "near")
@@ -59,10 +59,18 @@ def test_without_a_base_model_the_share_is_unknown(folder: Path) -> None:
     ]
 
 
-def test_the_method_is_read_from_the_configuration(folder: Path) -> None:
-    config = json.loads((folder / "far" / CONFIG).read_text())
-    (folder / "far" / CONFIG).write_text(json.dumps({**config, "method": "recyclelora"}))
+def test_the_method_of_training_is_listed(folder: Path) -> None:
+    save_adapter(random_adapter("far", NETWORK), Statistics.of(np.ones((3, 8))), folder, method="recyclelora")
     assert [each.method for each in inventory(LibraryFolder(folder).paths)] == ["recyclelora", "lora", "lora"]
+
+
+def test_a_fully_fine_tuned_adapter_has_no_rank(folder: Path, base: BaseModel) -> None:
+    name = next(iter(base.acting))
+    difference = {f"{name}.weight": torch.ones_like(base.acting[name].weight), "clip.class_embedding": torch.ones(16)}
+    parameters = {key: value for key, value in difference.items() if key in base.parameters}
+    save_adapter(Adapter("whole", {}, 1.0, parameters), Statistics.of(np.ones((3, 8))), folder)
+    whole = next(each for each in inventory(LibraryFolder(folder).paths, base) if each.name == "whole")
+    assert (whole.rank, whole.method, whole.layers, whole.images) == (None, "full", 1, 3)
 
 
 def test_damaged_adapters_are_listed_with_the_reason(folder: Path, base: BaseModel) -> None:

@@ -41,6 +41,7 @@ class StandIn:
         self.memory = np.ones(50_000_000)  # 400 MB, so that freeing the models shows
         self.config = config
         self.domain = DAY
+        self.gaps = None
         self.gate = Gate(Path(os.environ.get(VARIABLE, "/nonexistent")))
 
     @property
@@ -88,6 +89,9 @@ class StandIn:
 
     def reset(self) -> None:
         self.domain = replace(DAY, frozen=self.domain.frozen)
+
+    def close(self) -> None:
+        pass
 
     def read_library(self, pause: Callable[[], None]) -> Library:
         if "unreadable" in self.config.segmenter.classes:

@@ -184,3 +184,26 @@ def test_masks_of_a_real_recording_have_its_size_and_stamps(robot):
     assert [stamp_ns(mask) for mask in masks] == expected
     assert {(mask.width, mask.height, mask.header.frame_id) for mask in masks} == {(960, 540, "windscreen")}
     assert np.ptp(np.frombuffer(confidences[0].data, np.uint8)) > 0
+
+
+def test_a_record_of_gaps_whose_disk_vanishes_is_reported_and_frames_go_on(bundle, tmp_path):
+    gaps = tmp_path / "gaps"
+    settings = {"gaps.folder": str(gaps), "library.exclude": ["forest"], "navigator.period_s": 0.0}
+    with Robot() as robot:
+        process = robot.start(*NODE, parameters={"model.device": "cpu", **settings})
+        robot.until_active()
+        with robot.hears(Image, MASK) as (masks,), robot.camera() as publish:
+            stamps = iter(range(10 * TENTH, 10_000 * TENTH, TENTH))
+
+            def told(name):
+                publish_and_wait(robot, publish, masks, message(sample("forest", 0, seed=7).rgb, next(stamps)))
+                return robot.figures()[name]
+
+            robot.until(lambda: int(told("gap_groups")) > 0, "the first gap")
+            assert (gaps / "images").is_dir()
+            shutil.rmtree(gaps)
+            robot.until(lambda: "No such file" in told("gap_problem"), "the report of the folder that vanished")
+            publish_and_wait(robot, publish, masks, message(sample("clear_day", 0, seed=7).rgb, next(stamps)))
+        assert robot.counts()["failed"] == 0
+        assert process.stop() == 0, process.log
+    assert process.log.count("Segmentation goes on") == 1, process.log

@@ -27,7 +27,12 @@ def workers() -> list[str]:
 
 def test_the_pipeline_is_built_in_the_thread_that_will_run_it() -> None:
     built = []
-    made = stream(lambda: built.append(threading.current_thread().name))
+
+    def build() -> Pipeline:
+        built.append(threading.current_thread().name)
+        return Pipeline()
+
+    made = stream(build)
     assert built == workers()
     made.close()
     assert workers() == []
@@ -61,6 +66,8 @@ class Pipeline:
 
     def reset(self) -> None:
         raise RuntimeError("unexpected")
+
+    def close(self) -> None: ...
 
 
 class Publishers:

@@ -48,7 +48,7 @@ def test_synchronously_a_frame_is_embedded_at_once_and_once() -> None:
     embedder.submit(frame("red", 1.0))
     (result,) = embedder.results()
     assert (result.embedding == random_navigator().embed(frame("red", 1.0).rgb)).all()
-    assert result.stamp_ns == 10**9
+    assert result.frame.stamp_ns == 10**9
     assert result.seconds > 0
     assert list(embedder.results()) == []
 
@@ -59,7 +59,7 @@ def test_asynchronously_results_are_returned_when_they_are_ready(held: HeldNavig
     assert list(embedder.results()) == []
     held.go.set()
     (result,) = embedder.results(wait=True)
-    assert result.stamp_ns == 10**9
+    assert result.frame.stamp_ns == 10**9
 
 
 def test_asynchronously_one_frame_is_embedded_at_a_time_and_others_are_ignored(held: HeldNavigator) -> None:
@@ -67,10 +67,10 @@ def test_asynchronously_one_frame_is_embedded_at_a_time_and_others_are_ignored(h
     for second in (1.0, 2.0, 3.0):
         embedder.submit(frame("red", second))
     held.go.set()
-    assert [result.stamp_ns for result in embedder.results(wait=True)] == [10**9]
+    assert [result.frame.stamp_ns for result in embedder.results(wait=True)] == [10**9]
     assert held.calls == 1
     embedder.submit(frame("red", 4.0))
-    assert [result.stamp_ns for result in embedder.results(wait=True)] == [4 * 10**9]
+    assert [result.frame.stamp_ns for result in embedder.results(wait=True)] == [4 * 10**9]
 
 
 def test_the_embedding_of_a_frame_that_was_cleared_is_never_returned(held: HeldNavigator) -> None:
@@ -80,7 +80,7 @@ def test_the_embedding_of_a_frame_that_was_cleared_is_never_returned(held: HeldN
     held.go.set()
     assert list(embedder.results(wait=True)) == []
     embedder.submit(frame("blue", 2.0))
-    assert [result.stamp_ns for result in embedder.results(wait=True)] == [2 * 10**9]
+    assert [result.frame.stamp_ns for result in embedder.results(wait=True)] == [2 * 10**9]
 
 
 def test_an_embedding_that_was_cleared_under_way_does_not_delay_the_next_one(held: HeldNavigator) -> None:
@@ -90,7 +90,7 @@ def test_an_embedding_that_was_cleared_under_way_does_not_delay_the_next_one(hel
     held.go.set()
     held.wait_until_finished(1)
     assert embedder.submit(frame("blue", 2.0))
-    assert [result.stamp_ns for result in embedder.results(wait=True)] == [2 * 10**9]
+    assert [result.frame.stamp_ns for result in embedder.results(wait=True)] == [2 * 10**9]
     assert not embedder.submit(frame("blue", 3.0))
 
 
@@ -115,7 +115,7 @@ def test_a_slow_navigator_keeps_to_its_largest_share_of_the_time(monkeypatch: py
     for second in range(1, 9):
         now[0] = max(now[0], float(second))
         embedder.submit(frame("red", second))
-        seen += [result.stamp_ns // 10**9 for result in embedder.results(wait=True)]
+        seen += [result.frame.stamp_ns // 10**9 for result in embedder.results(wait=True)]
     assert seen == [1, 5]
     embedder.clear()
     embedder.submit(frame("red", 9))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 from collections.abc import Callable
@@ -27,6 +28,7 @@ from semla_ros.pipeline.domain_state import DomainState
 from semla_ros.pipeline.result import SegmentationResult
 from semla_ros.recordings import Recording, open_recording
 from semla_ros.recordings.replay import ReplaySummary, Swap, replay
+from semla_ros.recordings.writer import ResultBag
 
 MASK, CONFIDENCE, STATE = "/semla/segmentation/mask", "/semla/segmentation/confidence", "/semla/domain/state"
 LABELS, SUPPORT = "/semla/segmentation/labels", "/semla/domain/support"
@@ -320,6 +322,24 @@ def test_a_folder_without_a_bag_is_never_overwritten(tmp_path: Path) -> None:
     with pytest.raises(RecordingError, match="holds no bag"):
         run(recording, tmp_path / "home", overwrite=True)
     assert (tmp_path / "home" / "notes.txt").read_text() == "keep me"
+
+
+def test_a_file_that_is_no_bag_is_never_overwritten(tmp_path: Path) -> None:
+    recording = images(tmp_path / "in", 1)
+    (tmp_path / "notes").write_text("keep me")
+    with pytest.raises(RecordingError, match="output is a file that is no bag"):
+        run(recording, tmp_path / "notes", overwrite=True)
+    assert (tmp_path / "notes").read_text() == "keep me"
+
+
+def test_a_full_disk_is_reported_with_the_name_of_the_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(ResultBag, "write", full)
+    with pytest.raises(RecordingError, match=r"output cannot be written \(.*out.mcap\).*No space left"):
+        run(images(tmp_path / "in", 1), tmp_path / "out.mcap")
+    assert no_leftovers(tmp_path)
 
 
 def test_the_recording_itself_is_never_overwritten(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import yaml
 from rosbags.highlevel import AnyReader
+from rosbags.rosbag2 import Writer
 
 from semla_ros.errors import ConfigError, RecordingError
 from semla_ros.streetworld.drive import DEMO_LEGS, Drive, DriveFrame, Leg, write_drive
@@ -103,7 +105,19 @@ def test_the_bag_has_a_version_that_humble_reads(tmp_path: Path) -> None:
     assert metadata["rosbag2_bagfile_information"]["version"] <= 8
 
 
-@pytest.mark.parametrize("cause", [KeyboardInterrupt, OSError])
+def test_a_full_disk_is_reported_with_the_name_of_the_bag_and_leaves_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Writer, "write", full)
+    with pytest.raises(RecordingError, match=r"bag cannot be written \(.*drive\).*No space left"):
+        write_drive(tmp_path / "drive", Drive([Leg("clear_day", 0.3)], seed=1))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("cause", [KeyboardInterrupt, RuntimeError])
 def test_a_drive_that_is_interrupted_leaves_no_bag(
     cause: type[BaseException], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

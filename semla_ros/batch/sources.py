@@ -1,0 +1,106 @@
+"""The recordings of a batch run: found below the inputs, named, and recognised when a run continues."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from semla_ros.errors import RecordingError
+from semla_ros.images.files import IMAGE_SUFFIXES
+from semla_ros.recordings import Recording, is_bag, open_recording
+from semla_ros.recordings.bag import STORAGES
+
+VIDEOS = {".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm"}
+
+
+@dataclass(frozen=True)
+class Source:
+    """One recording.
+
+    Attributes:
+        path: A bag, a video, an image or a folder of images.
+        label: Name of its folder in the output; no two sources have the same.
+        topic: Image topic; None for other recordings than bags, or for the only camera of a bag.
+        fps: Images per second of image files; None for other recordings, or for the times in the names.
+    """
+
+    path: Path
+    label: str
+    topic: str | None = None
+    fps: float | None = None
+
+    def open(self) -> Recording:
+        """Opens the recording.
+
+        Raises:
+            RecordingError: As for `semla_ros.recordings.open_recording`.
+        """
+        return open_recording(self.path, self.topic, self.fps)
+
+    def frame_count(self) -> int | None:
+        """Number of images; None if it cannot be read, or if only reading all of them can tell."""
+        try:
+            return self.open().frame_count
+        except RecordingError:
+            return None
+
+    def fingerprint(self) -> str:
+        """A checksum that changes when images are added, removed or renamed, or when a bag or a video changes."""
+        files = sorted(file for file in self.path.iterdir() if file.is_file()) if self.path.is_dir() else [self.path]
+        images = [file.name for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
+        content = images or [f"{file.name} {file.stat().st_size}" for file in files]
+        return hashlib.sha256("\n".join(content).encode()).hexdigest()
+
+
+def find_sources(inputs: Sequence[Path], out: Path, topic: str | None = None, fps: float | None = None) -> list[Source]:
+    """Finds all recordings below the inputs, in order of their names.
+
+    Args:
+        inputs: Bags, videos, images, and folders that hold any of them at any depth.
+        out: Output folder, which is never searched.
+        topic: Image topic of the bags.
+        fps: Images per second of image files.
+
+    Raises:
+        RecordingError: An input does not exist, or there is no recording in it.
+    """
+    sources: list[Source] = []
+    labels: set[str] = set()
+    for path in inputs:
+        if not path.exists():
+            raise RecordingError("no such recording", where=path)
+        found = list(_recordings(path, out.resolve()))
+        if not found:
+            raise RecordingError("no images, videos or bags in it", where=path, expected="at least one recording")
+        for each in found:
+            label = _free(each.resolve().stem if each.is_file() else each.resolve().name, labels)
+            labels.add(label)
+            bag = is_bag(each)
+            images = not bag and (each.is_dir() or each.suffix.lower() in IMAGE_SUFFIXES)
+            sources.append(Source(each, label, topic if bag else None, fps if images else None))
+    return sources
+
+
+def _recordings(path: Path, out: Path) -> Iterator[Path]:
+    """Yields the recordings of a file or folder. All images of one folder are one recording."""
+    if path.is_file() or is_bag(path):
+        yield path
+        return
+    inside = sorted(each for each in path.iterdir() if not each.name.startswith("."))
+    if any(each.suffix.lower() in IMAGE_SUFFIXES and each.is_file() for each in inside):
+        yield path
+    for each in inside:
+        if each.is_dir() and each.resolve() != out:
+            yield from _recordings(each, out)
+        elif each.suffix.lower() in VIDEOS | STORAGES | {".bag"}:
+            yield each
+
+
+def _free(name: str, taken: set[str]) -> str:
+    """The name, with a number behind it if it is taken."""
+    label, number = name, 2
+    while label in taken:
+        label, number = f"{name}_{number}", number + 1
+    return label

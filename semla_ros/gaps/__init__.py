@@ -1,0 +1,1 @@
+"""What a record of gaps is good for: a report for people, and training sets that wait for their labels."""

@@ -1,0 +1,70 @@
+"""A training set that waits for its labels: the images of a gap, and the classes for labelling tools."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from xml.sax.saxutils import quoteattr
+
+from semla_ros.images.classes import ClassInfo
+from semla_ros.images.files import write_whole, writing
+
+IMAGES, LABELS, CLASSES = "images", "labels", "classes.txt"
+CVAT, LABEL_STUDIO = "cvat_labels.json", "label_studio.xml"
+
+
+def write_training_set(folder: Path, images: Iterable[Path], classes: Sequence[ClassInfo]) -> int:
+    """Writes the images, an empty folder for their label maps, and the classes in three formats.
+
+    ``classes.txt`` has one class on each line, in the order of the ids in label maps. ``cvat_labels.json`` is the text
+    for the "Raw" view of CVAT's label editor, ``label_studio.xml`` the labelling configuration of a Label Studio
+    project.
+
+    Args:
+        folder: Folder to write; created if missing. Label maps in it stay.
+        images: Image files to copy; a file that is missing is left out.
+        classes: The segmenter's classes.
+
+    Returns:
+        Number of images that were copied.
+
+    Raises:
+        ImageError: The disk is full, or the folder cannot be written.
+    """
+    with writing(folder):
+        (folder / IMAGES).mkdir(parents=True, exist_ok=True)
+        (folder / LABELS).mkdir(exist_ok=True)
+    present = [file for file in images if file.is_file()]
+    for file in present:
+        with writing(folder / IMAGES / file.name):
+            shutil.copyfile(file, folder / IMAGES / file.name)
+    write_whole(folder / CLASSES, "".join(f"{each.name}\n" for each in classes).encode())
+    write_whole(folder / CVAT, f"{json.dumps(_cvat(classes), indent=2)}\n".encode())
+    write_whole(folder / LABEL_STUDIO, _label_studio(classes).encode())
+    return len(present)
+
+
+def _cvat(classes: Sequence[ClassInfo]) -> list[dict[str, object]]:
+    """Labels as CVAT's label editor shows them. The first synonym of a class is its name there."""
+    return [{"name": class_name(each.name), "color": _hex(each), "type": "mask", "attributes": []} for each in classes]
+
+
+def _label_studio(classes: Sequence[ClassInfo]) -> str:
+    """A labelling configuration for semantic segmentation with a brush."""
+    named = [(quoteattr(class_name(each.name)), _hex(each)) for each in classes]
+    labels = "".join(f'    <Label value={name} background="{color}"/>\n' for name, color in named)
+    return (
+        '<View>\n  <Image name="image" value="$image" zoom="true"/>\n'
+        f'  <BrushLabels name="label" toName="image">\n{labels}  </BrushLabels>\n</View>\n'
+    )
+
+
+def class_name(synonyms: str) -> str:
+    """The first synonym of a class, which is its name in labelling tools."""
+    return synonyms.split(",")[0].strip()
+
+
+def _hex(info: ClassInfo) -> str:
+    return "#{:02x}{:02x}{:02x}".format(*info.color)

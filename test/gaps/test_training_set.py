@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import json
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import pytest
+from tiny import image
+
+from semla_ros.errors import ImageError
+from semla_ros.gaps.training_set import write_training_set
+from semla_ros.images.classes import class_table
+from semla_ros.images.files import write_image
+
+CLASSES = class_table(["road", "car, automobile", 'a "strange" <class>'])
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> list[Path]:
+    (tmp_path / "record").mkdir()
+    files = [tmp_path / f"record/{number}.png" for number in range(3)]
+    for file in files:
+        write_image(file, image("red"))
+    return files
+
+
+def test_images_are_copied_beside_an_empty_folder_for_labels(images: list[Path], tmp_path: Path) -> None:
+    assert write_training_set(tmp_path / "set", images, CLASSES) == 3
+    assert [file.read_bytes() for file in sorted((tmp_path / "set/images").iterdir())] == [
+        file.read_bytes() for file in images
+    ]
+    assert list((tmp_path / "set/labels").iterdir()) == []
+
+
+def test_classes_are_listed_in_the_order_of_their_ids(images: list[Path], tmp_path: Path) -> None:
+    write_training_set(tmp_path / "set", images, CLASSES)
+    assert (tmp_path / "set/classes.txt").read_text().splitlines() == [each.name for each in CLASSES]
+
+
+def test_cvat_gets_names_colours_and_masks(images: list[Path], tmp_path: Path) -> None:
+    write_training_set(tmp_path / "set", images, CLASSES)
+    labels = json.loads((tmp_path / "set/cvat_labels.json").read_text())
+    assert [each["name"] for each in labels] == ["road", "car", 'a "strange" <class>']
+    assert labels[0] == {"name": "road", "color": "#804080", "type": "mask", "attributes": []}
+
+
+def test_label_studio_gets_a_brush_with_every_class(images: list[Path], tmp_path: Path) -> None:
+    write_training_set(tmp_path / "set", images, CLASSES)
+    view = ElementTree.parse(tmp_path / "set/label_studio.xml").getroot()
+    assert view.find("Image").get("value") == "$image"
+    assert view.find("BrushLabels").get("toName") == view.find("Image").get("name")
+    labels = [(each.get("value"), each.get("background")) for each in view.iter("Label")]
+    assert labels[0] == ("road", "#804080")
+    assert [name for name, _ in labels] == ["road", "car", 'a "strange" <class>']
+
+
+def test_an_image_that_is_missing_is_left_out(images: list[Path], tmp_path: Path) -> None:
+    images[1].unlink()
+    assert write_training_set(tmp_path / "set", images, CLASSES) == 2
+
+
+def test_a_place_that_cannot_be_written_is_an_error(images: list[Path], tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ImageError, match="cannot be written"):
+        write_training_set(tmp_path / "file/set", images, CLASSES)
