@@ -222,6 +222,23 @@ class Config:
     gaps: GapsConfig = field(default_factory=GapsConfig)
 
 
+RELIABILITIES = ("auto", "reliable", "best_effort")
+
+
+@dataclass(frozen=True)
+class NodeConfig(OutputConfig, Config):
+    """All settings of the node: those of the pipeline, in groups, of its outputs (`OutputConfig`), and its own."""
+
+    image_transport: str = setting(
+        "raw", "Topic of the images: image, or image/compressed", choices=("raw", "compressed")
+    )
+    image_reliability: str = setting(
+        "auto", "Reliability of the subscription; auto takes that of the publishers", choices=RELIABILITIES
+    )
+    silence_s: float = setting(5.0, "Time without an image before a warning", low=0.1, high=3600.0, unit="s")
+    autostart: bool = setting(True, "Configure and activate the node at its start", read_only=True)
+
+
 def walk(config: Any, prefix: str = "") -> Iterator[tuple[str, Field[Any], Any]]:
     """Yields (dotted path, field, value) per setting of a config dataclass, including nested dataclasses."""
     for spec in fields(config):

@@ -63,6 +63,6 @@ def plain(value: Any) -> str:
 
 
 if __name__ == "__main__":
-    from semla_ros.node.settings import NodeConfig
+    from semla_ros.config import NodeConfig
 
     FILE.write_text(parameter_file(NodeConfig()))

@@ -10,7 +10,7 @@ from semla_ros.config import Config, changed, load
 
 def test_the_shipped_parameter_file_is_the_one_written_from_the_settings() -> None:
     pytest.importorskip("rclpy")
-    from semla_ros.node.settings import NodeConfig
+    from semla_ros.config import NodeConfig
 
     written = parameter_file(NodeConfig())
     assert FILE.read_text() == written, "run: PYTHONPATH=.:test python -m parameter_file"

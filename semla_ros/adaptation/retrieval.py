@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,6 +29,16 @@ class Mixture:
     weights: tuple[float, ...] = ()
     distances: tuple[float, ...] = ()
     support: float = 0.0
+
+    def without(self, names: Collection[str]) -> Mixture:
+        """Returns the mixture without some adapters: the weights of the others keep their ratios and sum to 1."""
+        kept = [i for i, name in enumerate(self.names) if name not in names]
+        weights, distances = np.array(self.weights)[kept], np.array(self.distances)[kept]
+        if not weights.sum() > 0:
+            return Mixture()
+        weights = weights / weights.sum()
+        left = tuple(self.names[i] for i in kept)
+        return Mixture(left, tuple(weights.tolist()), tuple(distances.tolist()), support(weights, distances))
 
     def change(self, other: Mixture) -> float:
         """Returns the L1 distance between the weights of two mixtures: 0 if they are equal, 2 if they are disjoint."""

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from semla_ros.config import Config, changed, load
+from semla_ros.config import NodeConfig, changed, load
 from semla_ros.errors import ConfigError
 from semla_ros.plain_yaml import parse_yaml
 
@@ -41,13 +41,13 @@ def settings(task: argparse.ArgumentParser) -> None:
     )
 
 
-def config(args: argparse.Namespace) -> Config:
+def config(args: argparse.Namespace) -> NodeConfig:
     """Returns the settings of ``--config``, ``--set`` and ``--bundle``.
 
     Raises:
         ConfigError: A setting is unknown or wrong.
     """
-    base = load(Config(), args.config) if args.config else Config()
+    base = load(NodeConfig(), args.config) if args.config else NodeConfig()  # files may hold settings of the node, too
     pairs = [item.partition("=") for item in args.set]
     for key, equals, _ in pairs:
         if not equals:

@@ -38,12 +38,13 @@ def _replay(args: argparse.Namespace) -> None:
     from semla_ros.recordings.replay import replay
 
     recording = open_recording(args.input, args.topic, args.fps)
+    chosen = config(args)
     bar = ProgressBar(total=recording.frame_count, desc="replay", unit="frame")
-    with closing(build_pipeline(config(args))) as pipeline, bar:
+    with closing(build_pipeline(chosen)) as pipeline, bar:
         gaps = pipeline.gaps
         confusion = ConfusionMatrix(len(pipeline.classes))
         summary = replay(
-            recording, pipeline, args.out, with_overlay=args.overlay, overwrite=args.overwrite,
+            recording, pipeline, args.out, config=chosen, with_overlay=args.overlay, overwrite=args.overwrite,
             on_progress=lambda done, total: bar.update(done - bar.n),
             on_error=lambda error: bar.write(f"semla: {error}", file=sys.stderr),
             score=lambda result, ground_truth: confusion.add(ground_truth, result.labels),

@@ -75,13 +75,18 @@ class AdapterLibrary:
         self.metric = find_metric(metric)
         self._folders: dict[str, AdapterFolder] = {}
         self.rejected: list[AdapterError] = []
-        for path in LibraryFolder(folder).paths:
+        paths = LibraryFolder(folder).paths
+        if unknown := set(exclude) - {path.name for path in paths}:
+            LOG.warning("library.exclude names no adapter of %s: %s", folder, ", ".join(sorted(unknown)))
+        for path in paths:
             if path.name not in exclude:
                 self._admit(path, layers, parameters, module_name, dimension)
                 pause()
         if self.rejected and not self._folders:
             raise self.rejected[0]
         self.names = tuple(self._folders)
+        if not self.names:
+            LOG.warning("no adapter of %s is in use: the base model segments all images", folder)
         self.statistics = tuple(each.statistics for each in self._folders.values())
         self.index = self._indexed(dimension)
         self._neighbours = self.index if self.metric is EUCLIDEAN else CentroidIndex(self.index.centroids)

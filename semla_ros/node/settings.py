@@ -6,7 +6,7 @@ import math
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import Field, dataclass
+from dataclasses import Field
 from typing import Any
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
@@ -14,25 +14,10 @@ from rclpy.exceptions import InvalidParameterValueException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from semla_ros.config import Config, OutputConfig, changed, setting, walk
+from semla_ros.config import NodeConfig, changed, walk
 from semla_ros.errors import ConfigError
 
-RELIABILITIES = ("auto", "reliable", "best_effort")
 FOREIGN = "use_sim_time", "start_type_description_service", "qos_overrides."  # beginnings of names that ROS reads
-
-
-@dataclass(frozen=True)
-class NodeConfig(OutputConfig, Config):
-    """All settings of the node: those of the pipeline, in groups, of its outputs (`OutputConfig`), and its own."""
-
-    image_transport: str = setting(
-        "raw", "Topic of the images: image, or image/compressed", choices=("raw", "compressed")
-    )
-    image_reliability: str = setting(
-        "auto", "Reliability of the subscription; auto takes that of the publishers", choices=RELIABILITIES
-    )
-    silence_s: float = setting(5.0, "Time without an image before a warning", low=0.1, high=3600.0, unit="s")
-    autostart: bool = setting(True, "Configure and activate the node at its start", read_only=True)
 
 
 def declare(node: Node) -> NodeConfig:

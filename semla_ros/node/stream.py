@@ -14,13 +14,12 @@ from rclpy.lifecycle import LifecycleNode
 from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import Header
 
-from semla_ros.config import Config
+from semla_ros.config import Config, NodeConfig
 from semla_ros.images.bit_depth import BitDepth
 from semla_ros.images.conversion import decode, decode_compressed
 from semla_ros.images.frame import Frame
 from semla_ros.node.library_reader import LibraryReader
 from semla_ros.node.publishers import Publishers
-from semla_ros.node.settings import NodeConfig
 from semla_ros.node.signals import Stopped, Stopping
 from semla_ros.node.statistics import Statistics
 from semla_ros.node.throttled_log import ThrottledLogger, explained, reason

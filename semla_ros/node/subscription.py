@@ -12,8 +12,9 @@ from rclpy.qos import QoSPolicyKind, QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CompressedImage, Image
 
+from semla_ros.config import RELIABILITIES, NodeConfig
 from semla_ros.errors import ConfigError
-from semla_ros.node.settings import RELIABILITIES, NodeConfig, qos_overrides_checked
+from semla_ros.node.settings import qos_overrides_checked
 
 # Length of the middleware's queue. A message that a newer one replaces there is not reported. With more than one place,
 # short bursts reach the node, which counts the messages that it drops; the worker takes the newest one only.

@@ -296,16 +296,30 @@ class SemlaPipeline:
             self._fuse_retrieved(mixture)
 
     def _fuse_retrieved(self, mixture: Mixture) -> None:
+        """Fuses a mixture. Adapters whose files cannot be read are left out of it, and reported."""
         try:
+            self._rejection = ""
             self.fuse(mixture)
         except FusionError as error:  # another attempt would fail as well
             self.adapted.history.reject(mixture)
             self._rejection = str(error)
             self._tracker.kept()
-        else:
-            self._rejection = ""
-            self._tracker.swapped()
-            self._count_swap()
+            return
+        except AdapterError as error:
+            rest = mixture.without([name for name in mixture.names if not self._is_readable(name)])
+            if not rest.names:
+                raise
+            self.fuse(rest)
+            self._rejection = f"left out of the mixture: {error}"
+        self._tracker.swapped()
+        self._count_swap()
+
+    def _is_readable(self, name: str) -> bool:
+        try:
+            self.library.load(name)
+        except AdapterError:
+            return False
+        return True
 
     def _observe(self, newest: EmbeddingResult) -> None:
         """Updates the state, and loads the adapters of a swap that may follow soon."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from semla_ros.config import OutputConfig
 from semla_ros.errors import RecordingError, SemlaError
 from semla_ros.images.classes import Labels
 from semla_ros.images.frame import Frame
@@ -71,6 +72,7 @@ def replay(
     pipeline: SemlaPipeline,
     out: Path,
     *,
+    config: OutputConfig | None = None,
     with_overlay: bool = False,
     overwrite: bool = False,
     on_progress: Callable[[int, int | None], object] = lambda done, total: None,
@@ -85,6 +87,7 @@ def replay(
         recording: The images.
         pipeline: A new pipeline, or one that has been reset: it keeps its state from one recording to the next.
         out: Bag to write: one MCAP file if the name ends in .mcap, otherwise a folder.
+        config: Size and encoding of the images in the bag.
         with_overlay: Also write the images with the colours of the classes over them (JPEG).
         overwrite: Replace an existing bag.
         on_progress: Called after each segmented image with the number of images read and their total, None if unknown.
@@ -111,7 +114,7 @@ def replay(
 
     begin = time.perf_counter()
     threshold = pipeline.config.segmenter.min_confidence
-    with _appearing(out) as folder, result_bag(folder, pipeline.classes, threshold, with_overlay) as bag:
+    with _appearing(out) as folder, result_bag(folder, pipeline.classes, threshold, with_overlay, config) as bag:
         frames = with_ground_truth(recording.frames(bad), recording.ground_truth(on_error))
         for result, ground_truth in _results(pipeline, frames, bad, on_error):
             bag.write(result)

@@ -37,12 +37,19 @@ class ResultBag:
         classes: The segmenter's classes, written once before all other messages.
         min_confidence: Confidence below which pixels are unlabelled, 0 to 1.
         on_demand: Names of the on-demand topics to write. Their images are stored as JPEG in ``<name>/compressed``.
+        config: Size and encoding of the images.
     """
 
     def __init__(
-        self, writer: Writer, classes: Sequence[ClassInfo], min_confidence: float, on_demand: Collection[str] = ()
+        self,
+        writer: Writer,
+        classes: Sequence[ClassInfo],
+        min_confidence: float,
+        on_demand: Collection[str] = (),
+        config: OutputConfig | None = None,
     ) -> None:
         self._writer, self._classes, self._min_confidence = writer, classes, min_confidence
+        self._config = config or OutputConfig()
         known = [topic for topic in outputs.TOPICS if topic.kind in STORE.types]
         self._topics = [topic for topic in known if not topic.on_demand or topic.name in on_demand]
         self._connections: dict[Topic, Any] = {}  # of the topics that had a message
@@ -56,7 +63,7 @@ class ResultBag:
         self._time_ns = max(self._time_ns, frame.stamp_ns, 0)  # a bag is in order even where stamps jump back
         if first:
             self._put(ClassList(header, self._classes, self._min_confidence))
-        self._put(SegmentedImage.of(result, header, self._classes, OutputConfig()))
+        self._put(SegmentedImage.of(result, header, self._classes, self._config))
         self._put(DomainReport.of(result.domain, header, NAMESPACE))
 
     def _put(self, source: object) -> None:
@@ -78,11 +85,15 @@ class ResultBag:
 
 @contextmanager
 def result_bag(
-    folder: Path, classes: Sequence[ClassInfo], min_confidence: float = 0.0, with_overlay: bool = False
+    folder: Path,
+    classes: Sequence[ClassInfo],
+    min_confidence: float = 0.0,
+    with_overlay: bool = False,
+    config: OutputConfig | None = None,
 ) -> Iterator[ResultBag]:
     """Opens a new bag ``folder``, which will hold metadata.yaml and one .mcap file of the same name."""
     with mcap_writer(folder) as writer:
-        yield ResultBag(writer, classes, min_confidence, {outputs.OVERLAY} if with_overlay else ())
+        yield ResultBag(writer, classes, min_confidence, {outputs.OVERLAY} if with_overlay else (), config)
 
 
 def mcap_writer(folder: Path, compress: bool = True) -> Writer:

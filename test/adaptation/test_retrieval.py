@@ -127,3 +127,13 @@ def test_an_embedding_that_is_not_finite_is_refused_with_a_count(bad: float) -> 
 def test_an_embedding_of_another_shape_is_refused_with_both_shapes(shape: tuple[int, ...]) -> None:
     with pytest.raises(EmbeddingError, match=r"wrong shape: got \(.*expected \(16,\)"):
         checked(np.zeros(shape), 16)
+
+
+def test_the_other_weights_of_a_mixture_keep_their_ratios_when_adapters_are_left_out() -> None:
+    mixture = Mixture(("a", "b", "c"), (0.5, 0.3, 0.2), (1.0, 2.0, 4.0), 0.7)
+    rest = mixture.without(["b"])
+    assert rest.names == ("a", "c")
+    assert rest.weights == pytest.approx((5 / 7, 2 / 7))
+    assert rest.distances == (1.0, 4.0)
+    assert rest.support == pytest.approx(5 / 7 / 1.0 + 2 / 7 / 4.0)
+    assert mixture.without(["a", "b", "c"]) == Mixture()

@@ -1,6 +1,10 @@
 from pathlib import Path
 
+import cv2
 import pytest
+from paths import CONFIG
+from rosbags.highlevel import AnyReader
+from tiny import image
 from videos import half_video
 
 from semla_ros.cli import main
@@ -17,3 +21,17 @@ def test_a_video_cut_in_half_is_replayed_as_far_as_it_goes_and_ends_with_an_exit
     assert "images missing" in missing
     assert "frames at" in shown.out
     assert out.is_file()
+
+
+def test_the_parameter_file_of_the_node_and_its_output_settings_count_for_a_replay(
+    tmp_path: Path, bundle: Path
+) -> None:
+    (tmp_path / "images").mkdir()
+    cv2.imwrite(str(tmp_path / "images/0.png"), image("red"))
+    out = tmp_path / "out.mcap"
+    settings = ["--config", str(CONFIG / "semla.yaml"), "--bundle", str(bundle), "--set", "output_width=16"]
+    assert main(["replay", str(tmp_path / "images"), "-o", str(out), *settings]) == 0
+    with AnyReader([out]) as reader:
+        (mask,) = (each for each in reader.connections if each.topic.endswith("/mask"))
+        ((_, _, data),) = reader.messages([mask])
+        assert reader.deserialize(data, mask.msgtype).width == 16

@@ -112,6 +112,15 @@ def test_an_unknown_metric_is_refused(folder: Path) -> None:
         opened(folder, metric="manhattan")
 
 
+def test_an_excluded_name_that_does_not_exist_and_a_library_without_adapters_are_warned_about(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    opened(folder, exclude=(*(path.name for path in folder.iterdir()), "nix"))
+    assert "library.exclude names no adapter of" in caplog.text
+    assert ": nix" in caplog.text
+    assert "the base model segments all images" in caplog.text
+
+
 @pytest.mark.parametrize(
     "damage",
     [

@@ -13,11 +13,10 @@ from live.process import free_domain
 from rcl_interfaces.msg import ParameterType
 from rclpy.parameter import Parameter
 
-from semla_ros.config import flatten, walk
+from semla_ros.config import NodeConfig, flatten, walk
 from semla_ros.errors import ConfigError
 from semla_ros.node import settings
 from semla_ros.node.environment import name_prefix
-from semla_ros.node.settings import NodeConfig
 
 SETTINGS = {path: (spec, value) for path, spec, value in walk(NodeConfig())}
 name_prefix()

@@ -7,8 +7,8 @@ import pytest
 
 pytest.importorskip("rclpy")
 
+from semla_ros.config import NodeConfig
 from semla_ros.errors import BundleError
-from semla_ros.node.settings import NodeConfig
 from semla_ros.node.signals import Stopped
 from semla_ros.node.statistics import Statistics
 from semla_ros.node.stream import Stream

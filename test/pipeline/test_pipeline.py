@@ -637,6 +637,19 @@ def test_an_adapter_file_damaged_before_its_swap_is_reported_and_the_last_good_m
     assert (healed.swapped, healed.mixture.names, healed.error) == (True, ("blue",), "")
 
 
+def test_a_damaged_adapter_is_left_out_of_a_mixture_and_reported(bundle: Path, pipeline: SemlaPipeline) -> None:
+    configure(pipeline, fusion__k=3, fusion__temperature=1.0)
+    whole = pipeline.retrieve(pipeline.navigator.embed(image("red")))
+    damaged = bundle / ADAPTERS / "blue" / WEIGHTS
+    damaged.write_bytes(b"cut")
+    state = run(pipeline, ("red", 2))[-1].domain
+    assert state.mixture.names == whole.without(["blue"]).names
+    assert sum(state.mixture.weights) == pytest.approx(1)
+    assert "left out of the mixture: unreadable adapter" in state.error
+    assert str(damaged) in state.error
+    assert state.swaps == 1
+
+
 def test_an_adapter_replaced_by_one_of_another_rank_is_refused_until_the_library_is_reloaded(
     bundle: Path, pipeline: SemlaPipeline
 ) -> None:
