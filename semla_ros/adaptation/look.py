@@ -17,6 +17,7 @@ Array = NDArray[np.float64]
 PERCENTILE = 99
 SHRINKAGE = 0.3  # larger than for embeddings alone: there are as many values as training images
 LEAST_SCALE = 1e-3
+FEWEST_IN_HALF = 10
 
 
 @dataclass(frozen=True)
@@ -41,10 +42,11 @@ class LookStatistics:
         """Computes the statistics of looks (N, L), N at least 1.
 
         The percentile comes from two halves of the looks, each measured by the statistics of the other half: an image
-        is nearer to statistics that it is part of than a new image is.
+        is nearer to statistics that it is part of than a new image is. Fewer than `FEWEST_IN_HALF` images make no
+        statistics, so that a small training set is measured by those of all its images.
         """
         whole, even, odd = cls._moments(looks), looks[::2], looks[1::2]
-        if len(odd):
+        if len(odd) >= FEWEST_IN_HALF:
             distances = np.concatenate([cls._moments(even).distances(odd), cls._moments(odd).distances(even)])
         else:
             distances = whole.distances(looks)

@@ -247,3 +247,13 @@ def test_the_statistics_of_the_bundled_model_are_readable() -> None:
     assert len(files) == 13
     for each in files:
         assert load_statistics(each).mean_distance() > 0
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 19])
+def test_statistics_of_a_few_images_are_read_back(tmp_path: Path, count: int) -> None:
+    draw = np.random.default_rng(0)
+    statistics = Statistics.of(draw.normal(0, 5, (count, 8)), draw.normal(size=(count, 40)))
+    save_statistics(statistics, tmp_path / "few_statistics.npz")
+    read = load_statistics(tmp_path / "few_statistics.npz")
+    assert read.count == count
+    assert (read.look is None) == (statistics.look is None)
