@@ -11,6 +11,7 @@ from torch import nn
 
 from semla_ros.adaptation.statistics import Statistics
 from semla_ros.images.frame import Frame
+from semla_ros.images.texture import texture
 from semla_ros.library.adapter_folder import save_adapter
 from semla_ros.library.bundle import ADAPTERS, Bundle, Defaults
 from semla_ros.modeling.catseg.architecture import CatSegArch
@@ -90,6 +91,7 @@ def write_bundle(path: Path) -> Path:
     network, guide = random_network(), random_navigator()
     Bundle(path, "random", ARCH, NAVIGATOR, CLASSES, defaults=Defaults(k=2)).save(network, guide.network, torch.float32)
     for seed, name in enumerate(COLORS):
-        embeddings = np.array([guide.embed(image(name, i)) for i in range(12)])
-        save_adapter(random_adapter(name, network, seed=seed), Statistics.of(embeddings), path / ADAPTERS)
+        images = [image(name, i) for i in range(12)]
+        statistics = Statistics.of(np.array([guide.embed(rgb) for rgb in images]), np.array(list(map(texture, images))))
+        save_adapter(random_adapter(name, network, seed=seed), statistics, path / ADAPTERS)
     return path

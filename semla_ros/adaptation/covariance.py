@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 Single = NDArray[np.float32]
-RANK = 16
+RANK = 12
 SHRINKAGE = 0.05  # share of the mean variance that is added to every variance, so that few samples are enough
 LEAST_VARIANCE = 1e-12
 OVERSAMPLING, ITERATIONS = 8, 8  # of the subspace iteration

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semla_ros.adaptation.covariance import LowRankCovariance
+from semla_ros.adaptation.look import PERCENTILE, LookStatistics
 from semla_ros.adaptation.metrics import EUCLIDEAN, METRICS, MIN_SAMPLES, Metric, mahalanobis
 
 Array = NDArray[np.float64]
-PERCENTILE = 99
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,7 @@ class Statistics:
         covariance: Covariance of the embeddings; None if unknown.
         distance_p99: 99th percentile of the embeddings' Mahalanobis distances to the centroid; NaN if unknown.
         count: Number of training images; None if unknown.
+        look: Statistics of embeddings and textures together; None if unknown.
     """
 
     centroid: Array
@@ -32,21 +33,29 @@ class Statistics:
     covariance: LowRankCovariance | None = None
     distance_p99: float = np.nan
     count: int | None = None
+    look: LookStatistics | None = None
 
     @classmethod
-    def of(cls, embeddings: Array) -> Statistics:
-        """Computes the statistics of the embeddings (N, D) of a training set, N at least 1."""
+    def of(cls, embeddings: Array, textures: Array | None = None) -> Statistics:
+        """Computes the statistics of a training set.
+
+        Args:
+            embeddings: Embeddings of its images, (N, D), N at least 1.
+            textures: Textures of the same images, (N, F), see `semla_ros.images.texture`. Without them, the
+                out-of-distribution test compares embeddings alone.
+        """
         centroid = embeddings.mean(0)
         offsets = embeddings - centroid
         covariance = LowRankCovariance.of(offsets.T @ offsets / len(offsets))
         means = {name: float(m.distances(centroid, embeddings, covariance).mean()) for name, m in METRICS.items()}
         distance_p99 = float(np.percentile(mahalanobis(centroid, embeddings, covariance), PERCENTILE))
-        return cls(centroid, means, covariance, distance_p99, len(embeddings))
+        look = None if textures is None else LookStatistics.of(np.hstack([embeddings, textures]))
+        return cls(centroid, means, covariance, distance_p99, len(embeddings), look)
 
     @property
     def nbytes(self) -> int:
         """Size of the arrays, bytes."""
-        return self.centroid.nbytes + (0 if self.covariance is None else self.covariance.nbytes)
+        return self.centroid.nbytes + sum(part.nbytes for part in (self.covariance, self.look) if part is not None)
 
     def mean_distance(self, metric: Metric = EUCLIDEAN) -> float:
         """Returns the mean distance of the training embeddings to the centroid; NaN if unknown."""
@@ -67,9 +76,16 @@ class Statistics:
             return np.nan
         return float(mahalanobis(embedding, self.centroid[None], self.covariance)[0])
 
-    def is_in_distribution(self, embedding: Array) -> bool:
-        """Returns whether an embedding (D,) is as near to the centroid as 99 % of the training images; True if unknown.
+    def is_in_distribution(self, embedding: Array, texture: Array | None = None) -> bool:
+        """Returns whether an image looks like 99 % of the training images; True if too little is known.
 
         The test uses the Mahalanobis distance, whatever metric the library retrieves by.
+
+        Args:
+            embedding: Embedding (D,).
+            texture: Texture (F,) of the same image. Without it, or if those of the training images are not known, the
+                embedding alone is compared.
         """
+        if texture is not None and self.look is not None:
+            return self.look.contains(np.concatenate([embedding, texture]))
         return not self.mahalanobis(embedding) > self.distance_p99

@@ -16,6 +16,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from semla_ros.adaptation.covariance import LEAST_VARIANCE, LowRankCovariance
+from semla_ros.adaptation.look import LookStatistics
 from semla_ros.adaptation.metrics import EUCLIDEAN, METRICS
 from semla_ros.adaptation.statistics import Statistics
 from semla_ros.errors import AdapterError
@@ -24,7 +25,8 @@ Array = NDArray[np.float64]
 CENTROID, MEAN_DISTANCE, COVARIANCE, P99, COUNT = (
     "train_average_embedding", "mean_distance", "covariance", "distance_p99", "count",
 )  # fmt: skip
-DIRECTIONS, VARIANCES, RESIDUAL = "covariance_directions", "covariance_variances", "covariance_residual"
+LOOK, LOOK_MEAN, LOOK_SCALE, LOOK_P99 = "look", "look_mean", "look_scale", "look_distance_p99"
+PARTS = "directions", "variances", "residual"  # of a covariance in compact form
 READ_HEADER = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 MAX_DIMENSION = 2048  # a full covariance of this size takes 32 MiB while it is read
 MAX_RANK = 64
@@ -32,10 +34,13 @@ MAX_VALUE = 1e6  # squares of larger values lose their meaning in single precisi
 MAX_VARIANCE = MAX_VALUE**2
 RANGES = {
     CENTROID: (-MAX_VALUE, MAX_VALUE), COVARIANCE: (-MAX_VARIANCE, MAX_VARIANCE), COUNT: (1.0, 2.0**53),
-    DIRECTIONS: (-1.01, 1.01), VARIANCES: (LEAST_VARIANCE / 2, MAX_VARIANCE),
-    RESIDUAL: (LEAST_VARIANCE / 2, MAX_VARIANCE),
+    LOOK_MEAN: (-MAX_VALUE, MAX_VALUE), LOOK_SCALE: (1e-6, MAX_VALUE),
 }  # fmt: skip
 NEGATIVE_VARIANCE = 1e-3  # share of the mean variance by which rounding may make an eigenvalue negative
+for _name in (COVARIANCE, LOOK):
+    RANGES |= dict.fromkeys([f"{_name}_variances", f"{_name}_residual"], (LEAST_VARIANCE / 2, MAX_VARIANCE))
+    RANGES[f"{_name}_directions"] = -1.01, 1.01
+MAX_TEXTURE = 1024  # longest texture of a look
 ORTHONORMAL = 1e-3  # largest error of a scalar product of two directions
 
 
@@ -46,7 +51,9 @@ def load_statistics(path: Path) -> Statistics:
         path: An npz file with ``train_average_embedding`` (1, D) or (D,), and optionally a covariance and the scalars
             ``mean_distance`` (Euclidean), ``mean_distance_<metric>``, ``distance_p99`` and ``count``. A covariance is
             ``covariance_directions`` (r, D), ``covariance_variances`` (r,) and ``covariance_residual``, see
-            `LowRankCovariance`; older files hold the matrix ``covariance`` (D, D), which is approximated.
+            `LowRankCovariance`; older files hold the matrix ``covariance`` (D, D), which is approximated. For the
+            statistics of looks (`LookStatistics`) there are ``look_mean`` (L,), ``look_scale`` (L,), the scalar
+            ``look_distance_p99``, and the same three arrays of a covariance, beginning with ``look``.
 
     Raises:
         AdapterError: The file is missing, damaged or no npz, or an array has an impossible type, shape or value.
@@ -56,7 +63,8 @@ def load_statistics(path: Path) -> Statistics:
             centroid = _read(archive, CENTROID, _is_vector, f"(1, D), D at most {MAX_DIMENSION}")
             if centroid is None:
                 raise ValueError(f"it has no {CENTROID}")
-            covariance = _read_low_rank(archive, centroid.size) or _read_full(archive, centroid.size)
+            covariance = _read_low_rank(archive, COVARIANCE, centroid.size) or _read_full(archive, centroid.size)
+            look = _read_look(archive, centroid.size)
             keys = *map(_mean_distance_key, METRICS), P99, COUNT
             scalars = {key: _read(archive, key, _is_scalar, "a scalar") for key in keys}
         known = {key: value.item() for key, value in scalars.items() if value is not None}
@@ -66,7 +74,7 @@ def load_statistics(path: Path) -> Statistics:
         ) from error
     means = {name: known[_mean_distance_key(name)] for name in METRICS if _mean_distance_key(name) in known}
     count = int(known[COUNT]) if COUNT in known else None
-    return Statistics(centroid.reshape(-1), means, covariance, known.get(P99, np.nan), count)
+    return Statistics(centroid.reshape(-1), means, covariance, known.get(P99, np.nan), count, look)
 
 
 def save_statistics(statistics: Statistics, path: Path) -> None:
@@ -74,7 +82,11 @@ def save_statistics(statistics: Statistics, path: Path) -> None:
     moments: dict[str, Any] = {_mean_distance_key(name): mean for name, mean in statistics.mean_distances.items()}
     moments |= {CENTROID: statistics.centroid[None], P99: statistics.distance_p99}
     if statistics.covariance is not None:
-        moments |= zip((DIRECTIONS, VARIANCES, RESIDUAL), vars(statistics.covariance).values(), strict=True)
+        moments |= _compact(COVARIANCE, statistics.covariance)
+    if statistics.look is not None:
+        look = statistics.look
+        moments |= {LOOK_MEAN: look.mean, LOOK_SCALE: look.scale, LOOK_P99: look.distance_p99}
+        moments |= _compact(LOOK, look.covariance)
     arrays = {key: np.asarray(value, np.float32) for key, value in moments.items() if not np.isnan(value).all()}
     if statistics.count is not None:
         arrays[COUNT] = np.asarray(statistics.count, np.int64)
@@ -85,8 +97,12 @@ def _mean_distance_key(metric: str) -> str:
     return MEAN_DISTANCE if metric == EUCLIDEAN.name else f"{MEAN_DISTANCE}_{metric}"
 
 
-def _read_low_rank(archive: zipfile.ZipFile, dimension: int) -> LowRankCovariance | None:
-    """Reads the covariance in its compact form; None if the archive does not have it.
+def _compact(name: str, covariance: LowRankCovariance) -> dict[str, Any]:
+    return {f"{name}_{part}": getattr(covariance, part) for part in PARTS}
+
+
+def _read_low_rank(archive: zipfile.ZipFile, name: str, dimension: int) -> LowRankCovariance | None:
+    """Reads a covariance in its compact form; None if the archive does not have it.
 
     Raises:
         ValueError: Parts of it are missing, their sizes differ, or the directions are not orthonormal.
@@ -95,16 +111,17 @@ def _read_low_rank(archive: zipfile.ZipFile, dimension: int) -> LowRankCovarianc
     def fits(shape: tuple[int, ...]) -> bool:
         return len(shape) == 2 and 1 <= shape[0] <= min(MAX_RANK, dimension) and shape[1] == dimension
 
-    directions = _read(archive, DIRECTIONS, fits, f"(r, {dimension}), r at most {MAX_RANK} and {dimension}")
+    keys = [f"{name}_{part}" for part in PARTS]
+    directions = _read(archive, keys[0], fits, f"(r, {dimension}), r at most {MAX_RANK} and {dimension}")
     if directions is None:
         return None
     rank = len(directions)
-    variances = _read(archive, VARIANCES, lambda shape: shape == (rank,), f"({rank},)")
-    residual = _read(archive, RESIDUAL, _is_scalar, "a scalar")
+    variances = _read(archive, keys[1], lambda shape: shape == (rank,), f"({rank},)")
+    residual = _read(archive, keys[2], _is_scalar, "a scalar")
     if variances is None or residual is None:
-        raise ValueError(f"it has {DIRECTIONS}, but not {VARIANCES} and {RESIDUAL}")
+        raise ValueError(f"it has {keys[0]}, but not {keys[1]} and {keys[2]}")
     if not np.allclose(directions @ directions.T, np.eye(rank), rtol=0, atol=ORTHONORMAL):
-        raise ValueError(f"{DIRECTIONS} are not orthonormal")
+        raise ValueError(f"{keys[0]} are not orthonormal")
     return LowRankCovariance(directions.astype(np.float32), variances, residual.reshape(()))
 
 
@@ -116,6 +133,22 @@ def _read_full(archive: zipfile.ZipFile, dimension: int) -> LowRankCovariance | 
         return None
     _check_covariance(covariance)
     return LowRankCovariance.of(covariance)
+
+
+def _read_look(archive: zipfile.ZipFile, dimension: int) -> LookStatistics | None:
+    """Reads the statistics of looks; None if the archive does not have them."""
+    longest = dimension + MAX_TEXTURE
+    mean = _read(
+        archive, LOOK_MEAN, lambda shape: len(shape) == 1 and dimension <= shape[0] <= longest,
+        f"(L,), L from {dimension} to {longest}",
+    )  # fmt: skip
+    if mean is None:
+        return None
+    scale = _read(archive, LOOK_SCALE, lambda shape: shape == mean.shape, str(mean.shape))
+    p99, covariance = _read(archive, LOOK_P99, _is_scalar, "a scalar"), _read_low_rank(archive, LOOK, mean.size)
+    if scale is None or p99 is None or covariance is None:
+        raise ValueError(f"it has {LOOK_MEAN}, but not all other parts of the look")
+    return LookStatistics(mean.astype(np.float32), scale.astype(np.float32), covariance, p99.item())
 
 
 def _read(archive: zipfile.ZipFile, key: str, fits: Callable[[tuple[int, ...]], bool], expected: str) -> Array | None:

@@ -23,6 +23,7 @@ SETTINGS = {"RAY_USAGE_STATS_ENABLED": "0"}
 LOCAL_SETTINGS = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # without clusters, Ray takes the loopback address on any system
     "RAY_memory_monitor_refresh_ms": "0",  # it would kill workers when other programs fill the memory
+    "RAY_worker_niceness": "0",  # 15 otherwise: beside other programs the workers would starve
 }
 
 

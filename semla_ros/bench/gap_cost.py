@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from semla_ros.config import Config, changed
 from semla_ros.images.frame import Frame
 from semla_ros.pipeline.build import build_pipeline
+from semla_ros.pipeline.embedding import embedded
 from semla_ros.pipeline.gap_recorder import WRITE_PERIOD_S
 from semla_ros.progress import ProgressBar
 from semla_ros.streetworld.dataset import sample
@@ -69,12 +70,12 @@ def _gap_cost(config: Config, rendered: list[NDArray[np.uint8]], images: int) ->
         pipeline = build_pipeline(changed(config, {"gaps.folder": place, "library.exclude": unknown}))
         recorder = pipeline.gaps
         assert recorder is not None
-        embeddings = [pipeline.navigator.embed(rgb) for rgb in rendered]
+        embeddings = [embedded(pipeline.navigator, Frame(rgb, 0)) for rgb in rendered]
         waits, before_s = [], recorder.processor_s()
         for number in ProgressBar(range(images), desc="gaps", unit="image"):
             frame = Frame(rendered[number % RENDERED], round(number * 1e9 * period_s))
             begin = time.perf_counter()
-            recorder.note(embeddings[number % RENDERED], frame, pipeline.library)
+            recorder.note(replace(embeddings[number % RENDERED], frame=frame), pipeline.library)
             waits.append(time.perf_counter() - begin)
             recorded_s = recorder.processor_s()
         recorder.flush()

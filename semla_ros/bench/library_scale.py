@@ -15,6 +15,7 @@ from semla_ros.adaptation.statistics import Statistics
 from semla_ros.adaptation.statistics_file import load_statistics
 from semla_ros.bench.growth import DIMENSION
 from semla_ros.bench.measure import timed
+from semla_ros.images.texture import TEXTURE_DIM
 from semla_ros.library.adapter_folder import save_adapter
 from semla_ros.library.adapter_library import AdapterLibrary
 from semla_ros.modeling.lora import Adapter
@@ -58,11 +59,11 @@ def library_scale(adapters: int, repeats: int = 200) -> LibraryScale:
         open_s = time.perf_counter() - start
         excess_s = _older_s(folder / "older.npz") - _seconds(file)
         file_kb = file.stat().st_size / 1e3
-    far = library.centroids[0] + 100.0  # beyond every adapter: all of those that are compared are
+    far, texture = library.centroids[0] + 100.0, np.zeros(TEXTURE_DIM)  # beyond every adapter: all are compared
     start = time.perf_counter()
-    library.is_in_distribution(far)
+    library.is_in_distribution(far, texture)
     first_look_ms = 1e3 * (time.perf_counter() - start)
-    look_ms = timed(lambda: library.is_in_distribution(far), repeats).median
+    look_ms = timed(lambda: library.is_in_distribution(far, texture), repeats).median
     kept = sum(each.nbytes for each in library.statistics) + library.index.nbytes
     return LibraryScale(adapters, open_s, open_s + adapters * excess_s, first_look_ms, look_ms, kept / MB, file_kb)
 
@@ -71,7 +72,8 @@ def _write(folder: Path, adapters: int) -> Path:
     """Writes the adapters; returns the statistics file of the last one."""
     draw = np.random.default_rng(0)
     factors = {"layer": (torch.ones(1, 8), torch.ones(8, 1))}
-    spread = Statistics.of(0.99 ** np.arange(DIMENSION) * draw.normal(size=(SAMPLES, DIMENSION)))
+    embeddings = 0.99 ** np.arange(DIMENSION) * draw.normal(size=(SAMPLES, DIMENSION))
+    spread = Statistics.of(embeddings, draw.normal(size=(SAMPLES, TEXTURE_DIM)))
     for number in ProgressBar(range(adapters), desc="adapters"):
         name = f"a{number}"
         statistics = replace(spread, centroid=10 * draw.normal(size=DIMENSION))

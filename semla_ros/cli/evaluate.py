@@ -1,9 +1,10 @@
-"""``semla evaluate``: leave-one-out evaluation of an adapter library."""
+"""``semla evaluate``: leave-one-out evaluation of an adapter library, and of its out-of-distribution flag."""
 
 from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +16,22 @@ METHODS = "zero_shot,uniform,semla,oracle"
 
 def add(tasks: Any) -> None:
     """Adds the subcommand."""
-    about = "leave-one-out mIoU of an adapter library on domains whose own adapter is removed"
+    about = (
+        "leave-one-out mIoU of an adapter library on domains whose own adapter is removed,"
+        " or how often its out-of-distribution flag is right"
+    )
     evaluate = task(tasks, "evaluate", _evaluate, about)
     evaluate.add_argument(
-        "--protocol", choices=("streetworld", "semla"), default="streetworld",
-        help="streetworld: rendered images; semla: the protocol of the paper on data sets of your own (%(default)s)",
+        "--protocol", choices=("streetworld", "semla", "ood"), default="streetworld",
+        help="streetworld: rendered images; semla: the protocol of the paper on data sets of your own; ood: share of"
+        " real and of rendered images that are flagged as out of distribution (%(default)s)",
     )  # fmt: skip
     evaluate.add_argument(
         "--data",
         type=Path,
         metavar="DIR",
-        help="for semla: folder with one subfolder per domain in the layout of Cityscapes",
+        help="for semla: folder with one subfolder per domain in the layout of Cityscapes; for ood: folder of real"
+        " recordings (videos, bags, folders of images)",
     )
     evaluate.add_argument("--split", default="val", help="for semla: split to evaluate (%(default)s)")
     evaluate.add_argument(
@@ -43,7 +49,7 @@ def add(tasks: Any) -> None:
         help="for semla: upper limit of the longer side, pixels (%(default)s)",
     )
     evaluate.add_argument("--methods", default=METHODS, help="comma-separated, some of %(default)s")
-    evaluate.add_argument("--images", type=positive, help="images per domain (streetworld: 40, semla: all)")
+    evaluate.add_argument("--images", type=positive, help="images per domain or recording (40; semla: all)")
     evaluate.add_argument("--json", type=Path, metavar="FILE", help="write the scores to this file")
     settings(evaluate)
 
@@ -56,6 +62,9 @@ def _evaluate(args: argparse.Namespace) -> None:
     methods = _methods(args.methods)
     if args.protocol == "semla" and not args.data:
         raise ConfigError("no data sets", where="--data", expected="a folder with one subfolder per domain")
+    if args.protocol == "ood":
+        _out_of_distribution(args)
+        return
     if args.protocol != "semla" and args.data:
         raise ConfigError("StreetWorld needs no data sets", where="--data", got=args.data, hint="Add --protocol semla.")
     claimed(args.json)
@@ -68,6 +77,21 @@ def _evaluate(args: argparse.Namespace) -> None:
     if args.json:
         metadata = _metadata(args, pipeline, datasets) if args.protocol == "semla" else {}
         args.json.write_text(json.dumps({**metadata, **as_json(scores)}, indent=2, allow_nan=False) + "\n")
+
+
+def _out_of_distribution(args: argparse.Namespace) -> None:
+    from itertools import chain
+
+    from semla_ros.evaluation.out_of_distribution import OutOfDistribution, as_table
+    from semla_ros.pipeline.build import build_pipeline
+
+    claimed(args.json)
+    evaluation = OutOfDistribution(build_pipeline(config(args)), args.images or 40)
+    real = evaluation.real(args.data) if args.data else ()
+    rates = list(chain(real, evaluation.rendered(), evaluation.drives()))
+    print(as_table(rates))
+    if args.json:
+        args.json.write_text(json.dumps([asdict(each) for each in rates], indent=2) + "\n")
 
 
 def _methods(text: str) -> list[str]:

@@ -132,16 +132,20 @@ class AdapterLibrary:
         """Returns an index of the centroids of some adapters, in the order of their names."""
         return self.index.subset([self.names.index(name) for name in names])
 
-    def is_in_distribution(self, embedding: NDArray[np.float64]) -> bool:
-        """Returns whether an embedding (D,) is as near to some adapter's training images as 99 % of those images.
+    def is_in_distribution(self, embedding: NDArray[np.float64], texture: NDArray[np.float64] | None = None) -> bool:
+        """Returns whether an image looks like 99 % of some adapter's training images.
 
-        Of a large library, the `NEAREST` adapters by Euclidean distance are compared. An adapter without a covariance
+        In a large library, the `NEAREST` adapters by Euclidean distance are compared. An adapter without a covariance
         (official libraries) counts as near. An empty library has no adapter near.
+
+        Args:
+            embedding: Embedding (D,).
+            texture: Texture of the same image, see `semla_ros.images.texture`; without it the embedding alone counts.
         """
         if self._has_unknown_spread:
             return True
         nearest, _ = self._neighbours.nearest(embedding, NEAREST)
-        return any(self.statistics[row].is_in_distribution(embedding) for row in nearest)
+        return any(self.statistics[row].is_in_distribution(embedding, texture) for row in nearest)
 
     def load(self, name: str) -> Adapter:
         """Returns an adapter's tensors, from memory or else from disk.

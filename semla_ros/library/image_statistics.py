@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from semla_ros.adaptation.statistics import Statistics
 from semla_ros.adaptation.statistics_file import save_statistics
 from semla_ros.errors import AdapterError, ImageError
 from semla_ros.images.files import IMAGE_SUFFIXES, read_rgb
+from semla_ros.images.texture import texture
 from semla_ros.library.adapter_folder import statistics_file
 from semla_ros.modeling.base import Navigator
 
@@ -47,7 +49,7 @@ def images_of(root: Path, name: str) -> list[Path]:
 def image_statistics(
     images: Iterable[Path], navigator: Navigator, on_error: Callable[[ImageError], None]
 ) -> Statistics | None:
-    """Embeds images and computes the statistics of their embeddings.
+    """Computes the statistics of image files.
 
     Args:
         images: Image files.
@@ -57,13 +59,29 @@ def image_statistics(
     Returns:
         The statistics; None if no image could be read.
     """
-    embeddings = []
-    for path in images:
+    return statistics_of(_readable(images, on_error), navigator)
+
+
+def statistics_of(images: Iterable[NDArray[np.uint8]], navigator: Navigator) -> Statistics | None:
+    """Computes the statistics of images: of their embeddings and their textures.
+
+    Args:
+        images: Images (H, W, 3) uint8, RGB.
+        navigator: Embeds them.
+
+    Returns:
+        The statistics; None without images.
+    """
+    looks = [(navigator.embed(rgb), texture(rgb)) for rgb in images]
+    return Statistics.of(*(np.array(each) for each in zip(*looks, strict=True))) if looks else None
+
+
+def _readable(files: Iterable[Path], on_error: Callable[[ImageError], None]) -> Iterator[NDArray[np.uint8]]:
+    for file in files:
         try:
-            embeddings.append(navigator.embed(read_rgb(path)))
+            yield read_rgb(file)
         except ImageError as error:
             on_error(error)
-    return Statistics.of(np.array(embeddings)) if embeddings else None
 
 
 def write_statistics(statistics: Statistics, adapter: Path) -> None:

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from semla_ros.images.frame import Frame
+from semla_ros.images.texture import texture
 from semla_ros.modeling.base import Navigator
 
 
@@ -22,12 +23,14 @@ class EmbeddingResult:
 
     Attributes:
         embedding: Embedding (D,), unnormalised.
+        texture: Texture of the image, see `semla_ros.images.texture`.
         frame: The frame.
         seconds: Time that the navigator took.
         finished_s: When it finished, by the monotonic clock.
     """
 
     embedding: NDArray[np.float64]
+    texture: NDArray[np.float64]
     frame: Frame
     seconds: float
     finished_s: float
@@ -126,7 +129,7 @@ class AsynchronousEmbedder:
 
 
 def embedded(navigator: Navigator, frame: Frame) -> EmbeddingResult:
-    """Embeds a frame and measures the time."""
+    """Embeds a frame, measures its texture, and measures the time of both."""
     start = time.perf_counter()
-    embedding = navigator.embed(frame.rgb)
-    return EmbeddingResult(embedding, frame, time.perf_counter() - start, time.monotonic())
+    embedding, measured = navigator.embed(frame.rgb), texture(frame.rgb)
+    return EmbeddingResult(embedding, measured, frame, time.perf_counter() - start, time.monotonic())

@@ -9,14 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import BoundedSemaphore
 
-import numpy as np
-from numpy.typing import NDArray
-
 from semla_ros.adaptation.gaps import Gaps
 from semla_ros.config import GapsConfig
 from semla_ros.errors import RecordingError
 from semla_ros.images.frame import Frame
 from semla_ros.library.adapter_library import AdapterLibrary
+from semla_ros.pipeline.embedding import EmbeddingResult
 from semla_ros.pipeline.gap_record import GapRecord
 
 LOG = logging.getLogger(__name__)
@@ -54,16 +52,15 @@ class GapRecorder:
         """Folder of the record."""
         return self._record.folder
 
-    def note(self, embedding: NDArray[np.float64], frame: Frame, library: AdapterLibrary) -> None:
+    def note(self, newest: EmbeddingResult, library: AdapterLibrary) -> None:
         """Passes an embedded image to the thread. Returns at once.
 
         Args:
-            embedding: Embedding (D,) of the image.
-            frame: The image.
+            newest: The image and its embedding.
             library: Adapters that may fit it.
         """
         if self._room.acquire(blocking=False):
-            self._thread.submit(self._take, embedding, frame, library)
+            self._thread.submit(self._take, newest, library)
         else:
             self.missed += 1
 
@@ -88,9 +85,9 @@ class GapRecorder:
             "gap_images_missed": str(self.missed), "gap_problem": self.problem,
         }  # fmt: skip
 
-    def _take(self, embedding: NDArray[np.float64], frame: Frame, library: AdapterLibrary) -> None:
+    def _take(self, newest: EmbeddingResult, library: AdapterLibrary) -> None:
         try:
-            self._reporting(lambda: self._add(embedding, frame, library))
+            self._reporting(lambda: self._add(newest, library))
         finally:
             self._room.release()
 
@@ -106,12 +103,13 @@ class GapRecorder:
                 self._logged.add(self.problem)
                 LOG.warning("%s. Segmentation goes on.", self.problem)
 
-    def _add(self, embedding: NDArray[np.float64], frame: Frame, library: AdapterLibrary) -> None:
+    def _add(self, newest: EmbeddingResult, library: AdapterLibrary) -> None:
         """Counts an image, and records it if no adapter fits it."""
-        gaps = self._gaps = self._gaps or self._opened()
+        gaps, frame = self._gaps or self._opened(), newest.frame
+        self._gaps = gaps
         gaps.see(frame.stamp_ns)
-        if not library.is_in_distribution(embedding):
-            keeps, dropped = gaps.add(embedding, frame.stamp_ns, library.domain_distance)
+        if not library.is_in_distribution(newest.embedding, newest.texture):
+            keeps, dropped = gaps.add(newest.embedding, frame.stamp_ns, library.domain_distance)
             self._record.drop(dropped)
             if keeps:
                 self._keep(gaps, frame)

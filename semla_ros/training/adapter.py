@@ -18,6 +18,7 @@ from semla_ros.evaluation.paired_folders import open_dataset
 from semla_ros.images.classes import UNLABELLED
 from semla_ros.library.adapter_folder import save_adapter
 from semla_ros.library.bundle import Bundle, find_bundle
+from semla_ros.library.image_statistics import statistics_of
 from semla_ros.modeling.base import Navigator, Segmenter, TrainingLoss, segmenter_kind
 from semla_ros.progress import ProgressBar
 from semla_ros.training.adapter_card import write_adapter_card
@@ -167,4 +168,6 @@ def _statistics(navigator: Navigator, dataset: Dataset, count: int, accelerator:
     """Statistics of the first ``count`` images, those that were trained with."""
     navigator.network.to(accelerator.device)
     items = zip(ProgressBar(range(count), desc="embedding"), dataset, strict=False)
-    return Statistics.of(np.array([navigator.embed(item.rgb) for _, item in items]))
+    statistics = statistics_of((item.rgb for _, item in items), navigator)
+    assert statistics is not None  # a training has images
+    return statistics

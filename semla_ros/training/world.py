@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
-import numpy as np
 from accelerate import Accelerator
 from open_clip.model import CLIP
 
 from semla_ros.adaptation.statistics import Statistics
 from semla_ros.library.adapter_folder import save_adapter
 from semla_ros.library.bundle import ADAPTERS, Bundle, Defaults
+from semla_ros.library.image_statistics import statistics_of
 from semla_ros.modeling.catseg.architecture import STREETWORLD
 from semla_ros.modeling.catseg.loss import SegmentationLoss
 from semla_ros.modeling.navigators.clip import ClipNavigator
@@ -102,8 +102,10 @@ def _images(work: Path, domain: str, limit: int, loss: SegmentationLoss) -> Imag
 
 
 def _statistics(navigator: ClipNavigator, folder: Path, count: int) -> Statistics:
-    """Statistics of the embeddings of the first ``count`` images of a data set."""
-    return Statistics.of(np.array([navigator.embed(each.rgb) for each in RenderedFolders([folder], count)]))
+    """Statistics of the first ``count`` images of a data set."""
+    statistics = statistics_of((each.rgb for each in RenderedFolders([folder], count)), navigator)
+    assert statistics is not None  # a rendered data set has images
+    return statistics
 
 
 def _write_card(path: Path, work: Path, recipe: Recipe) -> None:

@@ -17,6 +17,7 @@ from semla_ros.adaptation.retrieval import Mixture, retrieve
 from semla_ros.adaptation.statistics import Statistics
 from semla_ros.adaptation.thresholds import UPPER_MEAN_DISTANCES, Thresholds
 from semla_ros.errors import AdapterError, BundleError
+from semla_ros.images.texture import TEXTURE_DIM
 from semla_ros.library import adapter_library
 from semla_ros.library.adapter_folder import CONFIG, WEIGHTS, AdapterFolder, save_adapter
 from semla_ros.library.adapter_library import AdapterLibrary
@@ -274,7 +275,8 @@ def test_the_answer_of_a_look_does_not_depend_on_the_metric_of_the_library(folde
 
 
 def test_a_thousand_adapters_of_768_dimensions_keep_less_than_100_mb_of_statistics() -> None:
-    statistics = Statistics.of(np.random.default_rng(0).normal(size=(40, 768)))
+    draw = np.random.default_rng(0)
+    statistics = Statistics.of(draw.normal(size=(40, 768)), draw.normal(size=(40, TEXTURE_DIM)))
     index = CentroidIndex(statistics.centroid[None])
     assert 1000 * (statistics.nbytes + index.nbytes) < 100e6
 

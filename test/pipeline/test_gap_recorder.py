@@ -17,6 +17,7 @@ from semla_ros.adaptation.gaps import Gaps
 from semla_ros.config import GapsConfig, changed
 from semla_ros.images.frame import Frame
 from semla_ros.pipeline.build import build_pipeline
+from semla_ros.pipeline.embedding import EmbeddingResult
 from semla_ros.pipeline.gap_record import GapRecord
 from semla_ros.pipeline.gap_recorder import MAX_WAITING, GapRecorder
 from semla_ros.pipeline.pipeline import SemlaPipeline
@@ -30,7 +31,7 @@ class Library:
     def __init__(self, wait: Callable[[], object] = lambda: None) -> None:
         self._wait = wait
 
-    def is_in_distribution(self, embedding: np.ndarray) -> bool:
+    def is_in_distribution(self, embedding: np.ndarray, texture: np.ndarray) -> bool:
         self._wait()
         return bool(embedding[0] == 0)
 
@@ -43,9 +44,13 @@ def config(tmp_path: Path) -> GapsConfig:
     return GapsConfig(folder=str(tmp_path / "gaps"), images=8)
 
 
+def embedded(rgb: np.ndarray, second: int, value: float = 1.0) -> EmbeddingResult:
+    return EmbeddingResult(np.array([value, 0.0]), np.zeros(1), Frame(rgb, second * SECOND), 0.0, 0.0)
+
+
 def note(recorder: GapRecorder, second: int, value: float = 1.0, library: Library = LIBRARY) -> None:
     """Passes an image. Waits until it is recorded, as the recorder leaves out what it has no room for."""
-    recorder.note(np.array([value, 0.0]), Frame(image("red", second), second * SECOND), library)
+    recorder.note(embedded(image("red", second), second, value), library)
     recorder.flush()
 
 
@@ -87,7 +92,7 @@ def test_the_record_stays_within_its_limit_on_disk(config: GapsConfig) -> None:
     recorder = GapRecorder(replace(config, disk_mib=2, images=1000))
     noise = np.random.default_rng(0).integers(0, 255, (200, 300, 3), np.uint8)  # some 80 kB as JPEG
     for second in range(60):
-        recorder.note(np.array([1.0, 0.0]), Frame(noise, second * SECOND), LIBRARY)
+        recorder.note(embedded(noise, second), LIBRARY)
         recorder.flush()
     recorder.close()
     size = sum(file.stat().st_size for file in Path(config.folder).rglob("*") if file.is_file())
@@ -99,7 +104,7 @@ def test_a_slow_disk_does_not_hold_up_frames(config: GapsConfig) -> None:
     go = threading.Event()
     recorder = GapRecorder(config)
     for second in range(MAX_WAITING + 5):
-        recorder.note(np.array([1.0, 0.0]), Frame(image("red"), second * SECOND), Library(go.wait))
+        recorder.note(embedded(image("red"), second), Library(go.wait))
     assert recorder.missed == 5
     go.set()
     recorder.close()

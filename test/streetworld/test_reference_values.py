@@ -53,11 +53,11 @@ DRIVE_FRAME = Reference((6699, 2036, 8271, 29, 0, 978, 35, 65, 1526, 2443, 904, 
 
 
 def assert_equals(reference: Reference, rgb: NDArray[np.uint8], labels: NDArray[np.uint8]) -> None:
-    """Compares with tolerances that another build of NumPy or OpenCV stays within, and no other image does."""
+    """Compares with tolerances that other versions of NumPy and OpenCV stay within, and no other image does."""
     height, width = labels.shape
     quadrants = rgb.reshape(2, height // 2, 2, width // 2, 3).mean((1, 3, 4)).ravel()
-    assert np.bincount(labels.ravel(), minlength=12) == pytest.approx(reference.pixels, abs=5)
-    assert quadrants == pytest.approx(reference.quadrants, abs=0.1)
+    assert np.bincount(labels.ravel(), minlength=12) == pytest.approx(reference.pixels, abs=40)
+    assert quadrants == pytest.approx(reference.quadrants, abs=0.5)
 
 
 @pytest.mark.parametrize("domain", SAMPLES)
