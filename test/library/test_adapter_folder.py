@@ -1,18 +1,17 @@
 from __future__ import annotations
 
 import gc
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from adapter_files import change_config, change_weights
 from safetensors.torch import load_file, save_file
 from tiny import random_adapter, random_network
-from torch import Tensor, nn
+from torch import nn
 
 from semla_ros.adaptation.statistics import Statistics
 from semla_ros.errors import AdapterError
@@ -36,15 +35,6 @@ def adapter() -> Adapter:
 def folder(adapter: Adapter, tmp_path: Path) -> Path:
     save_adapter(adapter, Statistics.of(EMBEDDINGS), tmp_path, torch.float32)
     return tmp_path / "fog"
-
-
-def change_weights(folder: Path, changes: dict[str, Tensor | None]) -> None:
-    tensors = load_file(folder / WEIGHTS) | changes
-    save_file({key: value for key, value in tensors.items() if value is not None}, folder / WEIGHTS)
-
-
-def change_config(folder: Path, **changes: Any) -> None:
-    (folder / CONFIG).write_text(json.dumps(json.loads((folder / CONFIG).read_text()) | changes))
 
 
 def read_whole(folder: Path) -> None:

@@ -7,9 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from adapter_files import change_config, change_weights
 from tiny import random_adapter, random_network
-from torch import Tensor
 
 from semla_ros.adaptation.statistics import Statistics
 from semla_ros.library.adapter_folder import CONFIG, WEIGHTS, save_adapter, statistics_file
@@ -32,15 +31,6 @@ def base(pristine_bundle: Path) -> BaseModel:
 def fog(tmp_path: Path) -> Path:
     save_adapter(random_adapter("fog", NETWORK), Statistics.of(np.random.default_rng(0).normal(size=(20, 8))), tmp_path)
     return tmp_path / "fog"
-
-
-def change_weights(adapter: Path, changes: dict[str, Tensor | None]) -> None:
-    tensors = load_file(adapter / WEIGHTS) | changes
-    save_file({key: value for key, value in tensors.items() if value is not None}, adapter / WEIGHTS)
-
-
-def change_config(adapter: Path, **changes: object) -> None:
-    (adapter / CONFIG).write_text(json.dumps(json.loads((adapter / CONFIG).read_text()) | changes))
 
 
 def only(findings: object) -> Finding:

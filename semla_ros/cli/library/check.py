@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from semla_ros.cli.library.place import accepts_place, base_of, opened
+from semla_ros.cli.library.place import accepts_json, accepts_place, base_of, opened, write_json
 from semla_ros.cli.options import claimed, task
 from semla_ros.errors import AdapterError
 
@@ -20,7 +18,7 @@ def add(library: Any) -> None:
     """Adds the subcommand."""
     about = "check every adapter against the base model; the exit code is 0 if nothing is wrong, 1 if something is"
     check = task(library, "check", _check, about)
-    check.add_argument("--json", type=Path, metavar="FILE", help="write the findings to this file")
+    accepts_json(check, "findings")
     accepts_place(check)
 
 
@@ -34,8 +32,7 @@ def _check(args: argparse.Namespace) -> None:
         raise AdapterError("no adapters", where=folder.path, expected="one folder per adapter")
     with ProgressBar(folder.paths, desc="check", unit="adapter", leave=False) as bar:
         findings = list(library_findings(bar, base_of(bundle)))
-    if args.json:
-        args.json.write_text(json.dumps([asdict(each) for each in findings], indent=2) + "\n")
+    write_json(args.json, [asdict(each) for each in findings])
     if findings:
         _show(findings)
         concerned = len({each.adapter for each in findings})

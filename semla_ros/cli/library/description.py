@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from semla_ros.cli.library.place import accepts_place, opened
+from semla_ros.cli.library.place import accepts_json, accepts_place, opened, write_json
 from semla_ros.cli.options import claimed, task
 from semla_ros.errors import AdapterError, BundleError, ConfigError
 
@@ -40,7 +39,7 @@ def add(library: Any) -> None:
     describe.add_argument(
         "--images", type=Path, metavar="IMAGES_ROOT", help="for --captioner: one sub-folder of images per adapter"
     )
-    describe.add_argument("--json", type=Path, metavar="FILE", help="write the captions to this file")
+    accepts_json(describe, "captions")
     accepts_place(describe)
 
 
@@ -59,8 +58,7 @@ def _describe(args: argparse.Namespace) -> None:
         descriptions = _of_centroids(folder, _table(bundle, args.clip, args.clip_model))
         _show(descriptions)
         found = {name: asdict(each) | {"text": each.caption.text} for name, each in descriptions.items()}
-    if args.json:
-        args.json.write_text(json.dumps(found, indent=2) + "\n")
+    write_json(args.json, found)
 
 
 def _table(bundle: Bundle, clip: Path | None, model: str) -> CaptionTable:

@@ -33,7 +33,7 @@ def draw(layers: Sequence[LayerComparison], names: tuple[str, str], file: Path) 
     cosines.barh(rows, [each.cosine for each in layers], height=0.7, color=GREY)
     sizes.set(xlabel="size of the change, % of the weights' norm", ylim=(len(layers) - 0.4, -0.6))
     sizes.set_yticks(rows, [each.layer for each in layers], fontsize=6)
-    sizes.legend(loc="lower right")
+    sizes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False)
     cosines.set(xlabel="cosine between the two changes", xlim=(-1, 1))
     cosines.axvline(0, color="black", linewidth=0.8)
     for axis in (sizes, cosines):

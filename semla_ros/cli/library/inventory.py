@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from semla_ros.cli.library.place import accepts_place, base_of, opened
+from semla_ros.cli.library.place import accepts_json, accepts_place, base_of, opened, write_json
 from semla_ros.cli.options import claimed, task
 
 if TYPE_CHECKING:
@@ -21,7 +20,7 @@ def add(library: Any) -> None:
     """Adds the subcommand."""
     about = "list the adapters: size, training images, and how far each is from its nearest neighbour"
     listing = task(library, "list", _list, about)
-    listing.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file")
+    accepts_json(listing, "figures")
     accepts_place(listing)
 
 
@@ -33,8 +32,7 @@ def _list(args: argparse.Namespace) -> None:
     is_of_unknown_base = args.library and not args.bundle
     entries = inventory(folder.paths, None if is_of_unknown_base else base_of(bundle))
     _show(entries, folder.path)
-    if args.json:
-        args.json.write_text(json.dumps([asdict(each) for each in entries], indent=2) + "\n")
+    write_json(args.json, [asdict(each) for each in entries])
 
 
 def _show(entries: list[Entry], place: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,17 @@ def accepts_place(task: argparse.ArgumentParser) -> None:
         help=f"model bundle, for base model and navigator: path of a folder, or name of an installed one ({BUNDLE})",
     )
     task.add_argument("--library", type=Path, metavar="FOLDER", help="folder of adapters (that of the bundle)")
+
+
+def accepts_json(task: argparse.ArgumentParser, what: str) -> None:
+    """Adds the option that `write_json` reads."""
+    task.add_argument("--json", type=Path, metavar="FILE", help=f"write the {what} to this file")
+
+
+def write_json(file: Path | None, values: object) -> None:
+    """Writes plain values to the file of ``--json``, if one is given."""
+    if file:
+        file.write_text(json.dumps(values, indent=2) + "\n")
 
 
 def opened(args: argparse.Namespace) -> tuple[Bundle, LibraryFolder]:
