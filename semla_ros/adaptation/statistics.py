@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semla_ros.adaptation.covariance import LowRankCovariance
-from semla_ros.adaptation.look import PERCENTILE, LookStatistics
+from semla_ros.adaptation.look import LookStatistics
 from semla_ros.adaptation.metrics import EUCLIDEAN, METRICS, MIN_SAMPLES, Metric, mahalanobis
 
 Array = NDArray[np.float64]
+PERCENTILE = 99
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ class Statistics:
         return float(mahalanobis(embedding, self.centroid[None], self.covariance)[0])
 
     def is_in_distribution(self, embedding: Array, texture: Array | None = None) -> bool:
-        """Returns whether an image looks like 99 % of the training images; True if too little is known.
+        """Returns whether an image looks like nearly all of the training images; True if too little is known.
 
         The test uses the Mahalanobis distance, whatever metric the library retrieves by.
 

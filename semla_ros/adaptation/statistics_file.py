@@ -25,7 +25,7 @@ Array = NDArray[np.float64]
 CENTROID, MEAN_DISTANCE, COVARIANCE, P99, COUNT = (
     "train_average_embedding", "mean_distance", "covariance", "distance_p99", "count",
 )  # fmt: skip
-LOOK, LOOK_MEAN, LOOK_SCALE, LOOK_P99 = "look", "look_mean", "look_scale", "look_distance_p99"
+LOOK, LOOK_MEAN, LOOK_SCALE, LOOK_LIMIT = "look", "look_mean", "look_scale", "look_distance_limit"
 PARTS = "directions", "variances", "residual"  # of a covariance in compact form
 READ_HEADER = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 MAX_DIMENSION = 2048  # a full covariance of this size takes 32 MiB while it is read
@@ -53,7 +53,7 @@ def load_statistics(path: Path) -> Statistics:
             ``covariance_directions`` (r, D), ``covariance_variances`` (r,) and ``covariance_residual``, see
             `LowRankCovariance`; older files hold the matrix ``covariance`` (D, D), which is approximated. For the
             statistics of looks (`LookStatistics`) there are ``look_mean`` (L,), ``look_scale`` (L,), the scalar
-            ``look_distance_p99``, and the same three arrays of a covariance, beginning with ``look``.
+            ``look_distance_limit``, and the same three arrays of a covariance, beginning with ``look``.
 
     Raises:
         AdapterError: The file is missing, damaged or no npz, or an array has an impossible type, shape or value.
@@ -85,7 +85,7 @@ def save_statistics(statistics: Statistics, path: Path) -> None:
         moments |= _compact(COVARIANCE, statistics.covariance)
     if statistics.look is not None:
         look = statistics.look
-        moments |= {LOOK_MEAN: look.mean, LOOK_SCALE: look.scale, LOOK_P99: look.distance_p99}
+        moments |= {LOOK_MEAN: look.mean, LOOK_SCALE: look.scale, LOOK_LIMIT: look.distance_limit}
         moments |= _compact(LOOK, look.covariance)
     arrays = {key: np.asarray(value, np.float32) for key, value in moments.items() if not np.isnan(value).all()}
     if statistics.count is not None:
@@ -145,10 +145,10 @@ def _read_look(archive: zipfile.ZipFile, dimension: int) -> LookStatistics | Non
     if mean is None:
         return None
     scale = _read(archive, LOOK_SCALE, lambda shape: shape == mean.shape, str(mean.shape))
-    p99, covariance = _read(archive, LOOK_P99, _is_scalar, "a scalar"), _read_low_rank(archive, LOOK, mean.size)
-    if scale is None or p99 is None or covariance is None:
+    limit, covariance = _read(archive, LOOK_LIMIT, _is_scalar, "a scalar"), _read_low_rank(archive, LOOK, mean.size)
+    if scale is None or limit is None or covariance is None:
         raise ValueError(f"it has {LOOK_MEAN}, but not all other parts of the look")
-    return LookStatistics(mean.astype(np.float32), scale.astype(np.float32), covariance, p99.item())
+    return LookStatistics(mean.astype(np.float32), scale.astype(np.float32), covariance, limit.item())
 
 
 def _read(archive: zipfile.ZipFile, key: str, fits: Callable[[tuple[int, ...]], bool], expected: str) -> Array | None:

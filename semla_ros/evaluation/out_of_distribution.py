@@ -21,6 +21,7 @@ from semla_ros.streetworld.drive import DEMO_LEGS, Drive, Leg
 
 LOG = logging.getLogger(__name__)
 Image = NDArray[np.uint8]
+JUDGING_SEED = HELD_OUT_SEED + 100  # the percentile of the test was chosen on the other held-out seeds
 LEG_S, TRANSITION_S = 9.0, 3.0
 
 
@@ -78,15 +79,15 @@ class OutOfDistribution:
             )
 
     def rendered(self) -> Iterator[FlagRate]:
-        """Yields the rate of each rendered domain at the held-out seed."""
+        """Yields the rate of each rendered domain, on streets that no model was trained on."""
         for domain in ProgressBar(DOMAINS, desc="rendered"):
-            yield self._rate(domain, False, (each.rgb for each in RenderedDataset(domain, self.images)))
+            yield self._rate(domain, False, (each.rgb for each in RenderedDataset(domain, self.images, JUDGING_SEED)))
 
     def drives(self) -> Iterator[FlagRate]:
         """Yields the rate in the steady stretches of the demo's drive and of a held-out drive through all domains."""
         period_s = self.pipeline.config.navigator.period_s or 0.5
         through_all = [Leg(domain, LEG_S, TRANSITION_S) for domain in DOMAINS]
-        drives = ("demo drive", DEMO_LEGS, 0), ("drive through all domains", through_all, HELD_OUT_SEED)
+        drives = ("demo drive", DEMO_LEGS, 0), ("drive through all domains", through_all, JUDGING_SEED)
         for name, legs, seed in drives:
             drive = Drive(legs, seed, rate_hz=1 / period_s)
             frames = ProgressBar(drive.frames(), desc=name, total=len(drive))

@@ -138,7 +138,7 @@ class AdapterLibrary:
         return self.index.subset([self.names.index(name) for name in names])
 
     def is_in_distribution(self, embedding: NDArray[np.float64], texture: NDArray[np.float64] | None = None) -> bool:
-        """Returns whether an image looks like 99 % of some adapter's training images.
+        """Returns whether an image looks like nearly all of some adapter's training images.
 
         In a large library, the `NEAREST` adapters by Euclidean distance are compared. An adapter without a covariance
         (official libraries) counts as near. An empty library has no adapter near.

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import cv2
+import pytest
+from tiny import image
+
+from semla_ros.cli import main
+from semla_ros.errors import RecordingError
+from semla_ros.evaluation import out_of_distribution
+from semla_ros.evaluation.out_of_distribution import FlagRate, OutOfDistribution, as_table
+from semla_ros.library.bundle import ADAPTERS
+from semla_ros.pipeline.pipeline import SemlaPipeline
+from semla_ros.streetworld.drive import Leg
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Recordings of a known domain and of one without an adapter, and a file that is no recording."""
+    for name, rgb in (("known", image("red", 3)), ("unknown", 255 - image("red", 3))):
+        (tmp_path / "real" / name).mkdir(parents=True)
+        for number in range(6):
+            cv2.imwrite(str(tmp_path / "real" / name / f"{number}.png"), rgb[..., ::-1])
+    (tmp_path / "real/notes.txt").write_text("no recording")
+    return tmp_path / "real"
+
+
+def test_each_recording_has_a_rate_and_what_cannot_be_read_is_named(
+    folder: Path, pipeline: SemlaPipeline, caplog: pytest.LogCaptureFixture
+) -> None:
+    (folder / "unknown/3.png").write_bytes(b"cut")
+    known, unknown = OutOfDistribution(pipeline, images=4).real(folder)
+    assert (known.source, known.is_real, known.images, known.flagged) == ("known", True, 4, 0.0)
+    assert (unknown.source, unknown.flagged) == ("unknown", 100.0)
+    assert "skipped notes.txt" in caplog.text
+    assert "3.png" in caplog.text
+
+
+def test_a_folder_without_recordings_is_refused(tmp_path: Path, pipeline: SemlaPipeline) -> None:
+    for folder in (tmp_path / "missing", tmp_path / "empty"):
+        with pytest.raises(RecordingError, match=rf"no recordings.*{folder.name}"):
+            list(OutOfDistribution(pipeline).real(folder))
+        (tmp_path / "empty").mkdir(exist_ok=True)
+
+
+def test_only_the_steady_stretches_of_a_drive_are_judged(
+    pipeline: SemlaPipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(out_of_distribution, "DEMO_LEGS", (Leg("clear_day", 2, 3), Leg("fog_day", 1)))
+    monkeypatch.setattr(out_of_distribution, "DOMAINS", {"corridor": None})
+    demo, through_all = OutOfDistribution(pipeline).drives()
+    assert (demo.images, demo.is_real) == (6, False)
+    assert through_all.images == 18
+
+
+def test_the_table_and_the_file_hold_one_row_per_source(
+    folder: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.rmtree(bundle / ADAPTERS / "blue")
+    monkeypatch.setattr(OutOfDistribution, "rendered", lambda self: [FlagRate("fog_day", False, 5, 20.0, 40.0)])
+    monkeypatch.setattr(OutOfDistribution, "drives", lambda self: [])
+    file = folder.parent / "rates.json"
+    argv = ["--bundle", str(bundle), "--set", "model.device=cpu", "--data", str(folder), "--json", str(file)]
+    assert main(["evaluate", "--protocol", "ood", *argv]) == 0
+    assert "| fog_day | 5 | no | 20.0 | 40.0 |" in capsys.readouterr().out
+    assert [each["source"] for each in json.loads(file.read_text())] == ["known", "unknown", "fog_day"]
+
+
+def test_a_table_names_what_should_be_flagged() -> None:
+    assert as_table([FlagRate("rain", True, 3, 100.0, 33.333)]).splitlines()[-1] == "| rain | 3 | yes | 100.0 | 33.3 |"
