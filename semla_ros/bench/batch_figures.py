@@ -41,10 +41,10 @@ class BatchFigures:
 
     images: int
     clusters: int
-    fusions: dict[int, int]
-    images_per_s: dict[int, float]
-    embedded_per_s: dict[int, float]
-    total_s: dict[int, float]
+    fusions: dict[str, int]
+    images_per_s: dict[str, float]
+    embedded_per_s: dict[str, float]
+    total_s: dict[str, float]
     per_image_per_s: float
     miou_per_cluster: float
     miou_per_image: float
@@ -69,10 +69,10 @@ def batch_figures(config: Config, images: int, workers: Sequence[int] = (1, 2)) 
     return BatchFigures(
         total,
         runs[workers[0]].clusters,
-        {count: run.fusions for count, run in runs.items()},
-        {count: total / run.segment_s for count, run in runs.items()},
-        {count: total / run.embed_s for count, run in runs.items()},
-        {count: run.total_s for count, run in runs.items()},
+        {f"{count}_workers": run.fusions for count, run in runs.items()},
+        {f"{count}_workers": total / run.segment_s for count, run in runs.items()},
+        {f"{count}_workers": total / run.embed_s for count, run in runs.items()},
+        {f"{count}_workers": run.total_s for count, run in runs.items()},
         per_second,
         float(per_cluster),
         per_image,

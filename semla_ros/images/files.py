@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from semla_ros.errors import ImageError
 
+FORMATS = {".png": "PNG", ".jpg": "JPEG"}  # that images are encoded in
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"}
 
 
@@ -76,7 +77,7 @@ def encoded(pixels: NDArray[np.uint8] | NDArray[np.uint16], suffix: str = ".png"
     except cv2.error:
         success = False
     if not success:
-        raise ImageError(f"image cannot be encoded as {suffix[1:].upper()}", got=pixels.shape)
+        raise ImageError(f"image cannot be encoded as {FORMATS[suffix]}", got=pixels.shape)
     return bytes(data)
 
 

@@ -7,15 +7,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
 from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
 from semla_ros.config import OutputConfig
-from semla_ros.errors import ImageError
 from semla_ros.images.classes import ClassInfo
+from semla_ros.images.files import encoded
 from semla_ros.topics import messages, outputs
 from semla_ros.topics.outputs import Topic
 from semla_ros.topics.sources import ClassList, DomainReport, SegmentedImage
@@ -121,10 +120,7 @@ def compressed(image: Any) -> Any:
         ImageError: OpenCV cannot encode it, for example because a side is longer than JPEG allows.
     """
     rgb = image.data.reshape(image.height, image.width, 3)
-    success, data = cv2.imencode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
-    if not success:
-        raise ImageError("image cannot be encoded as JPEG", got=f"{image.width}x{image.height}")
-    jpeg = np.asarray(data, np.uint8).reshape(-1)
+    jpeg = np.frombuffer(encoded(rgb, ".jpg"), np.uint8)
     return new(COMPRESSED, header=image.header, format="rgb8; jpeg compressed bgr8", data=jpeg)
 
 

@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import av
-import cv2
 import numpy as np
 import pytest
 
@@ -17,11 +16,10 @@ from semla_ros.demo.drive import Stretch
 from semla_ros.demo.examples import Examples
 from semla_ros.demo.film import Film, compose
 from semla_ros.demo.recorded import Recorded, StateSample
-from semla_ros.demo.report import mixture, photo, signed, write_report
+from semla_ros.demo.report import mixture, signed, write_report
 from semla_ros.demo.scores import LabelledImage, Pair, Scores
 from semla_ros.demo.summary import Summary, accounts
 from semla_ros.demo.timeline import Timeline, draw
-from semla_ros.errors import ImageError
 from semla_ros.images.classes import class_table
 from semla_ros.images.frame import Frame
 from semla_ros.recordings.replay import Swap
@@ -193,12 +191,6 @@ def test_names_are_escaped_in_the_report(tmp_path: Path) -> None:
     page = (tmp_path / "report.html").read_text()
     assert "<script>" not in page
     assert "&lt;b&gt;about&lt;/b&gt;" in page
-
-
-def test_an_example_that_cannot_be_encoded_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cv2, "imencode", lambda suffix, image: (False, None))
-    with pytest.raises(ImageError, match=r"cannot be encoded as \.jpg"):
-        photo(np.zeros((4, 6, 3), np.uint8))
 
 
 def test_small_weights_are_summarised() -> None:
