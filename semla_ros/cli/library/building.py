@@ -67,4 +67,5 @@ def _build_one(path: Path, files: list[Path], navigator: Navigator) -> None:
     if statistics is None:
         raise AdapterError("no readable images for adapter", where=path.name, got=f"{len(skipped)} damaged files")
     write_statistics(statistics, path)
-    print(f"{path.name}: {statistics.count} images" + (f", {len(skipped)} damaged ones skipped" if skipped else ""))
+    damaged = f", {len(skipped)} damaged skipped" if skipped else ""
+    print(f"{path.name}: {statistics.count} images{damaged}")
