@@ -46,14 +46,13 @@ def test_a_folder_without_recordings_is_refused(tmp_path: Path, pipeline: SemlaP
         (tmp_path / "empty").mkdir(exist_ok=True)
 
 
-def test_only_the_steady_stretches_of_a_drive_are_judged(
-    pipeline: SemlaPipeline, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(out_of_distribution, "DEMO_LEGS", (Leg("clear_day", 2, 3), Leg("fog_day", 1)))
+def test_only_the_steady_stretches_of_a_drive_count(pipeline: SemlaPipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(out_of_distribution, "DEMO_LEGS", (Leg("clear_day", 2, 3), Leg("fog_day", 3)))
     monkeypatch.setattr(out_of_distribution, "DOMAINS", {"corridor": None})
-    demo, through_all = OutOfDistribution(pipeline).drives()
-    assert (demo.images, demo.is_real) == (6, False)
-    assert through_all.images == 18
+    monkeypatch.setattr(out_of_distribution, "LEG_S", 4.0)
+    demo, corridor = OutOfDistribution(pipeline).rendered()
+    assert (demo.images, demo.is_real) == (2, False)
+    assert corridor.images == 2 * 4
 
 
 def test_the_table_and_the_file_hold_one_row_per_source(
@@ -61,7 +60,6 @@ def test_the_table_and_the_file_hold_one_row_per_source(
 ) -> None:
     shutil.rmtree(bundle / ADAPTERS / "blue")
     monkeypatch.setattr(OutOfDistribution, "rendered", lambda self: [FlagRate("fog_day", False, 5, 20.0, 40.0)])
-    monkeypatch.setattr(OutOfDistribution, "drives", lambda self: [])
     file = folder.parent / "rates.json"
     argv = ["--bundle", str(bundle), "--set", "model.device=cpu", "--data", str(folder), "--json", str(file)]
     assert main(["evaluate", "--protocol", "ood", *argv]) == 0
