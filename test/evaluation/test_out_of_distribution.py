@@ -6,15 +6,21 @@ from pathlib import Path
 
 import cv2
 import pytest
+from paths import PACKAGE
 from tiny import image
 
 from semla_ros.cli import main
+from semla_ros.config import Config, changed
 from semla_ros.errors import RecordingError
 from semla_ros.evaluation import out_of_distribution
 from semla_ros.evaluation.out_of_distribution import FlagRate, OutOfDistribution, as_table
 from semla_ros.library.bundle import ADAPTERS
+from semla_ros.pipeline.build import build_pipeline
 from semla_ros.pipeline.pipeline import SemlaPipeline
+from semla_ros.streetworld.dataset import sample
 from semla_ros.streetworld.drive import Leg
+
+DATA = PACKAGE.parent / "test/data"
 
 
 @pytest.fixture
@@ -69,3 +75,13 @@ def test_the_table_and_the_file_hold_one_row_per_source(
 
 def test_a_table_names_what_should_be_flagged() -> None:
     assert as_table([FlagRate("rain", True, 3, 100.0, 33.333)]).splitlines()[-1] == "| rain | 3 | yes | 100.0 | 33.3 |"
+
+
+def test_the_bundled_model_flags_real_images_and_not_the_streets_that_it_was_trained_on(tmp_path: Path) -> None:
+    pipeline = build_pipeline(changed(Config(), {"model.device": "cpu"}))
+    for name in ("udacity_highway.mp4", "ubiquity_fiducial_board.bag", "amber_mcap"):
+        (tmp_path / name).symlink_to(DATA / name)
+    evaluation = OutOfDistribution(pipeline, images=6)
+    assert [each.flagged for each in evaluation.real(tmp_path)] == [100.0] * 3
+    rendered = [(sample("fog_night", number, 2_000_000).rgb, True) for number in range(6)]
+    assert evaluation._rate("fog_night", False, rendered).flagged == 0.0
