@@ -25,7 +25,7 @@ from semla_ros.streetworld.drive import DEMO_LEGS, Drive, Leg
 LOG = logging.getLogger(__name__)
 Image = NDArray[np.uint8]
 JUDGING_SEED = HELD_OUT_SEED + 100  # the test was designed on other held-out seeds
-STREETS = 2  # drives per domain
+STREETS = 4  # drives per domain
 LEG_S, TRANSITION_S = 9.0, 3.0
 SETTLING_S = 2.0  # time after a change that is not steady yet
 PERIOD_S = 0.5
@@ -85,7 +85,7 @@ class OutOfDistribution:
             )
 
     def rendered(self) -> Iterator[FlagRate]:
-        """Yields the rate in the steady stretches of the demo's drive, and of two drives into each domain.
+        """Yields the rate in the steady stretches of the demo's drive, and of four drives into each domain.
 
         Their streets are held out: no model was trained on them. The first two seconds after a change do not count.
         """

@@ -58,7 +58,7 @@ def test_only_the_steady_stretches_of_a_drive_count(pipeline: SemlaPipeline, mon
     monkeypatch.setattr(out_of_distribution, "LEG_S", 4.0)
     demo, corridor = OutOfDistribution(pipeline).rendered()
     assert (demo.images, demo.is_real) == (2, False)
-    assert corridor.images == 2 * 4
+    assert corridor.images == 4 * 4
 
 
 def test_the_table_and_the_file_hold_one_row_per_source(
