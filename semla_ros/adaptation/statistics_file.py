@@ -15,9 +15,9 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from semla_ros.adaptation.covariance import LEAST_VARIANCE, LowRankCovariance
+from semla_ros.adaptation.covariance import LEAST_VARIANCE, SHRINKAGE, LowRankCovariance
 from semla_ros.adaptation.look import LookStatistics
-from semla_ros.adaptation.metrics import EUCLIDEAN, METRICS
+from semla_ros.adaptation.metrics import EUCLIDEAN, METRICS, mahalanobis
 from semla_ros.adaptation.statistics import Statistics
 from semla_ros.errors import AdapterError
 
@@ -63,7 +63,9 @@ def load_statistics(path: Path) -> Statistics:
             centroid = _read(archive, CENTROID, _is_vector, f"(1, D), D at most {MAX_DIMENSION}")
             if centroid is None:
                 raise ValueError(f"it has no {CENTROID}")
-            covariance = _read_low_rank(archive, COVARIANCE, centroid.size) or _read_full(archive, centroid.size)
+            covariance, stretch = _read_low_rank(archive, COVARIANCE, centroid.size), 1.0
+            if covariance is None:
+                covariance, stretch = _read_full(archive, centroid.size)
             look = _read_look(archive, centroid.size)
             keys = *map(_mean_distance_key, METRICS), P99, COUNT
             scalars = {key: _read(archive, key, _is_scalar, "a scalar") for key in keys}
@@ -74,7 +76,10 @@ def load_statistics(path: Path) -> Statistics:
         ) from error
     means = {name: known[_mean_distance_key(name)] for name in METRICS if _mean_distance_key(name) in known}
     count = int(known[COUNT]) if COUNT in known else None
-    return Statistics(centroid.reshape(-1), means, covariance, known.get(P99, np.nan), count, look)
+    known[P99] = stretch * known.get(P99, np.nan)
+    if mahalanobis.__name__ in means:
+        means[mahalanobis.__name__] *= stretch
+    return Statistics(centroid.reshape(-1), means, covariance, known[P99], count, look)
 
 
 def save_statistics(statistics: Statistics, path: Path) -> None:
@@ -125,14 +130,30 @@ def _read_low_rank(archive: zipfile.ZipFile, name: str, dimension: int) -> LowRa
     return LowRankCovariance(directions.astype(np.float32), variances, residual.reshape(()))
 
 
-def _read_full(archive: zipfile.ZipFile, dimension: int) -> LowRankCovariance | None:
-    """Reads and approximates the matrix of older files; None if the archive does not have it."""
+def _read_full(archive: zipfile.ZipFile, dimension: int) -> tuple[LowRankCovariance | None, float]:
+    """Reads and approximates the matrix of older files; None if the archive does not have it.
+
+    Returns:
+        The covariance, and the factor by which distances of the training images grow in the approximation.
+    """
     square = dimension, dimension
     covariance = _read(archive, COVARIANCE, lambda shape: shape == square, str(square))
     if covariance is None:
-        return None
+        return None, 1.0
     _check_covariance(covariance)
-    return LowRankCovariance.of(covariance)
+    approximate = LowRankCovariance.of(covariance)
+    return approximate, _stretch(covariance, approximate)
+
+
+def _stretch(exact: Array, approximate: LowRankCovariance) -> float:
+    """Ratio of the root mean square Mahalanobis distances of embeddings with the covariance ``exact``."""
+    rank, dimension = approximate.directions.shape
+    added = max(SHRINKAGE * float(np.trace(exact)) / dimension, LEAST_VARIANCE)
+    inverse = np.linalg.inv(exact + added * np.eye(dimension))
+    square = dimension - added * float(np.trace(inverse))
+    residual = (dimension - rank) * added / float(approximate.residual)
+    approximate_square = dimension - added * float((1 / approximate.variances).sum()) - residual
+    return float(np.sqrt(approximate_square / square)) if square > 0 else 1.0
 
 
 def _read_look(archive: zipfile.ZipFile, dimension: int) -> LookStatistics | None:

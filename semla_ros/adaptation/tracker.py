@@ -47,6 +47,8 @@ class DomainTracker:
         lower_threshold: Distance to the anchor below which the debounce clock stops.
         metric: Distance between two embeddings (D,).
         ema: Moving average of the embeddings (D,); None before the first embedding.
+        texture: Moving average of the textures (F,) of the same frames, with the same time constant; None if the
+            newest update had none.
         anchor: Moving average (D,) that the active mixture was retrieved for; None before the first mixture.
     """
 
@@ -55,6 +57,7 @@ class DomainTracker:
     lower_threshold: float
     metric: Metric = euclidean
     ema: Vector | None = None
+    texture: Vector | None = None
     anchor: Vector | None = None
     _stamp_ns: int = field(default=0, init=False)
     _beyond_ns: int | None = field(default=None, init=False)  # when the debounce clock started
@@ -73,7 +76,7 @@ class DomainTracker:
         """Whether the debounce clock runs, so that a swap may follow soon."""
         return self._beyond_ns is not None
 
-    def update(self, embedding: Vector, stamp_ns: int) -> Decision:
+    def update(self, embedding: Vector, stamp_ns: int, texture: Vector | None = None) -> Decision:
         """Adds the newest embedding to the average and decides about the active mixture.
 
         An embedding that is older than the last one by up to ``stamp_tolerance_s`` is ignored. An older one means that
@@ -82,6 +85,7 @@ class DomainTracker:
         Args:
             embedding: Embedding (D,).
             stamp_ns: Message stamp of its frame, nanoseconds.
+            texture: Texture (F,) of its frame. It is averaged, too, and has no effect on the decision.
 
         Raises:
             EmbeddingError: The embedding is not finite, or its dimension has changed. The state stays unchanged.
@@ -91,7 +95,7 @@ class DomainTracker:
             if self._stamp_ns - stamp_ns <= self.config.stamp_tolerance_s * SECOND_NS:
                 return Decision.HOLD
             self.reset()
-        self._average(embedding, stamp_ns)
+        self._average(embedding, texture, stamp_ns)
         self._watch_distance()
         self._watch_rest()
         return Decision.SWAP if self._is_due() else Decision.HOLD
@@ -122,16 +126,19 @@ class DomainTracker:
 
     def reset(self) -> None:
         """Returns to the initial state."""
-        self.ema = self.anchor = self._beyond_ns = self._swap_ns = self._rest = None
+        self.ema = self.texture = self.anchor = self._beyond_ns = self._swap_ns = self._rest = None
         self._has_settled_away = False
 
-    def _average(self, embedding: Vector, stamp_ns: int) -> None:
-        """Moving average by time, α = 1 − exp(−Δt / τ): it depends neither on frame rate nor on dropped frames."""
+    def _average(self, embedding: Vector, texture: Vector | None, stamp_ns: int) -> None:
+        """Moving averages by time, α = 1 − exp(−Δt / τ): they depend neither on frame rate nor on dropped frames."""
         if self.ema is None or self.config.ema_time_s == 0:
-            self.ema = embedding
+            self.ema, self.texture = embedding, texture
         else:
             alpha = -math.expm1(-(stamp_ns - self._stamp_ns) / SECOND_NS / self.config.ema_time_s)
             self.ema = self.ema + alpha * (embedding - self.ema)
+            if texture is not None and self.texture is not None:
+                texture = self.texture + alpha * (texture - self.texture)
+            self.texture = texture
         self._stamp_ns = stamp_ns
 
     def _watch_distance(self) -> None:

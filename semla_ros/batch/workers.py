@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import warnings
 from collections.abc import Iterator, Sequence
 from importlib import import_module
@@ -19,6 +20,7 @@ BLOCK_BYTES = 2**23  # of images that a worker receives at a time
 STORE_BYTES = 2**29  # of shared memory for images on their way, on this machine
 READER_CPUS = 0.5
 LOCAL_ATTEMPTS = 4
+CONNECT_S = 20.0  # for a cluster to accept a connection
 SETTINGS = {"RAY_USAGE_STATS_ENABLED": "0"}
 LOCAL_SETTINGS = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # without clusters, Ray takes the loopback address on any system
@@ -133,6 +135,7 @@ class RayWorkers:
 
     def _start_ray(self) -> None:
         """Starts Ray. It allows itself 30 s, too little on a machine that is busy: there it is tried again."""
+        self._check_reachable()
         attempts = 1 if self._address else LOCAL_ATTEMPTS
         for attempt in range(1, attempts + 1):
             try:
@@ -143,6 +146,17 @@ class RayWorkers:
                 if attempt == attempts:
                     where = self._address or "this machine"
                     raise BatchError("Ray cannot be started", where=where, got=error) from error
+
+    def _check_reachable(self) -> None:
+        """Refuses a cluster at host:port or ray://host:port that does not answer; Ray would try for minutes."""
+        host, _, port = (self._address or "").rpartition("://")[2].rpartition(":")
+        if not (host and port.isdecimal()):
+            return
+        try:
+            socket.create_connection((host, int(port)), CONNECT_S).close()
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise BatchError("Ray cannot be started", where=self._address, got=reason, expected="a cluster") from error
 
     @property
     def _cores(self) -> int:

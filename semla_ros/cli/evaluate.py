@@ -88,7 +88,7 @@ def _out_of_distribution(args: argparse.Namespace) -> None:
     claimed(args.json)
     evaluation = OutOfDistribution(build_pipeline(config(args)), args.images or 40)
     real = evaluation.real(args.data) if args.data else ()
-    rates = list(chain(real, evaluation.rendered(), evaluation.drives()))
+    rates = list(chain(real, evaluation.rendered()))
     print(as_table(rates))
     if args.json:
         args.json.write_text(json.dumps([asdict(each) for each in rates], indent=2) + "\n")

@@ -24,11 +24,12 @@ def texture(rgb: NDArray[np.uint8]) -> NDArray[np.float64]:
         Per channel the mean and the standard deviation; then per scale, band (horizontal, vertical, diagonal detail)
         and channel the logarithms of the mean amplitude and of the standard deviation, (60,).
     """
-    small = cv2.resize(rgb, (SIDE, SIDE), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
-    out = [small.mean((0, 1)), small.std((0, 1))]
+    resized = cv2.resize(rgb, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+    small = np.ascontiguousarray(resized.transpose(2, 0, 1), np.float32) / 255  # sums over rows in memory are faster
+    out = [small.mean((1, 2)), small.std((1, 2))]
     for _ in range(SCALES):
-        a, b, c, d = small[::2, ::2], small[::2, 1::2], small[1::2, ::2], small[1::2, 1::2]
+        a, b, c, d = small[:, ::2, ::2], small[:, ::2, 1::2], small[:, 1::2, ::2], small[:, 1::2, 1::2]
         for band in (a - b + c - d, a + b - c - d, a - b - c + d):
-            out += [np.log(np.abs(band).mean((0, 1)) / 2 + LEAST), np.log(band.std((0, 1)) / 2 + LEAST)]
+            out += [np.log(np.abs(band).mean((1, 2)) / 2 + LEAST), np.log(band.std((1, 2)) / 2 + LEAST)]
         small = (a + b + c + d) / 4
     return np.concatenate(out).astype(np.float64)

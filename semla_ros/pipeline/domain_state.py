@@ -22,7 +22,8 @@ class DomainState:
         swaps: Number of swaps since the start or the last reset, the first mixture included.
         skipped: Number of swaps that were skipped because the weights would have changed too little.
         swapped: Whether the mixture changed at this frame.
-        out_of_distribution: Whether the newest embedded frame looks unlike the training images of every adapter.
+        out_of_distribution: Whether the moving averages of embedding and texture are unlike the training images of
+            every adapter.
         frozen: Whether the mixture is held.
         error: Reason why adaptation does not work at present; empty while it works. The last good mixture stays in use.
             It is replaced by every newer error, and by the next embedding that is used without an error.

@@ -24,7 +24,7 @@ from semla_ros.modeling.threads import ThreadChooser
 from semla_ros.pipeline.adapted_segmenter import AdaptedSegmenter
 from semla_ros.pipeline.domain_state import DomainState
 from semla_ros.pipeline.effective import EffectiveSettings
-from semla_ros.pipeline.embedding import Embedder, EmbeddingResult
+from semla_ros.pipeline.embedding import Embedder
 from semla_ros.pipeline.gap_recorder import GapRecorder
 from semla_ros.pipeline.result import SegmentationResult
 from semla_ros.pipeline.schedule import NavigatorSchedule
@@ -113,13 +113,13 @@ class SemlaPipeline:
             for result in self._schedule.results(may_wait=not self.domain.frozen):
                 self._times.seconds["embed"] = result.seconds
                 # 2. The embedding moves the average, and the tracker decides whether the domain has changed.
-                decision = self._tracker.update(result.embedding, result.frame.stamp_ns)
+                decision = self._tracker.update(result.embedding, result.frame.stamp_ns, result.texture)
                 if self.gaps:
                     self.gaps.note(result, self.library)
                 # 3. After a change, the nearest adapters are retrieved and fused into the segmenter's weights.
                 if decision is Decision.SWAP and not self.domain.frozen:
                     self._swap(self._retrieve_for_average())
-                self._observe(result)
+                self._observe()
         # 4. Every frame is segmented with the weights that are active now. They are consistent even after an adaptation
         #    that failed halfway: `LoraFuser.applied` restores the previous mixture on any error.
         self._times.start()
@@ -321,8 +321,8 @@ class SemlaPipeline:
             return False
         return True
 
-    def _observe(self, newest: EmbeddingResult) -> None:
-        """Updates the state, and loads the adapters of a swap that may follow soon."""
+    def _observe(self) -> None:
+        """Updates the state from the moving averages, and loads the adapters of a swap that may follow soon."""
         ema = self._tracker.ema
         assert ema is not None
         self._schedule.succeeded()
@@ -330,7 +330,7 @@ class SemlaPipeline:
             self.domain,
             distance=self._tracker.distance,
             support=support(np.array(self.domain.mixture.weights), self._active.distances(ema)),
-            out_of_distribution=not self.library.is_in_distribution(newest.embedding, newest.texture),
+            out_of_distribution=not self.library.is_in_distribution(ema, self._tracker.texture),
             error=self._rejection,
         )
         if self._tracker.drifting and not self.domain.frozen:

@@ -44,6 +44,18 @@ def test_a_singular_covariance_gives_finite_distances(matrix: np.ndarray) -> Non
     assert np.isfinite(LowRankCovariance.of(matrix).distances(np.ones((2, len(matrix))))).all()
 
 
+def test_flags_agree_with_those_of_the_exact_distances_where_few_directions_hold_the_variance() -> None:
+    spread = np.full(128, 0.15)
+    spread[:12] = 5 * 0.8 ** np.arange(12)  # like the bundled navigator: 96 % of the variance in twelve directions
+    near, far = spread * DRAW.normal(size=(1000, 128)), 1.7 * spread * DRAW.normal(size=(1000, 128))
+    matrix = np.cov(near.T)
+    covariance, offsets = LowRankCovariance.of(matrix), np.vstack([near, far])
+    limits = [np.percentile(distances(near), 99) for distances in (covariance.distances, lambda x: exact(matrix, x))]
+    flags, expected = covariance.distances(offsets) > limits[0], exact(matrix, offsets) > limits[1]
+    assert expected.mean() > 0.2
+    assert (flags == expected).mean() > 0.95
+
+
 def test_stacked_covariances_of_different_ranks_give_the_distances_of_each() -> None:
     parts = [LowRankCovariance.of(LARGE, rank) for rank in (3, 12, 7)]
     offsets = DRAW.normal(size=(3, 256))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from paths import PACKAGE
 
-from semla_ros.adaptation.covariance import RANK
+from semla_ros.adaptation.covariance import RANK, SHRINKAGE
 from semla_ros.adaptation.statistics import Statistics
 from semla_ros.adaptation.statistics_file import load_statistics, save_statistics
 from semla_ros.errors import AdapterError
@@ -228,6 +228,16 @@ def test_the_full_covariance_of_an_older_file_is_approximated_and_not_kept(file:
     assert found.covariance.directions.shape == (RANK, 96)
     distances = [(found.mahalanobis(each), computed.mahalanobis(each)) for each in embeddings[:50]]
     assert [a for a, _ in distances] == pytest.approx([b for _, b in distances], rel=1e-3)
+
+
+def test_the_limit_of_an_older_file_fits_the_approximated_distances(file: Path) -> None:
+    embeddings = np.random.default_rng(5).normal(size=(3000, 96)) * 0.88 ** np.arange(96)
+    offsets, matrix = embeddings - embeddings.mean(0), np.cov(embeddings.T, bias=True)
+    inverse = np.linalg.inv(matrix + SHRINKAGE * np.trace(matrix) / 96 * np.eye(96))
+    limit = np.percentile(np.sqrt(np.einsum("nd,de,ne->n", offsets, inverse, offsets)), 99)
+    np.savez(file, train_average_embedding=embeddings.mean(0)[None], covariance=matrix, distance_p99=limit)
+    found = load_statistics(file)
+    assert np.mean([not found.is_in_distribution(each) for each in embeddings]) < 0.1
 
 
 def test_a_file_of_768_dimensions_takes_less_than_64_kb(file: Path) -> None:

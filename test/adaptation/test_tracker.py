@@ -71,6 +71,19 @@ def test_the_average_does_not_depend_on_the_frame_rate(steps: list[float]) -> No
     assert ema(many) == pytest.approx(ema(one))
 
 
+def test_textures_are_averaged_with_the_same_time_constant_and_do_not_bring_a_swap() -> None:
+    tracked = tracker(TrackerConfig(ema_time_s=1.0))
+    for second, texture in ((50, 0.0), (51, 1.0)):
+        tracked.update(at(float(second - 50)), second * SECOND_NS, np.full(2, 100 * texture))
+        tracked.swapped()
+    assert tracked.texture == pytest.approx(100 * ema(tracked)[0])
+    assert tracked.update(at(1.0), 52 * SECOND_NS, np.full(2, 1e6)) is Decision.HOLD
+    tracked.update(at(1.0), 53 * SECOND_NS)
+    assert tracked.texture is None
+    tracked.reset()
+    assert tracked.texture is None
+
+
 def test_two_embeddings_of_one_stamp_move_nothing() -> None:
     slow = tracker(replace(PROMPT, ema_time_s=1.0))
     slow.update(HOME, 7)

@@ -93,13 +93,14 @@ def is_running(process: int) -> bool:
     ("code", "told"),
     [
         ("RayWorkers(1, address='127.0.0.1:1').start()", "Ray cannot be started (127.0.0.1:1)"),
-        ("import ray; ray.init(**OPTIONS); RayWorkers(1).start()", "Ray listens beyond this machine"),
+        ("import ray; ray.init(**OPTIONS); RayWorkers(1).start()", "Ray listens beyond this machine (127.0.0.2)"),
     ],
     ids=["a cluster that does not answer", "a Ray that listens elsewhere"],
 )
 def test_a_ray_that_cannot_be_used_is_an_error(code: str, told: str) -> None:
     start = "from semla_ros.batch.workers import RayWorkers"
-    options = "OPTIONS = dict(address='local', num_cpus=1, include_dashboard=False, object_store_memory=10**8)"
+    sizes = "num_cpus=1, include_dashboard=False, object_store_memory=10**8"
+    options = f"OPTIONS = dict(address='local', _node_ip_address='127.0.0.2', {sizes})"
     done = subprocess.run(
         [sys.executable, "-c", f"{start}\n{options}\n{code}"], capture_output=True, text=True, timeout=LIMIT_S,
         env={key: value for key, value in os.environ.items() if key != "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"},

@@ -146,7 +146,7 @@ def test_the_scale_of_a_library_is_measured_from_the_command_line(
     assert main(["bench", "--library", "3", "--json", str(tmp_path / "library.json")]) == 0
     figures = json.loads((tmp_path / "library.json").read_text())
     assert figures["adapters"] == 3
-    assert 0 < figures["kept_mb"] < 0.3
-    assert 0 < figures["file_kb"] < 64
+    assert 0 < figures["kept_mb"] < 0.4
+    assert 0 < figures["file_kb"] < 100
     assert min(figures[name] for name in ("open_s", "open_older_s", "first_look_ms", "look_ms")) > 0
     assert "look_ms: " in capsys.readouterr().out

@@ -6,15 +6,21 @@ from pathlib import Path
 
 import cv2
 import pytest
+from paths import PACKAGE
 from tiny import image
 
 from semla_ros.cli import main
+from semla_ros.config import Config, changed
 from semla_ros.errors import RecordingError
 from semla_ros.evaluation import out_of_distribution
 from semla_ros.evaluation.out_of_distribution import FlagRate, OutOfDistribution, as_table
 from semla_ros.library.bundle import ADAPTERS
+from semla_ros.pipeline.build import build_pipeline
 from semla_ros.pipeline.pipeline import SemlaPipeline
+from semla_ros.streetworld.dataset import sample
 from semla_ros.streetworld.drive import Leg
+
+DATA = PACKAGE.parent / "test/data"
 
 
 @pytest.fixture
@@ -46,14 +52,13 @@ def test_a_folder_without_recordings_is_refused(tmp_path: Path, pipeline: SemlaP
         (tmp_path / "empty").mkdir(exist_ok=True)
 
 
-def test_only_the_steady_stretches_of_a_drive_are_judged(
-    pipeline: SemlaPipeline, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(out_of_distribution, "DEMO_LEGS", (Leg("clear_day", 2, 3), Leg("fog_day", 1)))
+def test_only_the_steady_stretches_of_a_drive_count(pipeline: SemlaPipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(out_of_distribution, "DEMO_LEGS", (Leg("clear_day", 2, 3), Leg("fog_day", 3)))
     monkeypatch.setattr(out_of_distribution, "DOMAINS", {"corridor": None})
-    demo, through_all = OutOfDistribution(pipeline).drives()
-    assert (demo.images, demo.is_real) == (6, False)
-    assert through_all.images == 18
+    monkeypatch.setattr(out_of_distribution, "LEG_S", 4.0)
+    demo, corridor = OutOfDistribution(pipeline).rendered()
+    assert (demo.images, demo.is_real) == (2, False)
+    assert corridor.images == 4 * 4
 
 
 def test_the_table_and_the_file_hold_one_row_per_source(
@@ -61,7 +66,6 @@ def test_the_table_and_the_file_hold_one_row_per_source(
 ) -> None:
     shutil.rmtree(bundle / ADAPTERS / "blue")
     monkeypatch.setattr(OutOfDistribution, "rendered", lambda self: [FlagRate("fog_day", False, 5, 20.0, 40.0)])
-    monkeypatch.setattr(OutOfDistribution, "drives", lambda self: [])
     file = folder.parent / "rates.json"
     argv = ["--bundle", str(bundle), "--set", "model.device=cpu", "--data", str(folder), "--json", str(file)]
     assert main(["evaluate", "--protocol", "ood", *argv]) == 0
@@ -71,3 +75,13 @@ def test_the_table_and_the_file_hold_one_row_per_source(
 
 def test_a_table_names_what_should_be_flagged() -> None:
     assert as_table([FlagRate("rain", True, 3, 100.0, 33.333)]).splitlines()[-1] == "| rain | 3 | yes | 100.0 | 33.3 |"
+
+
+def test_the_bundled_model_flags_real_images_and_not_the_streets_that_it_was_trained_on(tmp_path: Path) -> None:
+    pipeline = build_pipeline(changed(Config(), {"model.device": "cpu"}))
+    for name in ("udacity_highway.mp4", "ubiquity_fiducial_board.bag", "amber_mcap"):
+        (tmp_path / name).symlink_to(DATA / name)
+    evaluation = OutOfDistribution(pipeline, images=6)
+    assert [each.flagged for each in evaluation.real(tmp_path)] == [100.0] * 3
+    rendered = [(sample("fog_night", number, 2_000_000).rgb, True) for number in range(6)]
+    assert evaluation._rate("fog_night", False, rendered).flagged == 0.0

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from tiny import CLASSES, SECOND, drive, frame, image, random_adapter, random_network
+from tiny import CLASSES, COLORS, SECOND, drive, frame, image, random_adapter, random_network
 
 from semla_ros.adaptation.retrieval import Mixture
 from semla_ros.config import Config, changed
@@ -267,6 +267,14 @@ def test_a_domain_far_from_every_adapter_is_out_of_distribution(bundle: Path, pi
     pipeline.reload_library()
     assert not run(pipeline, ("red", 1))[-1].domain.out_of_distribution
     assert run(pipeline, ("blue", 3), start=101.0)[-1].domain.out_of_distribution
+
+
+def test_an_image_of_a_known_domain_with_another_texture_is_out_of_distribution(pipeline: SemlaPipeline) -> None:
+    assert not run(pipeline, ("red", 1))[-1].domain.out_of_distribution
+    smooth = np.full_like(image("red"), COLORS["red"])
+    states = [pipeline.process(Frame(smooth, round((101 + n / 10) * SECOND), "camera")).domain for n in range(40)]
+    assert states[-1].out_of_distribution
+    assert states[-1].mixture.names[0] == "red"
 
 
 def test_excluded_adapters_are_never_retrieved(pristine_bundle: Path, pipeline: SemlaPipeline) -> None:
