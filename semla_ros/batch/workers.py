@@ -19,6 +19,7 @@ BLOCK_BYTES = 2**23  # of images that a worker receives at a time
 STORE_BYTES = 2**29  # of shared memory for images on their way, on this machine
 READER_CPUS = 0.5
 LOCAL_ATTEMPTS = 4
+MOST_WITHOUT_GPU = 4  # workers by default: each has the networks in its memory
 SETTINGS = {"RAY_USAGE_STATS_ENABLED": "0"}
 LOCAL_SETTINGS = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # without clusters, Ray takes the loopback address on any system
@@ -34,7 +35,7 @@ class RayWorkers:
     makers. A Ray that already runs in this process is used and left running.
 
     Args:
-        count: Number of workers; None takes one for each GPU, or one for each pair of cores.
+        count: Number of workers; None takes one for each GPU, or one for each core up to `MOST_WITHOUT_GPU`.
         address: A cluster, as for `ray.init`; None for this machine.
         threads: CPU threads of a worker; 0 divides the cores among the workers.
         device: "auto", "cpu" or "cuda".
@@ -63,7 +64,7 @@ class RayWorkers:
     @property
     def count(self) -> int:
         """Number of workers."""
-        return self._wanted or int(self._resource("GPU")) or max(1, self._cores // 2)
+        return self._wanted or int(self._resource("GPU")) or min(self._cores, MOST_WITHOUT_GPU)
 
     @property
     def threads(self) -> int:

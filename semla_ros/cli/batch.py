@@ -23,7 +23,10 @@ def add(tasks: Any) -> None:
         help="folder of masks, confidences and manifest.jsonl; the same command continues an earlier run",
     )  # fmt: skip
     batch.add_argument(
-        "--workers", type=positive, metavar="N", help="processes that compute (one for each GPU, else for two cores)"
+        "--workers",
+        type=positive,
+        metavar="N",
+        help="processes that compute (one for each GPU, else for each core, at most 4)",
     )
     batch.add_argument(
         "--address", metavar="HOST:PORT",
