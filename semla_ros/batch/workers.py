@@ -21,6 +21,7 @@ STORE_BYTES = 2**29  # of shared memory for images on their way, on this machine
 READER_CPUS = 0.5
 LOCAL_ATTEMPTS = 4
 CONNECT_S = 20.0  # for a cluster to accept a connection
+MOST_WITHOUT_GPU = 4  # workers by default: each has the networks in its memory
 SETTINGS = {"RAY_USAGE_STATS_ENABLED": "0"}
 LOCAL_SETTINGS = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # without clusters, Ray takes the loopback address on any system
@@ -36,7 +37,7 @@ class RayWorkers:
     makers. A Ray that already runs in this process is used and left running.
 
     Args:
-        count: Number of workers; None takes one for each GPU, or one for each pair of cores.
+        count: Number of workers; None takes one for each GPU, or one for each core up to `MOST_WITHOUT_GPU`.
         address: A cluster, as for `ray.init`; None for this machine.
         threads: CPU threads of a worker; 0 divides the cores among the workers.
         device: "auto", "cpu" or "cuda".
@@ -65,7 +66,7 @@ class RayWorkers:
     @property
     def count(self) -> int:
         """Number of workers."""
-        return self._wanted or int(self._resource("GPU")) or max(1, self._cores // 2)
+        return self._wanted or int(self._resource("GPU")) or min(self._cores, MOST_WITHOUT_GPU)
 
     @property
     def threads(self) -> int:

@@ -23,8 +23,9 @@ def add(tasks: Any) -> None:
         help="folder of masks, confidences and manifest.jsonl; the same command continues an earlier run",
     )  # fmt: skip
     batch.add_argument(
-        "--workers", type=positive, metavar="N", help="processes that compute (one for each GPU, else for two cores)"
-    )
+        "--workers", type=positive, metavar="N",
+        help="processes that compute (one for each GPU, else one for each core, at most 4)",
+    )  # fmt: skip
     batch.add_argument(
         "--address", metavar="HOST:PORT",
         help="a running Ray cluster whose machines all have the inputs, the bundle and semla_ros[batch] (this machine)",

@@ -67,7 +67,8 @@ def use(monkeypatch: pytest.MonkeyPatch) -> Any:
 @pytest.mark.parametrize(
     ("ray", "given", "expected"),
     [
-        (Ray(), (None,), (2, 2, "cpu")),
+        (Ray(), (None,), (4, 1, "cpu")),
+        (Ray(cpus=64), (None, "head:6379"), (4, 16, "cpu")),
         (Ray(), (1,), (1, 4, "cpu")),
         (Ray(), (4,), (4, 1, "cpu")),
         (Ray(), (1, None, 3), (1, 3, "cpu")),
