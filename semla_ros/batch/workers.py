@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import warnings
 from collections.abc import Iterator, Sequence
 from importlib import import_module
@@ -19,6 +20,7 @@ BLOCK_BYTES = 2**23  # of images that a worker receives at a time
 STORE_BYTES = 2**29  # of shared memory for images on their way, on this machine
 READER_CPUS = 0.5
 LOCAL_ATTEMPTS = 4
+ANSWER_S = 10.0
 MOST_WITHOUT_GPU = 4  # workers by default: each has the networks in its memory
 SETTINGS = {"RAY_USAGE_STATS_ENABLED": "0"}
 LOCAL_SETTINGS = {
@@ -134,6 +136,7 @@ class RayWorkers:
 
     def _start_ray(self) -> None:
         """Starts Ray. It allows itself 30 s, too little on a machine that is busy: there it is tried again."""
+        _check_answers(self._address)
         attempts = 1 if self._address else LOCAL_ATTEMPTS
         for attempt in range(1, attempts + 1):
             try:
@@ -165,3 +168,14 @@ class RayWorkers:
         cpus = (self._wanted or len(os.sched_getaffinity(0))) + 1
         local = {"num_cpus": cpus, "include_dashboard": False, "object_store_memory": STORE_BYTES}
         return {"address": "local", "_node_ip_address": LOOPBACK, **local, **quiet}
+
+
+def _check_answers(address: str | None) -> None:
+    """Raises a BatchError if nothing answers at HOST:PORT. Ray itself would try for minutes."""
+    host, _, port = (address or "").rpartition(":")
+    if host and port.isdecimal():
+        try:
+            socket.create_connection((host.rpartition("/")[2], int(port)), ANSWER_S).close()
+        except OSError as error:
+            hint = "Start it with 'ray start --head', or correct the address."
+            raise BatchError("no Ray cluster answers", where=address, got=error, hint=hint) from error
