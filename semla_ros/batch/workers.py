@@ -20,7 +20,7 @@ BLOCK_BYTES = 2**23  # of images that a worker receives at a time
 STORE_BYTES = 2**29  # of shared memory for images on their way, on this machine
 READER_CPUS = 0.5
 LOCAL_ATTEMPTS = 4
-CONNECT_S = 20.0  # for a cluster to accept a connection
+ANSWER_S = 10.0
 MOST_WITHOUT_GPU = 4  # workers by default: each has the networks in its memory
 SETTINGS = {"RAY_USAGE_STATS_ENABLED": "0"}
 LOCAL_SETTINGS = {
@@ -136,7 +136,7 @@ class RayWorkers:
 
     def _start_ray(self) -> None:
         """Starts Ray. It allows itself 30 s, too little on a machine that is busy: there it is tried again."""
-        self._check_reachable()
+        _check_answers(self._address)
         attempts = 1 if self._address else LOCAL_ATTEMPTS
         for attempt in range(1, attempts + 1):
             try:
@@ -147,17 +147,6 @@ class RayWorkers:
                 if attempt == attempts:
                     where = self._address or "this machine"
                     raise BatchError("Ray cannot be started", where=where, got=error) from error
-
-    def _check_reachable(self) -> None:
-        """Refuses a cluster at host:port or ray://host:port that does not answer; Ray would try for minutes."""
-        host, _, port = (self._address or "").rpartition("://")[2].rpartition(":")
-        if not (host and port.isdecimal()):
-            return
-        try:
-            socket.create_connection((host, int(port)), CONNECT_S).close()
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise BatchError("Ray cannot be started", where=self._address, got=reason, expected="a cluster") from error
 
     @property
     def _cores(self) -> int:
@@ -179,3 +168,14 @@ class RayWorkers:
         cpus = (self._wanted or len(os.sched_getaffinity(0))) + 1
         local = {"num_cpus": cpus, "include_dashboard": False, "object_store_memory": STORE_BYTES}
         return {"address": "local", "_node_ip_address": LOOPBACK, **local, **quiet}
+
+
+def _check_answers(address: str | None) -> None:
+    """Raises a BatchError if nothing answers at HOST:PORT. Ray itself would try for minutes."""
+    host, _, port = (address or "").rpartition(":")
+    if host and port.isdecimal():
+        try:
+            socket.create_connection((host.rpartition("/")[2], int(port)), ANSWER_S).close()
+        except OSError as error:
+            hint = "Start it with 'ray start --head', or correct the address."
+            raise BatchError("no Ray cluster answers", where=address, got=error, hint=hint) from error

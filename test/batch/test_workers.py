@@ -59,6 +59,7 @@ def use(monkeypatch: pytest.MonkeyPatch) -> Any:
         monkeypatch.setattr(workers, "import_module", {"ray": ray, "ray.data": Data}.__getitem__)
         monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(4))
         monkeypatch.setattr(os, "environ", {})
+        monkeypatch.setattr("socket.create_connection", lambda *_: SimpleNamespace(close=lambda: None))
         return ray
 
     return using
@@ -125,6 +126,17 @@ def test_a_ray_that_does_not_start_is_an_error(address: str | None, attempts: in
     with pytest.raises(BatchError, match="Ray cannot be started"):
         RayWorkers(2, address).start()
     assert len(ray.started) == attempts
+
+
+def test_a_cluster_that_does_not_answer_is_an_error(use: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(place: tuple[str, int], limit_s: float) -> None:
+        raise ConnectionRefusedError(111, "Connection refused")
+
+    ray = use(Ray())
+    monkeypatch.setattr("socket.create_connection", refused)
+    with pytest.raises(BatchError, match=r"no Ray cluster answers \(head:6379\): got .*Connection refused"):
+        RayWorkers(1, "head:6379").start()
+    assert ray.started == []
 
 
 def test_a_ray_that_listens_beyond_this_machine_is_refused(use: Any) -> None:
