@@ -4,12 +4,15 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PYTHON ?= python3
 
-.PHONY: demo test check clean
+.PHONY: demo test test-all check clean
 
 demo: $(READY)
 	$(BIN)/semla demo -o out/demo
 
 test: $(READY)
+	$(BIN)/python -m pytest -m "not slow"
+
+test-all: $(READY)
 	$(BIN)/python -m pytest
 
 check: $(READY)
