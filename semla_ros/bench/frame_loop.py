@@ -21,11 +21,11 @@ def main(wanted: dict[str, Any]) -> list[float]:
     limit_spinning()
     import numpy as np
 
-    from semla_ros.config import Config, changed
+    from semla_ros.config import NodeConfig, changed
     from semla_ros.images.frame import Frame
     from semla_ros.pipeline.build import build_live_pipeline
 
-    pipeline = build_live_pipeline(changed(Config(), wanted["settings"]))
+    pipeline = build_live_pipeline(changed(NodeConfig(), wanted["settings"]))
     pipeline.threads = None if wanted["fixed"] else pipeline.threads
     rgb = np.random.default_rng(0).integers(0, 256, (*IMAGE, 3), np.uint8)
     times: list[float] = []

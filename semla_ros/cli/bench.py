@@ -163,9 +163,9 @@ def _images() -> list[Any]:
 
 def _differences(args: argparse.Namespace) -> dict[str, Any]:
     """The settings that differ from the defaults, for processes of their own."""
-    from semla_ros.config import Config, walk
+    from semla_ros.config import NodeConfig, walk
 
-    defaults = {path: value for path, _, value in walk(Config())}
+    defaults = {path: value for path, _, value in walk(NodeConfig())}
     given = {path: value for path, _, value in walk(config(args)) if value != defaults[path]}
     return {path: list(value) if isinstance(value, tuple) else value for path, value in given.items()}
 
