@@ -17,7 +17,7 @@ Array = NDArray[np.float64]
 PERCENTILE = 97  # an image beyond it is often inside another adapter's: in all, 1 to 2 % are beyond every one
 SHRINKAGE = 0.3  # larger than for embeddings alone: there are as many values as training images
 LEAST_SCALE = 1e-3
-FEWEST_IN_HALF = 10
+FEWEST_IN_HALF = 5
 
 
 @dataclass(frozen=True)
