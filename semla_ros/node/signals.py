@@ -7,9 +7,10 @@ import signal
 import threading
 import traceback
 from collections.abc import Callable
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+LOOK_AGAIN_S = 0.1
 GRACE_S = 3.0  # `ros2 launch` sends the next, harder signal after 5 s
 
 Stopping = Callable[[], bool]
@@ -42,13 +43,26 @@ def run_until_signal(work: Callable[[Stopping], int], grace_s: float = GRACE_S) 
     handle_signals(lambda *_: codes.put(None))
     thread = threading.Thread(target=lambda: codes.put(_exit_code(work, stop.is_set)), name="semla_main", daemon=True)
     thread.start()
-    code = codes.get()
+    code = _first(codes)
     if code is None:
         stop.set()
         thread.join(grace_s)
         os._exit(0)
     handle_signals(signal.SIG_IGN)  # the process is ending already
     return code
+
+
+def _first(codes: SimpleQueue[int | None]) -> int | None:
+    """Waits for the first entry.
+
+    It looks again from time to time: a signal that arrives in the moment before the wait begins, or in another thread,
+    does not end the wait, and Python calls its handler only when the main thread runs again.
+    """
+    while True:
+        try:
+            return codes.get(timeout=LOOK_AGAIN_S)
+        except Empty:
+            continue
 
 
 def handle_signals(handler: Callable[..., object] | signal.Handlers) -> None:
