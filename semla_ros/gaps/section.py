@@ -63,7 +63,7 @@ class Section:
         return COLORS[(self.number - 1) % len(COLORS)]
 
     @property
-    def pictures(self) -> list[str]:
+    def image_uris(self) -> list[str]:
         """A few examples, spread evenly over time, as data URIs."""
         step = max(1, -(-len(self.images) // PICTURES))
         return [data_uri(file.read_bytes(), "image/jpeg") for file in self.images[::step]]

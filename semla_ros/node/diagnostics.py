@@ -11,7 +11,7 @@ from rclpy.node import Node
 from std_msgs.msg import Header
 
 from semla_ros.machine import resident_mib
-from semla_ros.node.compatibility import conflicts, missing_time, namesakes
+from semla_ros.node.compatibility import conflicts
 from semla_ros.node.statistics import Statistics
 from semla_ros.node.subscription import ImageSubscription
 
@@ -37,12 +37,12 @@ class Diagnostics:
         self._statistics = statistics
         self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
 
-    def report(self, state: str, silence: str | None, gaps: Mapping[str, str]) -> None:
+    def report(self, state: str, warnings: Sequence[str], gaps: Mapping[str, str]) -> None:
         """Publishes one report. The status is named after the node's full name, so that robots can run several.
 
         Args:
             state: Lifecycle state of the node.
-            silence: Why no image arrives; None if images arrive or are not expected.
+            warnings: What is wrong around the node, such as missing images.
             gaps: State of the record of gaps, see `semla_ros.pipeline.gap_recorder.GapRecorder.key_values`.
         """
         header = Header(stamp=self._node.get_clock().now().to_msg())  # first, so that all figures are newer
@@ -57,13 +57,13 @@ class Diagnostics:
             "incompatible_qos": "; ".join(incompatible),
             **resources(),
         }
-        about = [silence, missing_time(self._node), namesakes(self._node), gaps.get("gap_problem")]
-        level, text = self._summary(state, [each for each in about if each], incompatible)
+        problem = gaps.get("gap_problem")
+        level, text = self._summary(state, [*warnings, problem] if problem else warnings, incompatible)
         name = f"{self._node.get_fully_qualified_name()}: segmentation"
         report = status(level, name, text, values, values["device"])
         self._publisher.publish(DiagnosticArray(header=header, status=[report]))
 
-    def _summary(self, state: str, warnings: list[str], incompatible: list[str]) -> tuple[int, str]:
+    def _summary(self, state: str, warnings: Sequence[str], incompatible: list[str]) -> tuple[int, str]:
         if self._statistics.alarming:
             return WARN, self._statistics.last_error
         if warnings:

@@ -174,11 +174,12 @@ class SemlaNode(LifecycleNode):
     def _report(self) -> None:
         """Timer: publishes the diagnostics and repeats the domain state; warns if no image arrives."""
         silence = self._camera.waiting_for() if self._camera.silence_s > self.config.silence_s else None
-        for warning in filter(None, (silence, missing_time(self), namesakes(self))):
+        warnings = [each for each in (silence, missing_time(self), namesakes(self)) if each]
+        for warning in warnings:
             self._log.warning(warning)
         self._outputs.repeat_domain()
         stage = "active" if self._active else "inactive" if self._stream else "unconfigured"
-        self._diagnostics.report(stage, silence, self._stream.gap_values() if self._stream else {})
+        self._diagnostics.report(stage, warnings, self._stream.gap_values() if self._stream else {})
 
     def _accept_parameters(self) -> None:
         """Checks parameters before they are set and applies them afterwards.

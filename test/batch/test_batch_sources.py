@@ -14,7 +14,7 @@ from semla_ros.images.files import write_image
 OUT = Path("/nowhere")
 
 
-def pictures(folder: Path, *names: str) -> Path:
+def write_images(folder: Path, *names: str) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     for name in names:
         write_image(folder / name, image("red"))
@@ -22,8 +22,8 @@ def pictures(folder: Path, *names: str) -> Path:
 
 
 def test_recordings_of_every_kind_are_found_at_any_depth(tmp_path: Path) -> None:
-    pictures(tmp_path / "in/monday/front", "1.png", "2.png")
-    pictures(tmp_path / "in/monday/rear", "1.png")
+    write_images(tmp_path / "in/monday/front", "1.png", "2.png")
+    write_images(tmp_path / "in/monday/rear", "1.png")
     shutil.copy(DATA / "udacity_highway.mp4", tmp_path / "in/monday")
     shutil.copytree(DATA / "amber_mcap", tmp_path / "in/tuesday/amber_mcap")
     shutil.copy(DATA / "ubiquity_fiducial_board.bag", tmp_path / "in")
@@ -36,18 +36,18 @@ def test_recordings_of_every_kind_are_found_at_any_depth(tmp_path: Path) -> None
 
 
 def test_the_output_folder_is_not_searched(tmp_path: Path) -> None:
-    pictures(tmp_path / "day", "1.png")
-    pictures(tmp_path / "out/masks/day", "1.png")
+    write_images(tmp_path / "day", "1.png")
+    write_images(tmp_path / "out/masks/day", "1.png")
     assert [each.label for each in find_sources([tmp_path], tmp_path / "out")] == ["day"]
 
 
 def test_two_recordings_of_one_name_get_different_folders(tmp_path: Path) -> None:
-    inputs = [pictures(tmp_path / day / "front", "1.png") for day in ("monday", "tuesday")]
+    inputs = [write_images(tmp_path / day / "front", "1.png") for day in ("monday", "tuesday")]
     assert [each.label for each in find_sources(inputs, OUT)] == ["front", "front_2"]
 
 
 def test_a_topic_is_for_bags_and_a_frame_rate_for_images(tmp_path: Path) -> None:
-    inputs = [pictures(tmp_path / "day", "1.png"), DATA / "amber_mcap", DATA / "udacity_highway.mp4"]
+    inputs = [write_images(tmp_path / "day", "1.png"), DATA / "amber_mcap", DATA / "udacity_highway.mp4"]
     found = find_sources(inputs, OUT, topic="/camera", fps=5.0)
     assert [(each.topic, each.fps) for each in found] == [(None, 5.0), ("/camera", None), (None, None)]
 
@@ -60,11 +60,11 @@ def test_an_input_without_a_recording_is_refused(path: str, said: str, tmp_path:
 
 
 def test_a_fingerprint_changes_when_an_image_is_added_and_stays_when_one_is_repaired(tmp_path: Path) -> None:
-    (source,) = find_sources([pictures(tmp_path / "day", "1.png")], OUT)
+    (source,) = find_sources([write_images(tmp_path / "day", "1.png")], OUT)
     before = source.fingerprint()
     (tmp_path / "day/1.png").write_bytes(b"repaired")
     assert source.fingerprint() == before
-    pictures(tmp_path / "day", "2.png")
+    write_images(tmp_path / "day", "2.png")
     assert source.fingerprint() != before
 
 

@@ -6,7 +6,7 @@ import argparse
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from semla_ros.cli.library.place import accepts_json, accepts_place, base_of, opened, write_json
+from semla_ros.cli.library.place import accepts_json, accepts_place, base_of, opened_with_adapters, write_json
 from semla_ros.cli.options import claimed, task
 from semla_ros.errors import AdapterError
 
@@ -27,9 +27,7 @@ def _check(args: argparse.Namespace) -> None:
     from semla_ros.progress import ProgressBar
 
     claimed(args.json)
-    bundle, folder = opened(args)
-    if not folder.paths:
-        raise AdapterError("no adapters", where=folder.path, expected="one folder per adapter")
+    bundle, folder = opened_with_adapters(args)
     with ProgressBar(folder.paths, desc="check", unit="adapter", leave=False) as bar:
         findings = list(library_findings(bar, base_of(bundle)))
     write_json(args.json, [asdict(each) for each in findings])

@@ -7,9 +7,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from semla_ros.cli.library.place import accepts_json, accepts_place, opened, write_json
+from semla_ros.cli.library.place import accepts_json, accepts_place, opened_with_adapters, write_json
 from semla_ros.cli.options import claimed, task
-from semla_ros.errors import AdapterError, BundleError, ConfigError
+from semla_ros.errors import BundleError, ConfigError
 
 if TYPE_CHECKING:
     from semla_ros.library.bundle import Bundle
@@ -47,9 +47,7 @@ def _describe(args: argparse.Namespace) -> None:
     if bool(args.captioner) != bool(args.images):
         raise ConfigError("one option without the other", where="--captioner, --images", expected="both or none")
     claimed(args.json)
-    bundle, folder = opened(args)
-    if not folder.paths:
-        raise AdapterError("no adapters", where=folder.path, expected="one folder per adapter")
+    bundle, folder = opened_with_adapters(args)
     if args.captioner:
         found: dict[str, Any] = _of_examples(bundle, folder, args.captioner, args.images)
         for name, text in found.items():

@@ -49,6 +49,21 @@ def opened(args: argparse.Namespace) -> tuple[Bundle, LibraryFolder]:
     return bundle, LibraryFolder(args.library or bundle.path / ADAPTERS)
 
 
+def opened_with_adapters(args: argparse.Namespace) -> tuple[Bundle, LibraryFolder]:
+    """Opens what `opened` opens.
+
+    Raises:
+        BundleError: There is no such bundle.
+        AdapterError: There is no such folder, or no adapter in it.
+    """
+    from semla_ros.errors import AdapterError
+
+    bundle, folder = opened(args)
+    if not folder.paths:
+        raise AdapterError("no adapters", where=folder.path, expected="one folder per adapter")
+    return bundle, folder
+
+
 def base_of(bundle: Bundle) -> BaseModel:
     """Loads the base model of a bundle, see `semla_ros.library.base_model.BaseModel.of`."""
     from semla_ros.library.base_model import BaseModel
