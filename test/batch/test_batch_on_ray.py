@@ -40,8 +40,9 @@ def command(bundle: Path, tmp_path: Path) -> list[str]:
 
 
 def masks(out: Path) -> dict[str, int]:
-    """Name to time of change of each mask."""
-    return {file.name: file.stat().st_mtime_ns for file in (out / "masks/in").glob("*.png")}
+    """Name to time of change of the mask of each complete image: a kill can leave a mask without its confidence."""
+    complete = [file for file in (out / "masks/in").glob("*.png") if (out / "confidence/in" / file.name).is_file()]
+    return {file.name: file.stat().st_mtime_ns for file in complete}
 
 
 def wait_until(condition: Callable[[], bool], what: str) -> None:
