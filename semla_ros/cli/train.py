@@ -10,6 +10,7 @@ from typing import Any
 from semla_ros.cli.options import above_zero, group, natural, positive, task
 from semla_ros.errors import ConfigError
 
+RECIPES = ("bundled", "detailed")
 METHODS = ("lora", "recyclelora", "full")
 PRESETS = """\
 presets (rank 8 unless noted; without --preset, the first that fits the size of the bundle's network and the method):
@@ -42,6 +43,11 @@ def add(tasks: Any) -> None:
     world.add_argument(
         "--work", type=Path, default=Path("out/world"), help="folder of data sets, checkpoints and logs (%(default)s)"
     )
+    world.add_argument(
+        "--recipe", choices=RECIPES, default="bundled",
+        help="bundled: the model in models/streetworld, an hour on two cores; detailed: sharper masks, more images and"
+        " steps, for a GPU or a night (%(default)s)",
+    )  # fmt: skip
     captions = task(
         train,
         "captions",
@@ -204,6 +210,6 @@ def _share(text: str) -> float:
 
 
 def _train_world(args: argparse.Namespace) -> None:
-    from semla_ros.training.world import Recipe, train_world
+    from semla_ros.training.world import RECIPES, train_world
 
-    train_world(args.work, args.out, Recipe())
+    train_world(args.work, args.out, RECIPES[args.recipe])

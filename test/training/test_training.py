@@ -11,6 +11,7 @@ from torch import nn
 from semla_ros.errors import ImageError, TrainingError
 from semla_ros.modeling.catseg.loss import SegmentationLoss
 from semla_ros.modeling.catseg.network import CatSeg
+from semla_ros.modeling.catseg.pixels import normalised
 from semla_ros.modeling.clip.tokenizer import tokenize
 from semla_ros.streetworld.dataset import write_dataset
 from semla_ros.training.card import write_card
@@ -96,6 +97,24 @@ def test_unlabelled_pixels_do_not_contribute_to_the_loss(images):
     pixels, labels, _ = images.draw(2, torch.Generator().manual_seed(0))
     assert loss(pixels, torch.full_like(labels, 255), prompts) == 0
     assert loss(pixels, labels, prompts) > 0
+
+
+def test_rare_classes_count_more_in_a_balanced_loss():
+    torch.manual_seed(0)
+    network = CatSeg(ARCH)
+    nn.init.normal_(network.clip.visual.proj)
+    nn.init.normal_(network.clip.text_projection)
+    plain, balanced = SegmentationLoss(network, CLASSES), SegmentationLoss(network, CLASSES, balance=0.5)
+    prompts = plain.draw_prompts(torch.Generator())
+    pixels, labels = torch.randint(0, 255, (2, 32, 32, 3), dtype=torch.uint8), torch.zeros(2, 32, 32, dtype=torch.int64)
+    labels[:, :, 24:], labels[:, 0] = 1, 255  # a quarter of the labelled pixels is sky
+    logits = network(normalised(pixels), network.clip.encode_text(prompts))
+    logits = nn.functional.interpolate(logits, (32, 32), mode="bilinear")[:, :, 1:]
+    targets = nn.functional.one_hot(labels[:, 1:], 2).permute(0, 3, 1, 2).float()
+    for loss, weights in ((plain, (1.0, 1.0)), (balanced, (1.5**-0.5, 0.5**-0.5))):
+        pos_weight = torch.tensor(weights)[:, None, None]
+        labelled = nn.functional.binary_cross_entropy_with_logits(logits, targets, pos_weight=pos_weight)
+        assert loss(pixels, labels, prompts).item() == pytest.approx(labelled.item() * 31 / 32, rel=1e-4)
 
 
 @pytest.mark.parametrize("method", ["lora", "recyclelora", "full"])

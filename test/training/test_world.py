@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,17 +8,18 @@ import pytest
 from tiny import ARCH
 
 import semla_ros
+from semla_ros.cli import train as command
 from semla_ros.library.captions import CAPTIONS, CaptionTable
 from semla_ros.streetworld.dataset import sample
 from semla_ros.training.schedule import Schedule
-from semla_ros.training.world import Recipe, train_world
+from semla_ros.training.world import RECIPES, Recipe, train_world
 
 BUNDLED = Path(__file__).parents[2] / "models/streetworld"
 DOMAINS = ("clear_day", "corridor")
 SHORT = Schedule(steps=2, batch=2, lr=1e-3, warmup=1)
 RECIPE = Recipe(
-    base_images=3, domain_images=3, caption_images=2, domains=DOMAINS, arch=ARCH,
-    clip=SHORT, segmenter=SHORT, adapter=SHORT, captions=SHORT,
+    base_images=3, domain_images=3, caption_images=2, domains=DOMAINS, arch=replace(ARCH, upsampling=2),
+    clip=SHORT, segmenter=SHORT, adapter=SHORT, captions=SHORT, balance=0.5,
 )  # fmt: skip
 
 
@@ -58,3 +60,7 @@ def test_a_finished_training_writes_the_same_bundle_when_it_is_run_again(world: 
     before = contents(world / "out")
     train_world(world / "work", world / "again" / "out", RECIPE)
     assert contents(world / "again" / "out") == before
+
+
+def test_the_command_offers_every_recipe() -> None:
+    assert tuple(RECIPES) == command.RECIPES
