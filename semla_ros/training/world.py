@@ -15,7 +15,7 @@ from semla_ros.library.adapter_folder import save_adapter
 from semla_ros.library.bundle import ADAPTERS, Bundle, Defaults
 from semla_ros.library.captions import CAPTIONS
 from semla_ros.library.image_statistics import statistics_of
-from semla_ros.modeling.catseg.architecture import STREETWORLD, CatSegArch
+from semla_ros.modeling.catseg.architecture import STREETWORLD, STREETWORLD_DETAILED, CatSegArch
 from semla_ros.modeling.catseg.loss import SegmentationLoss
 from semla_ros.modeling.navigators.clip import ClipNavigator
 from semla_ros.progress import ProgressBar
@@ -71,7 +71,7 @@ class Recipe:
 RECIPES = {
     "bundled": Recipe(),  # models/streetworld
     "detailed": Recipe(
-        base_images=8000, domain_images=600, arch=replace(STREETWORLD, upsampling=2), balance=0.5,
+        base_images=8000, domain_images=600, arch=STREETWORLD_DETAILED, balance=0.5,
         clip=Schedule(steps=600, batch=128, lr=1e-3, warmup=50, weight_decay=0.1),
         segmenter=Schedule(steps=6000, batch=16, lr=8e-4, warmup=300),
         adapter=Schedule(steps=200, batch=16, lr=3e-3, warmup=20, weight_decay=0.0),

@@ -87,3 +87,11 @@ def test_published_networks_have_no_guided_upsampling() -> None:
 def test_a_factor_that_does_not_divide_the_patches_is_refused() -> None:
     with pytest.raises(BundleError, match=r"upsampling.*got 3, expected 1, or a quarter of patch_size"):
         replace(ARCH, upsampling=3)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_logits_are_enlarged_in_half_precision_too(dtype: torch.dtype) -> None:
+    pixels, text = inputs(3)
+    expected = random_network(FINE)(pixels, text)
+    logits = random_network(FINE).to(dtype)(pixels.to(dtype), text.to(dtype))
+    assert (logits.float() - expected).abs().mean() < 0.05 * expected.std()

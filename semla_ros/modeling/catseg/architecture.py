@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import ClassVar
 
 from semla_ros.errors import BundleError
@@ -160,3 +160,6 @@ STREETWORLD = CatSegArch(
     decoder_dims=(32, 16), decoder_guidance_dims=(64, 48), decoder_projection_dims=(16, 16),
     padded_classes=32,
 )  # fmt: skip
+
+# Attention heads have the published dimensions (64 in CLIP, 32 in the aggregator), which trains half as fast again.
+STREETWORLD_DETAILED = replace(STREETWORLD, upsampling=2, vision_heads=3, aggregator_heads=1)

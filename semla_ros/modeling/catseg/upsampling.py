@@ -29,7 +29,7 @@ class GuidedUpsampling(nn.Module):
         self.factor, self.cell = arch.upsampling, arch.patch_size // (4 * arch.upsampling)
         self.pixels = nn.Linear(3 * self.cell**2, dim)
         self.norm1 = nn.LayerNorm(dim)
-        self.surroundings = nn.Conv2d(dim, dim, 5, padding=2, groups=dim)
+        self.surroundings = nn.Conv2d(dim, dim, 3, padding=1)
         self.norm2 = nn.LayerNorm(dim)
         self.fc1 = nn.Linear(dim, 2 * dim)
         self.fc2 = nn.Linear(2 * dim, NEIGHBOURS)
@@ -49,10 +49,13 @@ class GuidedUpsampling(nn.Module):
             Logits (B, T, h f, w f).
         """
         weights = self._weights(pixels, features)  # (B, 9, f², h, w)
-        near = F.unfold(F.pad(logits, (1, 1, 1, 1), mode="replicate"), 3)
-        near = near.view(*logits.shape[:2], NEIGHBOURS, *logits.shape[2:])
-        out: Tensor = F.pixel_shuffle(torch.einsum("btkhw,bkshw->btshw", near, weights).flatten(1, 2), self.factor)
-        return out
+        padded = F.pad(logits, (1, 1, 1, 1), mode="replicate")[:, :, None]
+        height, width = logits.shape[2:]
+        fine: Tensor = sum(  # type: ignore[assignment]
+            padded[..., k // 3 : k // 3 + height, k % 3 : k % 3 + width] * weights[:, None, k]
+            for k in range(NEIGHBOURS)
+        )  # (B, T, f², h, w)
+        return F.pixel_shuffle(fine.flatten(1, 2), self.factor)
 
     def _weights(self, pixels: Tensor, features: Tensor) -> Tensor:
         """Weight of each of the 3x3 cells for each of the f² pixels within a cell, (B, 9, f², h, w)."""
