@@ -15,6 +15,7 @@ from semla_ros.errors import AdapterError, ImageError
 from semla_ros.images.files import IMAGE_SUFFIXES, read_rgb
 from semla_ros.images.texture import texture
 from semla_ros.library.adapter_folder import statistics_file
+from semla_ros.library.manifest import relist
 from semla_ros.modeling.base import Navigator
 
 IMAGE_FOLDERS = "images", "leftImg8bit"  # where a labelled data set keeps its images, apart from its label maps
@@ -95,6 +96,7 @@ def write_statistics(statistics: Statistics, adapter: Path) -> None:
     try:
         save_statistics(statistics, partial)
         os.replace(partial, file)
+        relist(file, AdapterError)
     except OSError as error:
         partial.unlink(missing_ok=True)
         raise AdapterError(
