@@ -1,8 +1,8 @@
 """A camera for the live soak test: sends the next frame when the mask of the last one has come.
 
-Usage: ``python -m semla_ros.bench.camera FRAMES EVERY CHANGE RELOAD FILE.npy``. FRAMES masks are waited for. After
-each EVERY frames the next image of the array (N, H, W, 3) uint8 is shown, after every CHANGE frames a parameter of the node
-is changed, and after every RELOAD frames its library is read again. It prints JSON per mask, with the numbers of masks,
+Usage: ``python -m semla_ros.bench.camera FRAMES EVERY CHANGE RELOAD FILE.npy``. FRAMES masks are waited for. After each
+EVERY frames the next image of the array (N, H, W, 3) uint8 is shown, after each CHANGE frames a node parameter is
+changed, and after each RELOAD frames its library is read again. It prints JSON per mask, with the numbers of masks,
 swaps, changes and reloads so far.
 """
 
