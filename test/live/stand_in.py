@@ -19,9 +19,8 @@ from semla_ros.images.frame import Frame
 from semla_ros.pipeline.domain_state import DomainState
 from semla_ros.pipeline.result import SegmentationResult
 
-FINE, REFUSED, BROKEN, NIGHT, ADAPTATION_FAILS, WAIT, SAVE_MEMORY = range(
-    7
-)  # commands in the second channel of the first pixel
+# Commands in the second channel of the first pixel.
+FINE, REFUSED, BROKEN, NIGHT, ADAPTATION_FAILS, WAIT, SAVE_MEMORY = range(7)
 MEMORY = "memory ran out: images are computed in the smallest batches"
 UNREADABLE = "adapter is truncated (adapters/night): got 12 bytes, expected 3 MB"
 DAY_MIXTURE = Mixture(("day",), (1.0,), (5.0,), 0.2)
