@@ -51,8 +51,8 @@ class Camera:
         self._publisher = self.node.create_publisher(Image, "image", QoSProfile(depth=1))
         self.node.create_subscription(Image, "segmentation/mask", self._on_mask, QoSProfile(depth=10))
         self.node.create_subscription(DiagnosticArray, "domain/state", self._on_state, QoSProfile(depth=10))
-        self._parameters = self.node.create_client(SetParametersAtomically, "semla/set_parameters_atomically")
-        self._library = self.node.create_client(Trigger, "semla/reload_library")
+        self._parameters: Any = self.node.create_client(SetParametersAtomically, "semla/set_parameters_atomically")
+        self._library: Any = self.node.create_client(Trigger, "semla/reload_library")
 
     def send(self) -> None:
         """Publishes the next frame."""
@@ -121,4 +121,5 @@ def main(frames: int, every: int, change_every: int, reload_every: int, file: Pa
 
 
 if __name__ == "__main__":
-    sys.exit(main(*map(int, sys.argv[1:5]), Path(sys.argv[5])))  # type: ignore[call-arg]
+    frames, every, change_every, reload_every = map(int, sys.argv[1:5])
+    sys.exit(main(frames, every, change_every, reload_every, Path(sys.argv[5])))
