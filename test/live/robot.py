@@ -125,8 +125,15 @@ class Robot:
             yield lists
         finally:
             for topic, heard in zip(topics, lists, strict=True):
-                consumers = self._lists[topic, reliable]
+                consumers = self._lists.get((topic, reliable), [])
                 consumers[:] = [each for each in consumers if each is not heard]
+
+    def forget(self, topic: str) -> None:
+        """Ends the subscriptions to a topic."""
+        for each in list(self.node.subscriptions):
+            if each.topic_name == f"/{topic}":
+                self.node.destroy_subscription(each)
+        self._lists = {key: lists for key, lists in self._lists.items() if key[0] != topic}
 
     @contextmanager
     def camera(
