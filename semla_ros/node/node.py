@@ -20,6 +20,7 @@ from semla_ros.node.camera_info import CameraInfoSubscription
 from semla_ros.node.compatibility import missing_time, namesakes
 from semla_ros.node.depth import DepthCamera
 from semla_ros.node.diagnostics import Diagnostics
+from semla_ros.node.nav2 import nav2_problem
 from semla_ros.node.publishers import Publishers
 from semla_ros.node.ros_logging import RosLogHandler
 from semla_ros.node.services import Services
@@ -178,7 +179,9 @@ class SemlaNode(LifecycleNode):
     def _report(self) -> None:
         """Timer: publishes the diagnostics and repeats the domain state; warns if no image arrives."""
         silence = self._camera.waiting_for() if self._camera.silence_s > self.config.silence_s else None
-        warnings = [each for each in (silence, missing_time(self), namesakes(self), self._outputs.problem) if each]
+        nav2 = nav2_problem(self, self.config, self._outputs.class_count)
+        around = (silence, missing_time(self), namesakes(self), self._outputs.problem, nav2)
+        warnings = [each for each in around if each]
         for warning in warnings:
             self._log.warning(warning)
         self._outputs.repeat_domain()

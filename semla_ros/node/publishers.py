@@ -34,6 +34,7 @@ class Publishers:
 
     Attributes:
         topics: Full names of all topics.
+        class_count: Number of classes published last.
         problem: Why a message could not be made for the last image; empty if all were made.
     """
 
@@ -46,6 +47,7 @@ class Publishers:
         self._node = node
         self._camera_info = camera_info
         self._depth = depth
+        self.class_count = 0
         self.problem = ""
         self._reporter = node.get_fully_qualified_name()
         known = [topic for topic in outputs.TOPICS if message_factory.message_type(topic.kind)]
@@ -86,6 +88,7 @@ class Publishers:
     def send_classes(self, classes: Sequence[ClassInfo], threshold: float) -> None:
         """Publishes the classes. Later subscribers receive them too."""
         header = Header(stamp=self._node.get_clock().now().to_msg())
+        self.class_count = len(classes)
         self._publish(ClassList(header, classes, threshold))
 
     def send_domain(self, domain: DomainState, header: Header | None = None) -> None:

@@ -15,7 +15,7 @@ POINTS = "segmentation/points"
 LABELS, LABEL_INFO = "segmentation/labels", "segmentation/label_info"
 SUPPORT, STATE = "domain/support", "domain/state"
 
-IMAGE = "sensor_msgs/msg/Image"
+IMAGE, LABEL_INFO_KIND = "sensor_msgs/msg/Image", "vision_msgs/msg/LabelInfo"
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,6 @@ TOPICS = (
     Topic(POINTS, points.KIND, SegmentedImage, points.points, on_demand=True),
     Topic(SUPPORT, "std_msgs/msg/Float32", SegmentedImage, messages.support),
     Topic(LABELS, "std_msgs/msg/String", ClassList, messages.labels, transient_local=True),
-    Topic(LABEL_INFO, "vision_msgs/msg/LabelInfo", ClassList, messages.label_info, transient_local=True),
+    Topic(LABEL_INFO, LABEL_INFO_KIND, ClassList, messages.label_info, transient_local=True),
     Topic(STATE, "diagnostic_msgs/msg/DiagnosticArray", DomainReport, messages.state, transient_local=True),
 )

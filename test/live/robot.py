@@ -157,6 +157,15 @@ class Robot:
         finally:
             self.node.destroy_publisher(publisher)
 
+    @contextmanager
+    def another(self, name: str) -> Iterator[Any]:
+        """Another ROS node of the test, whose callbacks are never called."""
+        node = rclpy.create_node(name, context=self._context)
+        try:
+            yield node
+        finally:
+            node.destroy_node()
+
     def report(self) -> Any:
         """The next diagnostics report about the node: it was made after this call."""
         called_ns = time.time_ns()

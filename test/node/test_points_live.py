@@ -12,7 +12,8 @@ from clouds import point_array
 pytest.importorskip("rclpy")
 
 from live.process import STAND_IN
-from live.robot import MASK, Robot, image, stamp_ns
+from live.robot import CONFIDENCE, MASK, Robot, image, stamp_ns
+from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
 pytestmark = pytest.mark.live
@@ -99,6 +100,7 @@ REFUSED = {
 @pytest.mark.parametrize("wrong", REFUSED)
 def test_a_depth_image_that_does_not_fit_is_reported_and_masks_go_on(robot, node, wrong):
     make, words = REFUSED[wrong]
+    stamp = SECOND * (30 + 10 * list(REFUSED).index(wrong))  # far from the depth images of other tests
     with (
         robot.hears(PointCloud2, POINTS),
         robot.hears(Image, MASK) as (masks,),
@@ -107,8 +109,8 @@ def test_a_depth_image_that_does_not_fit_is_reported_and_masks_go_on(robot, node
     ):
 
         def reported():
-            depths.publish(make(30 * SECOND))
-            publish(image(30 * SECOND))
+            depths.publish(make(stamp))
+            publish(image(stamp))
             return f"nothing is published on /segmentation/points: {words}" in robot.report().message
 
         robot.until(reported, f"{words} in the diagnostics")
@@ -122,6 +124,39 @@ def test_without_a_subscriber_of_points_the_node_does_not_subscribe_to_depth_ima
         robot.until(depths.get_subscription_count, "the node to subscribe")
         robot.forget(POINTS)
         robot.until(lambda: not depths.get_subscription_count(), "the node to end its subscription")
+
+
+def test_a_best_effort_subscriber_receives_mask_confidence_and_points_of_one_stamp(robot):
+    """Nav2's layer subscribes best effort."""
+    topics = {MASK: Image, CONFIDENCE: Image, POINTS: PointCloud2}
+    heard = {topic: robot.listen(kind, topic, reliable=False) for topic, kind in topics.items()}
+    clouds_of(robot, depth, stamp=70 * SECOND)
+    robot.until(lambda: all(heard.values()), "a message of each topic")
+    robot.counts()
+    stamps = [{stamp_ns(each) for each in messages} for messages in heard.values()]
+    assert set.intersection(*stamps) == {70 * SECOND}
+    robot.forget(POINTS)
+
+
+def test_a_costmap_that_would_misread_the_confidence_is_named_with_the_remedy(robot, node):
+    words = "local_costmap reads the confidence as mono8, and it is 32FC1: set confidence_encoding to mono8"
+    with robot.another("local_costmap") as costmap:
+        costmap.create_subscription(Image, CONFIDENCE, print, qos_profile_sensor_data)
+        assert robot.set(confidence_encoding="32FC1").successful
+        robot.until(lambda: words in robot.report().message, f"{words!r} in the diagnostics")
+        assert robot.set(confidence_encoding="mono8").successful
+        robot.until(lambda: words not in robot.report().message, "the warning to end")
+    assert words in node.log
+
+
+def test_a_costmap_that_would_misread_the_mask_is_named_with_the_remedy(robot):
+    words = "local_costmap reads the mask as mono8, and with 300 classes it is mono16: segment at most 255 classes"
+    with robot.another("local_costmap") as costmap:
+        costmap.create_subscription(Image, MASK, print, qos_profile_sensor_data)
+        assert robot.set(segmenter__classes=[f"thing {i}" for i in range(300)]).successful
+        robot.until(lambda: words in robot.report().message, f"{words!r} in the diagnostics")
+        assert robot.set(segmenter__classes=[""]).successful
+        robot.until(lambda: words not in robot.report().message, "the warning to end")
 
 
 def test_the_size_of_the_cloud_needs_a_depth_camera():
