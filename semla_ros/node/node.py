@@ -18,7 +18,9 @@ from semla_ros.config import Config
 from semla_ros.node import settings
 from semla_ros.node.camera_info import CameraInfoSubscription
 from semla_ros.node.compatibility import missing_time, namesakes
+from semla_ros.node.depth import DepthCamera
 from semla_ros.node.diagnostics import Diagnostics
+from semla_ros.node.nav2 import nav2_problem
 from semla_ros.node.publishers import Publishers
 from semla_ros.node.ros_logging import RosLogHandler
 from semla_ros.node.services import Services
@@ -28,6 +30,7 @@ from semla_ros.node.stream import Stream
 from semla_ros.node.subscription import ImageSubscription
 from semla_ros.node.throttled_log import ThrottledLogger, explained, reason
 from semla_ros.node.transitions import logged
+from semla_ros.topics.outputs import POINTS
 
 if TYPE_CHECKING:
     from semla_ros.pipeline.pipeline import SemlaPipeline
@@ -69,7 +72,8 @@ class SemlaNode(LifecycleNode):
         self._statistics = Statistics()
         self._log = ThrottledLogger(self.get_logger())
         with settings.qos_overrides_checked("a published topic"):
-            self._outputs = Publishers(self, CameraInfoSubscription(self).newest)
+            self._depth = DepthCamera(self, self.config.depth_topic)
+            self._outputs = Publishers(self, CameraInfoSubscription(self).newest, self._depth)
         self._camera = ImageSubscription(self, self._receive)
         self._diagnostics = Diagnostics(self, self._outputs.topics, self._camera, self._statistics)
         Services(self, lambda: self._stream)
@@ -170,11 +174,14 @@ class SemlaNode(LifecycleNode):
         """Timer: subscribes again if transport or publishers' reliability have changed. Publishers come and go."""
         if self._active:
             self._camera.subscribe_as_offered(self.config)
+        self._depth.follow(self._active and self._outputs.is_subscribed(POINTS))
 
     def _report(self) -> None:
         """Timer: publishes the diagnostics and repeats the domain state; warns if no image arrives."""
         silence = self._camera.waiting_for() if self._camera.silence_s > self.config.silence_s else None
-        warnings = [each for each in (silence, missing_time(self), namesakes(self)) if each]
+        nav2 = nav2_problem(self, self.config, self._outputs.class_count)
+        around = (silence, missing_time(self), namesakes(self), self._outputs.problem, nav2)
+        warnings = [each for each in around if each]
         for warning in warnings:
             self._log.warning(warning)
         self._outputs.repeat_domain()
