@@ -29,8 +29,8 @@ def pristine_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def bundle(pristine_bundle: Path, tmp_path: Path) -> Path:
-    """A tiny bundle of the test's own, to break."""
-    return Path(shutil.copytree(pristine_bundle, tmp_path / "tiny"))
+    """A tiny bundle of the test's own, to break: without manifests, which would find the damage first."""
+    return Path(shutil.copytree(pristine_bundle, tmp_path / "tiny", ignore=shutil.ignore_patterns("SHA256SUMS")))
 
 
 @pytest.fixture
