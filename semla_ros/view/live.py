@@ -59,6 +59,7 @@ class LiveSource:
         self._remote: RemoteNode | None = None
         self._pairing = Pairing()
         self._scene: Scene | None = None
+        self._sample: DomainSample | None = None
         self._scene_s = self._report_s = time.monotonic()
         self._report: Mapping[str, str] = {}
         self._warning, self._error = "", ""
@@ -96,14 +97,14 @@ class LiveSource:
             scene_age_s=now - self._scene_s,
             report=self._report,
             warning=self._warning,
-            sample=self.history.newest,
+            sample=self._sample,
             missing_images=self._pairing.missing,
             error=self._pairing.error or self._error,
         ).notices()
 
     def status(self) -> Mapping[str, Any]:
         """Classes, domain state, figures and actions."""
-        sample = self.history.newest
+        sample = self._sample
         return {
             "title": self._remote.name if self._remote else self._wanted or "semla",
             "classes": [[each.id, each.name, list(each.color)] for each in self._pairing.classes],
@@ -197,7 +198,9 @@ class LiveSource:
     def _take_state(self, message: Any) -> None:
         for status in message.status:
             values = {each.key: each.value for each in status.values}
-            self.history.add(DomainSample.of(stamp_of(message), values))
+            self._sample = DomainSample.of(stamp_of(message), values)
+            if self._sample.stamp_ns:  # a state from before the first image has no place in time
+                self.history.add(self._sample)
 
     def _take_labels(self, message: Any) -> None:
         self._pairing.classes = classes_of(message)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import json
 import os
 import shutil
@@ -17,6 +18,7 @@ from aiohttp import ClientSession
 
 NAMES = "chromium", "chromium-browser", "google-chrome", "google-chrome-stable"
 LIMIT_S = 120.0
+CENTRE = "e => { const b = e.getBoundingClientRect(); return [b.x + b.width / 2, b.y + b.height / 2]; }"
 
 
 def installed() -> str | None:
@@ -64,10 +66,8 @@ class Browser:
         if hasattr(self, "_session"):
             self._loop.run_until_complete(self._session.close())
         self._loop.close()
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, 9)  # the browser's helpers, too
-        except ProcessLookupError:
-            pass
         self._process.wait()
         shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -93,14 +93,12 @@ class Browser:
 
     def click(self, selector: str) -> None:
         """Clicks into the middle of an element with the mouse."""
-        box = self.run(
-            f"(() => {{ const e = document.querySelector({json.dumps(selector)}); e.scrollIntoView({{block: 'center'}});"
-            " const b = e.getBoundingClientRect(); return [b.x + b.width / 2, b.y + b.height / 2]; })()"
-        )
+        self.run(f"document.querySelector({json.dumps(selector)}).scrollIntoView({{block: 'center'}})")
+        box = self.run(f"(({CENTRE}))(document.querySelector({json.dumps(selector)}))")
         for kind in ("mousePressed", "mouseReleased"):
             self.send("Input.dispatchMouseEvent", type=kind, x=box[0], y=box[1], button="left", clickCount=1)
 
-    def screenshot(self, file: Path, whole: bool = True, quality: int | None = None) -> None:
+    def screenshot(self, file: Path, whole: bool = True) -> None:
         """Writes the page as PNG."""
         data = self.send("Page.captureScreenshot", format="png", captureBeyondViewport=whole)
         file.write_bytes(base64.b64decode(data["data"]))

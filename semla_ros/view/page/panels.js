@@ -4,7 +4,6 @@ import { colorOf, plain } from "./colors.js";
 import { number } from "./timeline.js";
 
 const $ = (id) => document.getElementById(id);
-const STATES = { good: "running", info: "look at the notice", warning: "look at the notice", error: "look at the notice" };
 
 function element(kind, text = "", properties = {}) {
   return Object.assign(document.createElement(kind), { textContent: text }, properties);
@@ -20,7 +19,7 @@ export function showNotices(notices) {
   if ($("notices").textContent !== shown.map((each) => each.textContent).join("")) $("notices").replaceChildren(...shown);
   const level = ["error", "warning"].find((each) => notices.some((notice) => notice.level === each)) ?? "good";
   $("light").dataset.level = level;
-  $("state").textContent = notices.length && level !== "good" ? STATES[level] : "";
+  $("state").textContent = "";
 }
 
 export function showFigures({ fps, latency_ms, latency_p95_ms, received, dropped, failed }) {

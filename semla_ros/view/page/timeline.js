@@ -2,7 +2,7 @@
 
 import { colorOf, plain } from "./colors.js";
 
-const LEFT = 44, RIGHT = 12, GAP = 20, TOP = 16, BOTTOM = 20, STRIP = 22;
+const LEFT = 44, RIGHT = 12, GAP = 24, TOP = 18, BOTTOM = 20, STRIP = 22;
 const MAX_SAMPLES = 20000;
 
 export class Timeline {
@@ -96,7 +96,7 @@ export class Timeline {
     for (const part of [0, 0.5, 1]) {
       const value = part * largest / 1.15;
       line(context, LEFT, y(value), width - RIGHT, y(value), 1);
-      context.fillText(value.toPrecision(2).replace(/\.?0+$/, "") || "0", LEFT - 6, y(value) + 4);
+      context.fillText(String(Number(value.toPrecision(2))), LEFT - 6, y(value) + 4);
     }
     context.strokeStyle = ink("warn");
     for (const [limit, dash] of limits) {
@@ -122,9 +122,11 @@ export class Timeline {
   shade(context, shown, x, end, color, top, height) {
     context.fillStyle = color;
     context.globalAlpha = 0.14;
-    shown.forEach((each, i) => {
-      if (each.unlike) context.fillRect(x(each.time), top, x(shown[i + 1]?.time ?? end) - x(each.time) + 0.5, height);
-    });
+    let from = null;
+    for (const each of [...shown, { time: end, unlike: false }]) {
+      if (each.unlike) from ??= x(each.time);
+      else if (from !== null) { context.fillRect(from, top, x(each.time) - from, height); from = null; }
+    }
     context.globalAlpha = 1;
   }
 
