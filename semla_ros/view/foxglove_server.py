@@ -76,8 +76,9 @@ class FoxgloveServer:
 
     @property
     def is_watched(self) -> bool:
-        """Whether a client has subscribed to an image."""
-        return any(channel.has_sinks() for channel in (self._overlay, self._image, self._mask, self._confidence))
+        """Whether a client has subscribed to an image, or to what is written over it."""
+        channels = (self._overlay, self._image, self._mask, self._confidence, self._names)
+        return any(channel.has_sinks() for channel in channels)
 
     def update(self) -> None:
         """Publishes the newest image, domain states and notices that have not been published."""

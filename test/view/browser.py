@@ -73,19 +73,18 @@ class Browser:
 
     def run(self, script: str) -> Any:
         """Runs JavaScript in the page and returns its value; a promise is waited for."""
-        answer = self.send("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
-        if "exceptionDetails" in answer:
-            raise AssertionError(f"{script}: {answer['exceptionDetails']}")
+        answer = self._evaluated(script)
+        assert "exceptionDetails" not in answer, f"{script}: {answer['exceptionDetails']}"
         return answer["result"].get("value")
 
-    def until(self, script: str, what: str, limit_s: float = LIMIT_S) -> Any:
-        """Waits until an expression of the page is true; returns its value."""
-        end = time.monotonic() + limit_s
-        while not (value := self.run(script)):
+    def until(self, script: str, what: str) -> Any:
+        """Waits until an expression of the page is true; returns its value. The page may still be loading."""
+        end = time.monotonic() + LIMIT_S
+        while "exceptionDetails" in (answer := self._evaluated(script)) or not answer["result"].get("value"):
             shown = self.run("document.body ? document.body.innerText : ''")
             assert time.monotonic() < end, f"waited in vain for {what} ({script}); the page shows: {shown}"
             time.sleep(0.05)
-        return value
+        return answer["result"]["value"]
 
     def text(self, selector: str) -> str:
         """The text of an element."""
@@ -106,6 +105,9 @@ class Browser:
     def send(self, method: str, **parameters: Any) -> dict[str, Any]:
         """Sends a command of the DevTools protocol and returns its result."""
         return self._loop.run_until_complete(asyncio.wait_for(self._sent(method, parameters), LIMIT_S))
+
+    def _evaluated(self, script: str) -> dict[str, Any]:
+        return self.send("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
 
     async def _connect(self) -> None:
         port_file, end = Path(self._folder, "DevToolsActivePort"), time.monotonic() + LIMIT_S

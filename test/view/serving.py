@@ -86,15 +86,15 @@ class FakeSource:
 
 
 @contextmanager
-def serving(source: Any, host: str = "127.0.0.1", token: str | None = None) -> Iterator[tuple[str, str]]:
-    """Serves a source on a free port in a thread; yields the addresses of the page and for Foxglove."""
+def serving(source: Any, host: str = "127.0.0.1", token: str | None = None, port: int = 0) -> Iterator[tuple[str, str]]:
+    """Serves a source in a thread, by default on a free port; yields the addresses of the page and for Foxglove."""
     addresses: list[tuple[str, str]] = []
     failures: list[BaseException] = []
     stop = threading.Event()
 
     def run() -> None:
         try:
-            serve(source, Access(host, token), 0, stop.is_set, lambda *both: addresses.append(both))
+            serve(source, Access(host, token), port, stop.is_set, lambda *both: addresses.append(both))
         except BaseException as error:
             failures.append(error)
 
