@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from semla_ros.cli.options import config, natural, settings, task
+from semla_ros.errors import ConfigError
 
-PORT = 8766
+PORT, MAX_PORT = 8766, 65535
 
 
 def add(tasks: Any) -> None:
@@ -23,7 +24,7 @@ def add(tasks: Any) -> None:
     view.add_argument("--images", type=Path, metavar="FILE", help="the camera's recording, for a bag with masks alone")
     view.add_argument("--topic", help="image topic of a bag, needed if the bag has several cameras")
     view.add_argument("--fps", type=float, help="frame rate of image files, as for 'semla replay'")
-    view.add_argument("--port", type=natural, default=PORT, help="port of the page and of Foxglove (%(default)s)")
+    view.add_argument("--port", type=_port, default=PORT, help="port of the page and of Foxglove (%(default)s)")
     view.add_argument(
         "--host", default="127.0.0.1",
         help="address to listen on (%(default)s); with any other than a loopback address a token is asked for",
@@ -54,14 +55,25 @@ def _serve(args: argparse.Namespace, stopping: Any) -> None:
     from semla_ros.view.access import Access
     from semla_ros.view.run import open_player, serve
 
+    _check(args)
     access = Access(args.host, args.token)
-    source = open_player(args.recording, config(args), args.topic, args.fps, args.images) if args.recording else None
-    if source is None:
+    if args.recording:
+        source: Any = open_player(args.recording, config(args), args.topic, args.fps, args.images)
+    else:
         source = _live(args.node)
     try:
         serve(source, access, args.port, stopping, lambda page, foxglove: _tell(args, page, foxglove))
     finally:
         source.close()
+
+
+def _check(args: argparse.Namespace) -> None:
+    """Refuses options that would have no effect."""
+    given = ("images", "topic", "fps", "config", "bundle", "set")
+    if wrong := next((name for name in given if not args.recording and getattr(args, name)), None):
+        raise ConfigError(f"--{wrong} is for a recording", got="no recording", hint="The running node has its own.")
+    if args.recording and args.node:
+        raise ConfigError("--node is for the running node", got=args.recording, hint="Leave one of them out.")
 
 
 def _live(node: str) -> Any:
@@ -79,3 +91,10 @@ def _tell(args: argparse.Namespace, page: str, foxglove: str) -> None:
         import webbrowser
 
         webbrowser.open(page)
+
+
+def _port(text: str) -> int:
+    """Parses the number of a port, for argparse."""
+    if (port := natural(text)) > MAX_PORT:
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected a port of at most {MAX_PORT}")
+    return port
