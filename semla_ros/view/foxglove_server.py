@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import random
 import sys
 from collections.abc import Mapping
@@ -20,6 +21,7 @@ from semla_ros.view.history import DomainSample
 from semla_ros.view.scene import AnyScene
 from semla_ros.view.source import FREEZE, RELOAD, RESET, Source
 
+LOG = logging.getLogger(__name__)
 PREFIX = "/semla"
 BACKLOG = 64  # messages that wait for a slow client; older ones are dropped
 DOMAIN_SCHEMA = {
@@ -62,6 +64,7 @@ class FoxgloveServer:
         self._sample: DomainSample | None = None
         self._known = -1
         self._notices: tuple[str, ...] = ()
+        self._failure = ""
         host = random_loopback()
         self._server = foxglove.start_server(
             name=f"semla view {source.title}", host=host, port=0, context=context, message_backlog_size=BACKLOG,
@@ -81,22 +84,17 @@ class FoxgloveServer:
         return any(channel.has_sinks() for channel in channels)
 
     def update(self) -> None:
-        """Publishes the newest image, domain states and notices that have not been published."""
-        scene = self._source.newest()
-        if scene is not None and scene is not self._scene:
-            self._scene = scene
-            if self.is_watched:
-                self._publish_scene(scene)
-        _, samples, self._known = self._source.history.since(self._known)
-        for sample in samples:
-            self._publish_sample(sample)
-        if samples and self._figures.has_sinks():
-            self._figures.log(dict(self._source.status()["figures"]))
-        notices = tuple(each.text for each in self._source.notices())
-        for each in self._source.notices():
-            if each.text not in self._notices:
-                self._server.publish_status(f"{each.text} {each.hint}".strip(), messages.STATUS_LEVELS[each.level])
-        self._notices = notices
+        """Publishes the newest image, domain states and notices that have not been published.
+
+        A failure is logged once and does not end the view.
+        """
+        try:
+            self._update()
+            self._failure = ""
+        except Exception as error:
+            if self._failure != str(error):
+                self._failure = str(error)
+                LOG.exception("the newest image cannot be sent to Foxglove")
 
     def parameters(self, names: list[str]) -> list[Parameter]:
         """The parameters that a client asks for; none where there is no answer, with the reason as status."""
@@ -113,6 +111,23 @@ class FoxgloveServer:
         except SemlaError as error:
             self._tell(error)
         return self.parameters([each.name for each in wanted])
+
+    def _update(self) -> None:
+        scene = self._source.newest()
+        if scene is not None and scene is not self._scene:
+            self._scene = scene
+            if self.is_watched:
+                self._publish_scene(scene)
+        _, samples, self._known = self._source.history.since(self._known)
+        for sample in samples:
+            self._publish_sample(sample)
+        if samples and self._figures.has_sinks():
+            self._figures.log(dict(self._source.status()["figures"]))
+        notices = tuple(each.text for each in self._source.notices())
+        for each in self._source.notices():
+            if each.text not in self._notices:
+                self._server.publish_status(f"{each.text} {each.hint}".strip(), messages.STATUS_LEVELS[each.level])
+        self._notices = notices
 
     def _publish_scene(self, any_scene: AnyScene) -> None:
         scene = any_scene.scene

@@ -88,7 +88,8 @@ class Player:
         if self._bad:
             found.append(Notice("warning", f"{self._bad} messages could not be read. The last one: {self._last_error}"))
         if not self._times and not self._failure:
-            text = "The recording has no images." if self._is_complete else "The recording is being opened."
+            opening = "The models are being loaded." if self._act else "The recording is being opened."
+            text = "The recording has no images." if self._is_complete else opening
             found.append(Notice("error" if self._is_complete else "info", text))
         sample = self._sample()
         return [*found, *(domain_notices(sample) if sample else ())]

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from semla_ros.config import NodeConfig
+from semla_ros.errors import RecordingError
 from semla_ros.recordings import Recording, is_bag, open_recording
 from semla_ros.view.access import Access
 from semla_ros.view.foxglove_server import FoxgloveServer
@@ -28,16 +29,19 @@ def open_player(
     Args:
         path: Any recording that `semla_ros.recordings.open_recording` opens, or a bag with the node's masks.
         config: Settings of the pipeline that segments a camera's recording.
-        topic: Image topic of a camera's bag; by default that of the only camera.
+        topic: Image topic of a bag whose images are segmented, even if the bag has masks, too; by default that of the
+            only camera.
         fps: Frame rate of image files.
         images: Recording of the camera, for a bag with masks and without camera images.
 
     Raises:
-        RecordingError: There is no such recording, or it cannot be read.
+        RecordingError: There is no such recording, it cannot be read, or an option is given that it does not have.
     """
-    results = _results(path, images)
-    if results is not None:
+    results = None if topic else _results(path, images)
+    if results is not None and fps is None:
         return Player(path.name, results)
+    if images is not None:
+        raise RecordingError("images are only for a bag with the node's masks", where=path, got=images)
     segmented = Segmented(open_recording(path, topic, fps), config)
     return Player(path.name, segmented, segmented.act)
 

@@ -35,11 +35,7 @@ class Segmented:
         self._recording, self._config = recording, config
         self._lock = threading.Lock()  # held while the pipeline works
         self._pipeline: SemlaPipeline | None = None
-
-    @property
-    def is_loading(self) -> bool:
-        """Whether the models are still being loaded."""
-        return self._pipeline is None
+        self._is_done = False
 
     def items(self, on_error: OnError) -> Iterator[Item]:
         """Loads the models and yields each image and the domain state after it.
@@ -64,13 +60,16 @@ class Segmented:
                 confidence = np.asarray(cv2.convertScaleAbs(result.confidence, alpha=255.0), np.uint8)
                 yield DomainSample.of(frame.stamp_ns, key_values(result.domain))
                 yield Scene(frame.stamp_ns, frame.rgb, result.labels, confidence, pipeline.classes)
+            self._is_done = True
 
     def act(self, action: str, value: Any) -> str:
         """Freezes or resets the adaptation, or reads the adapters again; in force from the next segmented image on.
 
         Raises:
-            ViewError: The models are not loaded yet, or the library cannot be read.
+            ViewError: The models are not loaded yet, nothing is left to segment, or the library cannot be read.
         """
+        if self._is_done:
+            raise ViewError("the whole recording has been segmented", hint="Start the view again to change anything.")
         if self._pipeline is None:
             raise ViewError("the models are still being loaded", hint="Try again in some seconds.")
         with self._lock:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -24,6 +25,7 @@ HEADERS = {
 HEARTBEAT_S = 20.0
 MAX_REQUEST = 64 * 1024  # bytes of a message from a browser
 MAX_FOXGLOVE = 4 * 2**20  # bytes of a message from Foxglove
+ANY = "0.0.0.0", "::"  # all addresses of the machine
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -73,7 +75,8 @@ class Server:
 
     def addresses(self) -> tuple[str, str]:
         """Addresses of the page and for Foxglove, with the token."""
-        host = f"[{self._access.host}]" if ":" in self._access.host else self._access.host
+        host = socket.gethostname() if self._access.host in ANY else self._access.host
+        host = f"[{host}]" if ":" in host else host
         tail = f"/?token={self._access.token}" if self._access.token else "/"
         return f"http://{host}:{self.port}{tail}", f"ws://{host}:{self.port}{tail}"
 
@@ -100,16 +103,14 @@ class Server:
     async def _live(self, request: web.Request) -> web.StreamResponse:
         """The page's WebSocket."""
         self._access.check_origin(request)
-        socket = web.WebSocketResponse(heartbeat=HEARTBEAT_S, max_msg_size=MAX_REQUEST)
-        await socket.prepare(request)
+        connection = web.WebSocketResponse(heartbeat=HEARTBEAT_S, max_msg_size=MAX_REQUEST)
+        await connection.prepare(request)
         self._viewers += 1
         try:
-            await Viewer(socket, self._source).serve()
-        except ConnectionError:
-            pass  # the browser has left
+            await Viewer(connection, self._source).serve()
         finally:
             self._viewers -= 1
-        return socket
+        return connection
 
     async def _to_foxglove(self, request: web.Request) -> web.StreamResponse:
         """Passes the messages of a Foxglove client to the Foxglove server and back."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
+from contextlib import suppress
 from typing import Any
 
 from aiohttp import WSMsgType, web
@@ -12,8 +14,10 @@ from semla_ros.errors import SemlaError
 from semla_ros.view.scene import AnyScene
 from semla_ros.view.source import Source
 
+LOG = logging.getLogger(__name__)
 LOOK_S = 0.02  # time between two looks for a new image
 STATUS_S = 0.2  # shortest time between two messages of status
+MAX_ACTIONS = 4  # that wait for their answers; more are ignored
 BATCH = 2000  # samples of the timeline in one message
 
 
@@ -58,7 +62,7 @@ class Viewer:
             return
         if asked.get("ready"):
             self._is_ready = True
-        if isinstance(asked.get("do"), str):
+        if isinstance(asked.get("do"), str) and len(self._actions) < MAX_ACTIONS:
             action = asyncio.create_task(self._act(asked["do"], asked.get("value"), asked.get("id")))
             self._actions.add(action)
             action.add_done_callback(self._actions.discard)
@@ -68,16 +72,24 @@ class Viewer:
             answer, is_done = await asyncio.to_thread(self._source.act, action, value), True
         except SemlaError as error:
             answer, is_done = str(error), False
-        await self._socket.send_json({"answer": {"do": action, "id": number, "done": is_done, "text": answer}})
+        with suppress(ConnectionError):  # the browser has left
+            await self._socket.send_json({"answer": {"do": action, "id": number, "done": is_done, "text": answer}})
 
     async def _send(self) -> None:
-        while True:
-            scene = self._source.newest()
-            if self._is_ready and scene is not None and scene is not self._sent:
-                self._is_ready, self._sent = False, scene
-                await self._socket.send_bytes(await asyncio.to_thread(getattr, scene, "packed"))
-            await self._send_status()
-            await asyncio.sleep(LOOK_S)
+        """Sends until the browser leaves. After any failure the connection is closed, and the page makes a new one."""
+        try:
+            while not self._socket.closed:
+                scene = self._source.newest()
+                if self._is_ready and scene is not None and scene is not self._sent:
+                    self._is_ready, self._sent = False, scene
+                    await self._socket.send_bytes(await asyncio.to_thread(getattr, scene, "packed"))
+                await self._send_status()
+                await asyncio.sleep(LOOK_S)
+        except ConnectionError:
+            pass
+        except Exception:
+            LOG.exception("the view of a browser failed")
+            await self._socket.close()
 
     async def _send_status(self) -> None:
         """Sends the status if it has changed, and the samples that the browser does not have."""

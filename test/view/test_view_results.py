@@ -118,6 +118,8 @@ def test_a_camera_recording_is_segmented_while_it_is_shown(tmp_path: Path, bundl
     assert player.act("freeze", True) == "the mixture is held"
     assert "3 adapters" in player.act("reload_library")
     assert "first" in player.act("reset")
+    with pytest.raises(ViewError, match="no such action"):
+        player.act("explode")
     player.act("speed", 10)
 
     def complete() -> bool:
@@ -127,9 +129,27 @@ def test_a_camera_recording_is_segmented_while_it_is_shown(tmp_path: Path, bundl
     until(complete, "the recording to be segmented")
     assert player.status()["player"]["count"] == len(FRAMES)
     assert player.history.newest.frozen
-    with pytest.raises(ViewError, match="no such action"):
-        player.act("explode")
+    with pytest.raises(ViewError, match="whole recording"):
+        player.act("freeze", False)
     player.close()
+
+
+def test_a_topic_asks_for_the_images_to_be_segmented_although_the_bag_has_masks(
+    tmp_path: Path, pipeline: SemlaPipeline, bundle: Path
+) -> None:
+    config = changed(NodeConfig(), {"model.bundle": str(bundle), "model.device": "cpu"})
+    bag = written(tmp_path / "bag", pipeline, with_overlay=True)
+    player = open_player(bag, config, topic="semla/segmentation/overlay")
+    until(lambda: player.newest(), "the first image")
+    assert player.status()["actions"]
+    player.close()
+
+
+def test_options_that_a_recording_does_not_have_are_refused(tmp_path: Path, pipeline: SemlaPipeline) -> None:
+    with pytest.raises(RecordingError, match="only for image files"):
+        open_player(written(tmp_path / "bag", pipeline), NodeConfig(), fps=3)
+    with pytest.raises(RecordingError, match="only for a bag with the node's masks"):
+        open_player(images(tmp_path / "images"), NodeConfig(), images=tmp_path)
 
 
 def test_models_that_cannot_be_loaded_are_reported_in_the_view(tmp_path: Path) -> None:

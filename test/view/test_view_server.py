@@ -373,3 +373,48 @@ def handshake_and_stay(page: str) -> None:
                 pass
 
     ask(work)
+
+
+class Broken(FakeSource):
+    """A source whose second image cannot be packed."""
+
+    def newest(self) -> Any:
+        if self.shown is None:
+            raise RuntimeError("unexpected")
+        return self.shown
+
+
+def test_an_unexpected_failure_closes_the_connection_so_that_the_page_makes_a_new_one() -> None:
+    source = Broken()
+
+    async def work(session: ClientSession, page: str) -> None:
+        async with session.ws_connect(f"{page}live") as socket:
+            await received(socket, "status")
+            source.shown = None
+            async for _ in socket:
+                pass
+            await asyncio.sleep(0.2)  # for Foxglove's server to meet the failure, too
+        source.shown = scene()
+        async with session.ws_connect(f"{page}live") as socket:
+            await received(socket, "status")
+
+    with serving(source) as (page, _):
+        ask(lambda session: work(session, page))
+
+
+def test_requests_without_end_do_not_pile_up(page: str, source: FakeSource, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = threading.Event()
+    monkeypatch.setattr(source, "act", lambda action, value: (source.done.append(value), gate.wait(60), "done")[2])
+
+    async def work(session: ClientSession) -> None:
+        async with session.ws_connect(f"{page}live") as socket:
+            for i in range(50):
+                await socket.send_json({"do": "freeze", "value": i, "id": i})
+            await socket.send_json({"ready": True})
+            while not isinstance((await socket.receive()).data, bytes):
+                pass  # images still arrive
+            gate.set()
+            assert (await received(socket, "answer"))["done"]
+
+    ask(work)
+    assert len(source.done) <= 8
