@@ -838,15 +838,18 @@ class HeldNavigator:
     """Lets the navigator of a pipeline embed only while it is released.
 
     Attributes:
+        begun: Event that is set when an embedding begins.
         released: Event that embeddings wait for.
         finished: Number of embeddings that have finished.
     """
 
     def __init__(self, pipeline: SemlaPipeline, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.released, self.finished, self._embed = threading.Event(), 0, pipeline.navigator.embed
+        self.begun, self.released = threading.Event(), threading.Event()
+        self.finished, self._embed = 0, pipeline.navigator.embed
         monkeypatch.setattr(pipeline.navigator, "embed", self.embed)
 
     def embed(self, rgb: NDArray[np.uint8]) -> NDArray[np.float64]:
+        self.begun.set()
         assert self.released.wait(PATIENCE_S), "the embedding was never released"
         embedding = self._embed(rgb)
         self.finished += 1
@@ -936,7 +939,8 @@ def test_after_a_reset_the_embedding_under_way_is_ignored_and_the_next_frame_is_
     pipeline.process(frame("red", 1.0))
     pipeline.reset()
     held = HeldNavigator(pipeline, monkeypatch)
-    pipeline.process(frame("red", 2.0))  # under way
+    pipeline.process(frame("red", 2.0))
+    assert held.begun.wait(PATIENCE_S), "the embedding never began"
     pipeline.reset()
     held.released.set()
     deadline = time.monotonic() + PATIENCE_S
