@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib import import_module
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -121,6 +121,45 @@ class Segmenter(Protocol):
         Returns:
             Class indices (h, w) int64 and their probabilities (h, w) float32, 0 to 1. Pixels for which the network
             computed NaN or infinity have the index `UNDEFINED` and probability 0.
+        """
+
+
+@dataclass(frozen=True)
+class Instances:
+    """What a panoptic segmenter finds in an image.
+
+    Attributes:
+        labels: Class indices (h, w) int64, as `Segmenter.segment` returns them.
+        confidence: Probabilities (h, w) float32, as `Segmenter.segment` returns them.
+        instances: Instance of each pixel, (h, w) int64: 1 to n, numbered per frame; 0 where there is none. Only the
+            classes that are things have instances.
+        panoptic: Class index of the segment of each pixel, (h, w) int64; `UNDEFINED` where no segment is certain
+            enough. All pixels of an instance have the same. It may differ from ``labels``, which are decided per pixel.
+    """
+
+    labels: NDArray[np.int64]
+    confidence: NDArray[np.float32]
+    instances: NDArray[np.int64]
+    panoptic: NDArray[np.int64]
+
+
+@runtime_checkable
+class PanopticSegmenter(Segmenter, Protocol):
+    """A segmenter that also tells objects of one class apart."""
+
+    @property
+    def things(self) -> tuple[bool, ...]:
+        """Whether each class is a thing, which has instances, in the order of ``classes``."""
+
+    def segment_instances(
+        self, rgb: NDArray[np.uint8], mode: Mode = "plain", size: tuple[int, int] | None = None
+    ) -> Instances:
+        """Finds classes and instances in one pass.
+
+        Args:
+            rgb: Image (H, W, 3) uint8, RGB.
+            mode: As for `Segmenter.segment`.
+            size: Height and width of the result; by default those of the image.
         """
 
 
