@@ -26,7 +26,7 @@ PromptTemplates = Literal["official", "synonyms", "imagenet"]
 UNDEFINED = -1  # label of a pixel for which the network computed NaN or infinity
 
 # ``kind`` in bundle.yaml to the module that defines KIND. It is imported when a bundle names the kind.
-SEGMENTERS = {"catseg": "semla_ros.modeling.catseg"}
+SEGMENTERS = {"catseg": "semla_ros.modeling.catseg", "fisa": "semla_ros.modeling.fisa"}
 NAVIGATORS = {"clip": "semla_ros.modeling.navigators.clip"}
 DEFAULT_SEGMENTER, DEFAULT_NAVIGATOR = "catseg", "clip"
 
