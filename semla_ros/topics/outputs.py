@@ -12,6 +12,7 @@ from semla_ros.topics.sources import ClassList, DomainReport, SegmentedImage
 MASK, CONFIDENCE = "segmentation/mask", "segmentation/confidence"
 COLOR, OVERLAY, CAMERA_INFO = "segmentation/color", "segmentation/overlay", "segmentation/camera_info"
 LABELS, LABEL_INFO = "segmentation/labels", "segmentation/label_info"
+INSTANCES, PANOPTIC = "segmentation/instances", "segmentation/panoptic"
 SUPPORT, STATE = "domain/support", "domain/state"
 
 IMAGE = "sensor_msgs/msg/Image"
@@ -48,6 +49,8 @@ TOPICS = (
     Topic(CONFIDENCE, IMAGE, SegmentedImage, messages.confidence),
     Topic(COLOR, IMAGE, SegmentedImage, messages.color, on_demand=True),
     Topic(OVERLAY, IMAGE, SegmentedImage, messages.overlay, on_demand=True),
+    Topic(INSTANCES, IMAGE, SegmentedImage, messages.instances),
+    Topic(PANOPTIC, IMAGE, SegmentedImage, messages.panoptic_ids),
     Topic(CAMERA_INFO, camera_info.KIND, SegmentedImage, camera_info.camera_info),
     Topic(SUPPORT, "std_msgs/msg/Float32", SegmentedImage, messages.support),
     Topic(LABELS, "std_msgs/msg/String", ClassList, messages.labels, transient_local=True),

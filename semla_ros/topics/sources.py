@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from semla_ros.config import OutputConfig
 from semla_ros.images.classes import ClassInfo, Labels
+from semla_ros.images.panoptic import Segments
 from semla_ros.topics.domain import key_values, level_and_message
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class SegmentedImage:
         overlay_opacity: Opacity of the class colours in the overlay, 0 to 1.
         support: Support score of the active mixture (paper, Eq. 15); NaN before the first embedding.
         camera_info: sensor_msgs/CameraInfo of the camera; None if it is not known.
+        segments: Objects told apart, (h, w); None if the segmenter does not do that.
     """
 
     header: Any
@@ -42,6 +44,7 @@ class SegmentedImage:
     overlay_opacity: float
     support: float
     camera_info: Any = None
+    segments: Segments | None = None
 
     @classmethod
     def of(
@@ -54,17 +57,21 @@ class SegmentedImage:
     ) -> SegmentedImage:
         """Scales and encodes a result as the settings ask.
 
-        Labels and confidence are scaled by nearest neighbour: every published pixel is a pixel of the result.
+        Labels, confidence and segments are scaled by nearest neighbour: every published pixel is a pixel of the result.
         """
-        labels, confidence = result.labels, result.confidence
+        labels, confidence, segments = result.labels, result.confidence, result.segments
         size = output_size(labels.shape[0], labels.shape[1], config)
         if size != labels.shape:
             labels = resized(labels, size, cv2.INTER_NEAREST)
             confidence = resized(confidence, size, cv2.INTER_NEAREST)
+            segments = segments and Segments(
+                resized(segments.classes, size, cv2.INTER_NEAREST), resized(segments.instances, size, cv2.INTER_NEAREST)
+            )
         if config.confidence_encoding == "mono8":
             confidence = np.asarray(cv2.convertScaleAbs(confidence, alpha=255.0))  # rounds and saturates
         support = result.domain.support
-        return cls(header, result.frame.rgb, labels, confidence, classes, config.overlay_opacity, support, camera_info)
+        rgb, opacity = result.frame.rgb, config.overlay_opacity
+        return cls(header, rgb, labels, confidence, classes, opacity, support, camera_info, segments)
 
 
 @dataclass(frozen=True)
