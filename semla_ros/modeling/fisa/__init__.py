@@ -4,7 +4,7 @@ from semla_ros.modeling.base import SegmenterKind
 from semla_ros.modeling.fisa.architecture import FisaArch
 from semla_ros.modeling.fisa.loss import FisaLoss
 from semla_ros.modeling.fisa.network import Fisa
-from semla_ros.modeling.fisa.published import from_published
+from semla_ros.modeling.fisa.published import from_parts, from_published
 from semla_ros.modeling.fisa.segmenter import FisaSegmenter
 
 KIND = SegmenterKind(
@@ -16,4 +16,5 @@ KIND = SegmenterKind(
     unused_keys=lambda state: [],
     module_name=str,
     loss=FisaLoss,
+    from_parts=from_parts,
 )

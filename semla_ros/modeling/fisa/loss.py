@@ -22,7 +22,8 @@ NO_OBJECT = 0.1  # weight of masks that match no segment, as in Mask2Former
 class FisaLoss(TrainingLoss):
     """Compares each true segment with the proposed mask that matches it best, in class and shape.
 
-    Labels are class + 256 * instance. In plain label maps, all pixels of a class are one segment.
+    Labels are class + 256 * instance. In plain label maps, all pixels of a class are one segment. Images have the size
+    of the mask generator's largest input: it is frozen and has not seen images stretched to squares.
 
     Args:
         network: Network to train.
@@ -32,8 +33,8 @@ class FisaLoss(TrainingLoss):
 
     def __init__(self, network: Fisa, classes: Sequence[str]) -> None:
         arch = network.arch
-        side = max(arch.image_size, arch.generator_short)
-        super().__init__(network, side, network.generator.size(side, side)[0] // 4)
+        height, width = network.generator.size(arch.generator_short, arch.generator_long)
+        super().__init__(network, (height, width), (height // 2, width // 2))
         void = [[arch.void]] if arch.void else []
         texts = [*(prompts(name, "synonyms") for name in classes), *(prompts(each[0]) for each in void)]
         self._tokens = [tokenize(each, arch.context_length) for each in texts]

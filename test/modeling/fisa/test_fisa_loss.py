@@ -152,7 +152,7 @@ def test_each_step_draws_a_synonym_per_class_and_void_comes_last() -> None:
     assert len({tuple(each[3].tolist()) for each in drawn}) == 1
 
 
-def test_label_maps_have_the_size_of_the_proposals() -> None:
+def test_training_images_have_the_size_of_the_generators_largest_input() -> None:
     loss = FisaLoss(random_fisa(), CLASSES)
-    assert (loss.image_size, loss.label_size) == (64, 16)
-    assert loss.network.generator(IMAGES[:1]).shape[-2:] == (16, 16)
+    assert (loss.image_size, loss.label_size) == ((64, 128), (32, 64))
+    assert loss.network.generator.size(*loss.image_size) == loss.image_size
