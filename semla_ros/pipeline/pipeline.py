@@ -17,6 +17,7 @@ from semla_ros.config import Config
 from semla_ros.errors import AdapterError, FusionError, ImageError, SegmentationError, SemlaError
 from semla_ros.images.classes import ClassInfo, Labels, unlabelled
 from semla_ros.images.frame import Frame
+from semla_ros.images.panoptic import Segments
 from semla_ros.library.adapter_library import AdapterLibrary
 from semla_ros.library.bundle import ADAPTERS, Bundle
 from semla_ros.modeling.base import Mode, Segmenter, linear_layers, segmenter_kind
@@ -138,11 +139,13 @@ class SemlaPipeline:
         #    that failed halfway: `LoraFuser.applied` restores the previous mixture on any error.
         self._times.start()
         with self.threads.measured() if self.threads else nullcontext():
-            labels, confidence = self.segment(frame.rgb)
+            labels, confidence, segments = self.segment_instances(frame.rgb)
         self._times.lap("segment")
         self._fall_back_unless_finite(labels)
-        labels[confidence < self.config.segmenter.min_confidence] = unlabelled(labels)
-        return SegmentationResult(frame, labels, confidence, self.domain, self._times.seconds)
+        unsure = confidence < self.config.segmenter.min_confidence
+        labels[unsure] = unlabelled(labels)
+        segments = segments.without(unsure) if segments and unsure.any() else segments
+        return SegmentationResult(frame, labels, confidence, self.domain, self._times.seconds, segments)
 
     def segment(
         self, rgb: NDArray[np.uint8], mode: Mode | None = None, size: tuple[int, int] | None = None
@@ -162,6 +165,19 @@ class SemlaPipeline:
             SegmentationError: The segmenter failed, for example because memory ran out.
         """
         return self.adapted.segment(rgb, mode or self.config.segmenter.mode, size)
+
+    def segment_instances(
+        self, rgb: NDArray[np.uint8], mode: Mode | None = None, size: tuple[int, int] | None = None
+    ) -> tuple[Labels, NDArray[np.float32], Segments | None]:
+        """Segments an image like `segment`, and tells objects apart.
+
+        Returns:
+            What `segment` returns, and the panoptic segments (h, w); None if the segmenter has no instances.
+
+        Raises:
+            SegmentationError: The segmenter failed, for example because memory ran out.
+        """
+        return self.adapted.segment_instances(rgb, mode or self.config.segmenter.mode, size)
 
     def retrieve(self, embedding: NDArray[np.float64], exclude: Sequence[str] = ()) -> Mixture:
         """Retrieves the mixture for an embedding (paper, section 3.3), without fusing it.
