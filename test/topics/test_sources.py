@@ -19,7 +19,7 @@ def result(height: int = 48, width: int = 64) -> SimpleNamespace:
     frame = SimpleNamespace(rgb=generator.integers(0, 256, (height, width, 3), np.uint8))
     labels = generator.integers(0, 12, (height, width), np.uint8)
     confidence = (labels / 12).astype(np.float32)
-    return SimpleNamespace(frame=frame, labels=labels, confidence=confidence, domain=DomainState())
+    return SimpleNamespace(frame=frame, labels=labels, confidence=confidence, domain=DomainState(), segments=None)
 
 
 def published(seen: Any, **settings: Any) -> SegmentedImage:
