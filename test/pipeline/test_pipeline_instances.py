@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -57,3 +58,23 @@ def test_exhausted_memory_is_an_error_of_the_frame(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(pipeline.segmenter, "segment_instances", failing)
     with pytest.raises(SegmentationError, match=r"OutOfMemoryError: CUDA out of memory$"):
         pipeline.process(Frame(two_blobs()[0], 10**9))
+
+
+def test_an_image_whose_instances_need_too_much_memory_is_computed_again_with_less(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline = opened(write_bundle(tmp_path / "blobs"))
+    rgb, instances = two_blobs()
+    compute, limits = pipeline.segmenter.segment_instances, []  # type: ignore[attr-defined]
+
+    def once_too_much(*args: Any) -> Any:
+        limits.append(pipeline.segmenter.memory_mib)
+        if len(limits) == 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return compute(*args)
+
+    monkeypatch.setattr(pipeline.segmenter, "segment_instances", once_too_much)
+    result = pipeline.process(Frame(rgb, 10**9))
+    assert limits[1] < limits[0]
+    assert result.segments is not None
+    assert np.array_equal(result.segments.instances, instances)

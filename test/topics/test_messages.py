@@ -139,11 +139,11 @@ def test_labels_are_json_with_id_name_and_color(new: messages.NewMessage) -> Non
 
 def check_label_info(new: messages.NewMessage) -> None:
     info = messages.label_info(ClassList(messages.header(5, "", new), CLASSES, 0.25), new)
-    assert [(each.class_id, each.class_name) for each in info.class_map] == [(0, "road"), (1, "car, automobile")]
+    assert [(each.class_id, each.class_name) for each in info.class_map] == [(0, "road"), (1, "car")]
     assert info.threshold == pytest.approx(0.25)
 
 
-def test_label_info_has_every_class_and_the_threshold() -> None:
+def test_label_info_has_the_first_synonym_of_every_class_and_the_threshold() -> None:
     check_label_info(new_rosbags)
 
 
