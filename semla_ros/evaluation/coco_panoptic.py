@@ -88,18 +88,22 @@ class CocoPanoptic:
         Raises:
             RecordingError: A PNG file has another size than its image, or ids that the JSON file does not describe.
         """
-        for entry in self._entries:
-            if entry.image in self.skipped:
-                continue
-            try:
-                rgb, ids = read_rgb(entry.image), panoptic.from_rgb(read_rgb(entry.png))
-            except ImageError as error:
-                self.skipped[entry.image] = str(error)
-                LOG.warning("%s: skipped %s: %s", self.name, entry.image.name, error)
-                continue
-            if ids.shape != rgb.shape[:2]:
-                raise RecordingError("segments of another size", where=entry.png, got=ids.shape, expected=rgb.shape[:2])
-            yield LabelledImage(rgb, *_truth(ids, entry))
+        yield from filter(None, map(self.read, range(len(self))))
+
+    def read(self, index: int) -> LabelledImage | None:
+        """Reads one image; None if it is damaged. Errors are those of an iteration."""
+        entry = self._entries[index]
+        if entry.image in self.skipped:
+            return None
+        try:
+            rgb, ids = read_rgb(entry.image), panoptic.from_rgb(read_rgb(entry.png))
+        except ImageError as error:
+            self.skipped[entry.image] = str(error)
+            LOG.warning("%s: skipped %s: %s", self.name, entry.image.name, error)
+            return None
+        if ids.shape != rgb.shape[:2]:
+            raise RecordingError("segments of another size", where=entry.png, got=ids.shape, expected=rgb.shape[:2])
+        return LabelledImage(rgb, *_truth(ids, entry))
 
 
 def domains(data: Path) -> list[Path]:

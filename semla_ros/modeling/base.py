@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -21,12 +22,13 @@ from typing_extensions import Self
 
 from semla_ros.errors import BundleError
 
+Size = tuple[int, int]  # height and width
 Mode = Literal["plain", "sliding"]
 PromptTemplates = Literal["official", "synonyms", "imagenet"]
 UNDEFINED = -1  # label of a pixel for which the network computed NaN or infinity
 
 # ``kind`` in bundle.yaml to the module that defines KIND. It is imported when a bundle names the kind.
-SEGMENTERS = {"catseg": "semla_ros.modeling.catseg"}
+SEGMENTERS = {"catseg": "semla_ros.modeling.catseg", "fisa": "semla_ros.modeling.fisa"}
 NAVIGATORS = {"clip": "semla_ros.modeling.navigators.clip"}
 DEFAULT_SEGMENTER, DEFAULT_NAVIGATOR = "catseg", "clip"
 
@@ -186,11 +188,11 @@ class TrainingLoss(nn.Module, ABC):
 
     Args:
         network: Network to train.
-        image_size: Side S of the square images, pixels.
-        label_size: Side s of the square label maps, pixels.
+        image_size: Side S of the square images, or their height and width, pixels.
+        label_size: Side s of the square label maps, or their height and width, pixels.
     """
 
-    def __init__(self, network: nn.Module, image_size: int, label_size: int) -> None:
+    def __init__(self, network: nn.Module, image_size: int | Size, label_size: int | Size) -> None:
         super().__init__()
         self.network: Any = network
         self.image_size, self.label_size = image_size, label_size
@@ -243,6 +245,8 @@ class SegmenterKind:
         module_name: Called with a published module name; returns ours. Adapters are published with such names.
         loss: Called with (network, class names); returns the loss that a training lowers. None if this kind cannot be
             trained.
+        from_parts: Called with (folder of a published mask generator, published CLIP, side of CLIP's input in pixels);
+            returns (architecture, network). None if this kind is not made of a mask generator and a CLIP.
     """
 
     architecture: type[Architecture]
@@ -253,6 +257,7 @@ class SegmenterKind:
     unused_keys: Callable[[Mapping[str, Tensor]], list[str]]
     module_name: Callable[[str], str]
     loss: Callable[[Any, Sequence[str]], TrainingLoss] | None = None
+    from_parts: Callable[[Path, Any, int], tuple[Any, nn.Module]] | None = None
 
 
 @dataclass(frozen=True)
