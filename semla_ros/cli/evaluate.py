@@ -50,6 +50,11 @@ def add(tasks: Any) -> None:
         help="for semla: upper limit of the longer side, pixels (%(default)s)",
     )
     evaluate.add_argument("--methods", default=METHODS, help="comma-separated, some of %(default)s")
+    evaluate.add_argument(
+        "--oracle", choices=("masks", "classes"),
+        help="for segmenters that classify masks, such as FISA: true masks or classes replace the segmenter's own."
+        " The higher score tells which half limits the segmenter",
+    )  # fmt: skip
     evaluate.add_argument("--images", type=positive, help="images per domain or recording (40; semla, panoptic: all)")
     evaluate.add_argument("--json", type=Path, metavar="FILE", help="write the scores to this file")
     settings(evaluate)
@@ -107,7 +112,7 @@ def _streetworld(args: argparse.Namespace, pipeline: Any) -> Any:
     from semla_ros.evaluation.rendered import RenderedDataset
 
     datasets = [RenderedDataset(name, args.images or 40) for name in pipeline.library.names]
-    return datasets, Inference(args.mode or "plain")
+    return datasets, Inference(args.mode or "plain", oracle=args.oracle)
 
 
 def _semla(args: argparse.Namespace, pipeline: Any) -> Any:
@@ -119,7 +124,7 @@ def _semla(args: argparse.Namespace, pipeline: Any) -> Any:
         raise ConfigError("long side too short", where="--long-side", got=args.long_side, expected=expected)
     names = [each.name for each in pipeline.classes]
     datasets = [CityscapesFolder(root, args.split, names, args.images or 0) for root in domains(args.data)]
-    return datasets, Inference(args.mode or "sliding", args.short_side, args.long_side)
+    return datasets, Inference(args.mode or "sliding", args.short_side, args.long_side, args.oracle)
 
 
 def _panoptic(args: argparse.Namespace, pipeline: Any) -> Any:
@@ -130,7 +135,7 @@ def _panoptic(args: argparse.Namespace, pipeline: Any) -> Any:
     names, limit = [each.name for each in pipeline.classes], args.images or 0
     roots = domains(args.data)
     datasets = [CocoPanoptic(root / "images", root / ANNOTATIONS, names, limit) for root in roots]
-    return datasets, Inference(args.mode or "plain")
+    return datasets, Inference(args.mode or "plain", oracle=args.oracle)
 
 
 DATASETS = {"semla": _semla, "panoptic": _panoptic}  # protocols on data sets of the user's own

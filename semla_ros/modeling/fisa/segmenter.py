@@ -100,11 +100,15 @@ class FisaSegmenter:
         self, rgb: NDArray[np.uint8], mode: Mode = "plain", size: tuple[int, int] | None = None
     ) -> Instances:
         """See `semla_ros.modeling.base.PanopticSegmenter.segment_instances`. Both modes are the same."""
-        arch, wanted = self.network.arch, size or (rgb.shape[0], rgb.shape[1])
-        scores, masks = self.classified(rgb)
-        labels, confidence = semantic(scores, masks, len(self.classes), wanted, self._values)
+        return self.merged(*self.classified(rgb), size or (rgb.shape[0], rgb.shape[1]))
+
+    @torch.inference_mode()
+    def merged(self, scores: Tensor, masks: Tensor, size: tuple[int, int]) -> Instances:
+        """Merges classified masks, see `classified`, to maps of a size (height, width)."""
+        arch = self.network.arch
+        labels, confidence = semantic(scores, masks, len(self.classes), size, self._values)
         segments, numbers = panoptic(
-            scores, masks, self.things, wanted, arch.score_threshold, arch.overlap_threshold, self._values
+            scores, masks, self.things, size, arch.score_threshold, arch.overlap_threshold, self._values
         )
         return Instances(*(each.cpu().numpy() for each in (labels, confidence, numbers, segments)))
 
