@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 DIVISOR = 1000  # label divisor of Cityscapes, Detectron2 and DeepLab
 NO_SEGMENT = -1
+INSTANCE = 256  # in the label maps of trainings: class id + 256 * instance, 255 is unlabelled
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,7 @@ class AdaptedSegmenter:
             SegmentationError: The segmenter failed, for example because memory ran out even for the smallest batches.
         """
         with _memory_errors_explained():
-            ids, confidence = self.memory.segment(rgb, mode, size)
+            ids, confidence = self.memory.run(self.segmenter.segment, rgb, mode, size)
         return self._labels(ids), confidence
 
     def segment_instances(
@@ -74,12 +74,12 @@ class AdaptedSegmenter:
             What `segment` returns, and the panoptic segments (h, w); None if the segmenter has no instances.
 
         Raises:
-            SegmentationError: The segmenter failed, for example because memory ran out.
+            SegmentationError: As for `segment`.
         """
         if not isinstance(self.segmenter, PanopticSegmenter):
             return *self.segment(rgb, mode, size), None
         with _memory_errors_explained():
-            found = self.memory.attempt(self.segmenter.segment_instances, rgb, mode, size)
+            found = self.memory.run(self.segmenter.segment_instances, rgb, mode, size)
         segments = Segments(found.panoptic.astype(np.int32), found.instances.astype(np.uint16))
         return self._labels(found.labels), found.confidence, segments
 

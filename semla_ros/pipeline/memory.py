@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from semla_ros.modeling.base import Mode, Segmenter
 
+Result = TypeVar("Result")
 LOG = logging.getLogger(__name__)
-Found = TypeVar("Found")
 SMALLEST_MIB = 1  # as a memory limit: one window, and one class at the size of the image, at a time
 SMALL_BATCHES = "images are computed in the smallest batches"
 PLAIN_MODE = "images are computed in the plain mode"
@@ -50,21 +50,20 @@ class MemorySaver:
         self._segmenter, self._memory_mib = segmenter, segmenter.memory_mib
         self.measure = ""
 
-    def segment(
-        self, rgb: NDArray[np.uint8], mode: Mode, size: tuple[int, int] | None
-    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """See `semla_ros.modeling.base.Segmenter.segment`.
+    def run(
+        self,
+        compute: Callable[[NDArray[np.uint8], Mode, tuple[int, int] | None], Result],
+        rgb: NDArray[np.uint8],
+        mode: Mode,
+        size: tuple[int, int] | None,
+    ) -> Result:
+        """Returns what a method of the segmenter computes.
 
-        Raises:
-            RuntimeError, MemoryError: Memory has run out and no step is left, or something else has failed.
-        """
-        return self.attempt(self._segmenter.segment, rgb, mode, size)
-
-    def attempt(
-        self, compute: Callable[[NDArray[np.uint8], Mode, tuple[int, int] | None], Found], rgb: NDArray[np.uint8],
-        mode: Mode, size: tuple[int, int] | None,
-    ) -> Found:  # fmt: skip
-        """Calls a method of the segmenter, and again after each step.
+        Args:
+            compute: `semla_ros.modeling.base.Segmenter.segment`, or another method with its arguments.
+            rgb: Image (H, W, 3) uint8, RGB.
+            mode: One pass ("plain") or sliding window ("sliding").
+            size: Height and width of the result; None for those of the image.
 
         Raises:
             RuntimeError, MemoryError: Memory has run out and no step is left, or something else has failed.

@@ -63,11 +63,7 @@ def panoptic_ids(source: SegmentedImage, new: NewMessage) -> Any:
 
 def overlay(source: SegmentedImage, new: NewMessage) -> Any:
     """Camera image blended with the colours of the classes, rgb8, with white outlines of the instances."""
-    if source.segments is None:
-        return image(source.header, source.blend, new)
-    outlined = source.blend.copy()
-    outlined[panoptic.outlines(source.segments.instances)] = 255
-    return image(source.header, outlined, new)
+    return image(source.header, source.blend, new)
 
 
 def support(source: SegmentedImage, new: NewMessage) -> Any:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semla_ros.config import OutputConfig
-from semla_ros.images import conversion
+from semla_ros.images import conversion, panoptic
 from semla_ros.images.classes import ClassInfo, Labels
 from semla_ros.images.panoptic import Segments
 from semla_ros.topics.domain import key_values, level_and_message
@@ -96,15 +96,18 @@ class SegmentedImage:
         if config.confidence_encoding == "mono8":
             confidence = np.asarray(cv2.convertScaleAbs(confidence, alpha=255.0))  # rounds and saturates
         support = result.domain.support
-        opacity, rgb = config.overlay_opacity, result.frame.rgb
+        rgb, opacity = result.frame.rgb, config.overlay_opacity
         return cls(header, rgb, labels, confidence, classes, opacity, support, camera_info, depth, segments)
 
     @cached_property
     def blend(self) -> NDArray[np.uint8]:
-        """Camera image blended with the colours of the classes, (h, w, 3) uint8, RGB."""
+        """Camera image with the colours of the classes and outlines of instances, (h, w, 3) uint8, RGB."""
         size = self.labels.shape
         rgb = self.rgb if self.rgb.shape[:2] == size else resized(self.rgb, size, cv2.INTER_AREA)
-        return conversion.overlay(rgb, self.labels, self.classes, self.overlay_opacity)
+        blend = conversion.overlay(rgb, self.labels, self.classes, self.overlay_opacity)
+        if self.segments:
+            blend[panoptic.outlines(self.segments.instances)] = 255
+        return blend
 
 
 @dataclass(frozen=True)

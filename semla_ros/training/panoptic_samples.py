@@ -15,7 +15,8 @@ from semla_ros.errors import TrainingError
 from semla_ros.evaluation.coco_panoptic import CocoPanoptic
 from semla_ros.evaluation.dataset import LabelledImage
 from semla_ros.images.classes import UNLABELLED
-from semla_ros.training.images import INSTANCE, Size
+from semla_ros.images.panoptic import INSTANCE
+from semla_ros.training.images import Size
 
 GREY = 128  # beside images that are smaller than the crop
 READERS = 4

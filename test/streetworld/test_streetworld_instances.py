@@ -1,4 +1,4 @@
-"""Instances of StreetWorld: which pixels belong to which car or person."""
+"""Instances of StreetWorld: the pixels of each car and person, in memory and in the panoptic format of COCO."""
 
 from __future__ import annotations
 
