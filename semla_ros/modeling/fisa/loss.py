@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from semla_ros.modeling.base import TrainingLoss
+from semla_ros.modeling.base import Size, TrainingLoss
 from semla_ros.modeling.clip.pixels import normalised
 from semla_ros.modeling.clip.prompts import prompts
 from semla_ros.modeling.clip.tokenizer import tokenize
@@ -35,6 +35,8 @@ class FisaLoss(TrainingLoss):
         arch = network.arch
         height, width = network.generator.size(arch.generator_short, arch.generator_long)
         super().__init__(network, (height, width), (height // 2, width // 2))
+        self.image_size: Size
+        self.label_size: Size
         void = [[arch.void]] if arch.void else []
         texts = [*(prompts(name, "synonyms") for name in classes), *(prompts(each[0]) for each in void)]
         self._tokens = [tokenize(each, arch.context_length) for each in texts]
