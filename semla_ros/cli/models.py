@@ -53,6 +53,12 @@ def add(tasks: Any) -> None:
         help="open_clip's name of the model in that file, such as ViT-L-14-quickgelu; "
         "not needed where its open_clip_config.json lies beside it",
     )  # fmt: skip
+    verify = task(
+        models, "verify", _verify,
+        "compare the files of a bundle with its manifests (SHA-256); the exit code is 1 if any differs",
+    )  # fmt: skip
+    verify.add_argument("bundle", metavar="BUNDLE", help="model bundle: path of a folder, or name of an installed one")
+    verify.add_argument("--accept", action="store_true", help="accept the files as they are: write all manifests anew")
     imported.add_argument("--kind", help="kind of the segmenter, as in bundle.yaml")
     imported.add_argument("--navigator-kind", help="kind of the navigator, as in bundle.yaml")
     imported.add_argument("-o", "--out", type=Path, required=True, help="folder of the bundle, which must not exist")
@@ -110,6 +116,28 @@ def _import(args: argparse.Namespace) -> None:
     _print_ready(
         import_models(args.segmenter, args.library, args.navigator, args.out, *kinds, args.navigator_model).path
     )
+
+
+def _verify(args: argparse.Namespace) -> None:
+    from semla_ros.errors import AdapterError, BundleError
+    from semla_ros.library.bundle import ADAPTERS, find_bundle
+    from semla_ros.library.library_folder import LibraryFolder
+    from semla_ros.library.manifest import differences, write_manifest
+    from semla_ros.progress import ProgressBar
+
+    path = find_bundle(args.bundle)
+    folders = [path, *(LibraryFolder(path / ADAPTERS).paths if (path / ADAPTERS).is_dir() else ())]
+    found: list[str] = []
+    for folder in ProgressBar(folders, desc="verify", unit="folder", leave=False):
+        if args.accept:
+            write_manifest(folder)
+        found += differences(folder, BundleError if folder == path else AdapterError)
+    print("\n".join(found) or f"{path}: all files of {len(folders)} folders are those of the manifests")
+    if found:
+        raise BundleError(
+            "bundle differs from its manifests", where=path, got=f"{len(found)} differences",
+            hint="Get the files again, or accept them with --accept.",
+        )  # fmt: skip
 
 
 def _import_parts(args: argparse.Namespace, kind: str) -> None:

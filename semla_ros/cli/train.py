@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from semla_ros.cli.options import above_zero, group, natural, positive, task
-from semla_ros.errors import ConfigError
+from semla_ros.errors import BundleError, ConfigError
 
 METHODS = ("lora", "recyclelora", "full")
 PRESETS = """\
@@ -64,11 +64,13 @@ def add(tasks: Any) -> None:
 def _train_captions(args: argparse.Namespace) -> None:
     from semla_ros.library.bundle import Bundle, find_bundle
     from semla_ros.library.captions import CAPTIONS
+    from semla_ros.library.manifest import relist
     from semla_ros.training.captions import caption_table
 
     bundle = Bundle.open(find_bundle(args.bundle))
     table = caption_table(bundle, args.images)
     table.save(bundle.path / CAPTIONS)
+    relist(bundle.path / CAPTIONS, BundleError)
     print(f"{bundle.path / CAPTIONS}: {len(table.captions)} captions")
 
 

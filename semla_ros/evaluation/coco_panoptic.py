@@ -17,6 +17,7 @@ from semla_ros.evaluation.dataset import LabelledImage
 from semla_ros.images import panoptic
 from semla_ros.images.classes import UNLABELLED
 from semla_ros.images.files import read_rgb
+from semla_ros.streetworld.panoptic import ANNOTATIONS
 
 LOG = logging.getLogger(__name__)
 
@@ -103,6 +104,24 @@ class CocoPanoptic:
         if ids.shape != rgb.shape[:2]:
             raise RecordingError("segments of another size", where=entry.png, got=ids.shape, expected=rgb.shape[:2])
         return LabelledImage(rgb, *_truth(ids, entry))
+
+
+def domains(data: Path) -> list[Path]:
+    """Finds the data sets that `semla world dataset --layout coco` wrote: folders with images/ and panoptic.json.
+
+    Args:
+        data: A data set, or a folder with one data set per subfolder.
+
+    Returns:
+        Folders of the data sets, sorted by name.
+
+    Raises:
+        RecordingError: There are none.
+    """
+    found = [path.parent for path in [data / ANNOTATIONS, *sorted(data.glob(f"*/{ANNOTATIONS}"))] if path.is_file()]
+    if not found:
+        raise RecordingError("no data sets", where=data, expected=f"<domain>/images/ and <domain>/{ANNOTATIONS}")
+    return found
 
 
 def _truth(ids: NDArray[np.int32], entry: Entry) -> tuple[NDArray[np.uint8], NDArray[np.uint16]]:

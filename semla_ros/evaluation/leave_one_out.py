@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -159,6 +160,7 @@ class LeaveOneOut:
         scored = {domain: tally for domain, tally in tallies.items() if tally.confusion.counts.any()}
         miou = {domain: tally.confusion.miou for domain, tally in scored.items()}
         pq = {domain: tally.quality.mean for domain, tally in scored.items() if tally.quality}
+        pq = {domain: value for domain, value in pq.items() if math.isfinite(value)}
         names = [each.name for each in self.pipeline.classes]
         iou = {
             domain: {names[i]: float(100 * confusion.iou[i]) for i in np.flatnonzero(confusion.counts.sum(1))}

@@ -71,9 +71,12 @@ class Segmenter(Protocol):
 
     Attributes:
         classes: Class names, synonyms after commas ("car, automobile").
+        memory_mib: Memory limit for the activations that are computed in one batch, MiB. It is lowered when memory has
+            run out, and applies from the next image on.
     """
 
     classes: tuple[str, ...]
+    memory_mib: int
 
     @property
     def network(self) -> nn.Module:

@@ -43,7 +43,10 @@ def applied(config: NodeConfig, parameters: Iterable[Parameter[Any]]) -> NodeCon
         ConfigError: As for `declare`.
     """
     known = {path for path, _, _ in walk(config)}
-    return changed(config, {each.name: each.value for each in parameters if each.name in known})
+    result = changed(config, {each.name: each.value for each in parameters if each.name in known})
+    if result.output_size == "cloud" and not result.depth_topic:
+        raise ConfigError("no depth camera", where="output_size", got="cloud", expected="image, or a depth_topic")
+    return result
 
 
 def differing(config: NodeConfig, other: NodeConfig) -> list[Parameter[Any]]:

@@ -18,6 +18,7 @@ from semla_ros.config import Config, NodeConfig
 from semla_ros.images.bit_depth import BitDepth
 from semla_ros.images.conversion import decode, decode_compressed
 from semla_ros.images.frame import Frame
+from semla_ros.node.depth import NearestImage, stamp_ns
 from semla_ros.node.library_reader import LibraryReader
 from semla_ros.node.publishers import Publishers
 from semla_ros.node.signals import Stopped, Stopping
@@ -39,12 +40,14 @@ class Arrival:
         message: sensor_msgs/Image or sensor_msgs/CompressedImage.
         stamp_ns: Time of arrival by the node's clock, nanoseconds; used for images without a stamp.
         steady_ns: Time of arrival by the monotonic clock, nanoseconds; used for the latency "total".
+        depth: The search for its depth image; None without a depth camera.
     """
 
     topic: str
     message: Any
     stamp_ns: int
     steady_ns: int
+    depth: NearestImage | None = None
 
 
 class Stream:
@@ -97,7 +100,8 @@ class Stream:
     def receive(self, topic: str, message: Any) -> None:
         """Passes a camera message to the worker. It replaces a message that still waits, which counts as dropped."""
         self._statistics.receive()
-        if self._worker.offer(Arrival(topic, message, self._now(), time.monotonic_ns())):
+        depth = self._publishers.search_depth(message.header)
+        if self._worker.offer(Arrival(topic, message, self._now(), time.monotonic_ns(), depth)):
             self._statistics.drop()
 
     def publish_state(self) -> None:
@@ -143,6 +147,10 @@ class Stream:
     def gap_values(self) -> dict[str, str]:
         """Returns the state of the record of gaps as pairs of strings; empty if there is no record."""
         return self._pipeline.gaps.key_values() if self._pipeline.gaps else {}
+
+    def warnings(self) -> tuple[str, ...]:
+        """Returns what limits the pipeline although frames are segmented, one sentence each."""
+        return self._pipeline.warnings
 
     def drain(self) -> None:
         """Drops the waiting frame and returns when the one in progress is done."""
@@ -211,17 +219,17 @@ class Stream:
         compressed = isinstance(arrival.message, CompressedImage)
         rgb = (decode_compressed if compressed else decode)(arrival.message, self._bit_depth)
         decoded = time.monotonic_ns()
-        stamp_ns = 10**9 * header.stamp.sec + header.stamp.nanosec
+        stamp = stamp_ns(header)
         # A stamp of zero means that the driver has set none.
-        result = self._pipeline.process(Frame(rgb, stamp_ns or self._arrival_stamp(arrival), header.frame_id))
+        result = self._pipeline.process(Frame(rgb, stamp or self._arrival_stamp(arrival), header.frame_id))
         processed = time.monotonic_ns()
-        self._publishers.send(result, header, self._pipeline.classes, self._config)
+        self._publishers.send(result, header, self._pipeline.classes, self._config, arrival.depth)
         self._report_domain(result.domain, header)
         published = time.monotonic_ns()
         own = {"decode": decoded - begin, "publish": published - processed, "total": published - arrival.steady_ns}
         latency_s = {**result.latency_s, **{stage: 1e-9 * ns for stage, ns in own.items()}}
         now = self._now()  # 0 while simulated time has not begun
-        self._statistics.finish(latency_s, 1e-9 * (now - stamp_ns) if stamp_ns and now else None)
+        self._statistics.finish(latency_s, 1e-9 * (now - stamp) if stamp and now else None)
 
     def _report_domain(self, domain: DomainState, header: Header | None = None) -> None:
         """Publishes the domain state; an error of the adaptation is also logged and raises an alarm."""

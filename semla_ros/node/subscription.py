@@ -107,10 +107,7 @@ class ImageSubscription:
             wanted = config.image_reliability
         if wanted != "auto":
             return ReliabilityPolicy[wanted.upper()]
-        # Without a publisher: reliable. A best-effort publisher that appears does not match this subscription, so no
-        # message is lost while it is replaced.
-        offers = [each.qos_profile.reliability for each in self._node.get_publishers_info_by_topic(topic)]
-        return ReliabilityPolicy.BEST_EFFORT if ReliabilityPolicy.BEST_EFFORT in offers else ReliabilityPolicy.RELIABLE
+        return offered_reliability(self._node, topic)
 
     def _subscribe(self, topic: str, kind: Any, reliability: ReliabilityPolicy) -> Any:
         def on_message(message: Any) -> None:
@@ -128,6 +125,14 @@ class ImageSubscription:
             )
         self._last_image_s = time.monotonic()
         return subscription
+
+
+def offered_reliability(node: Node, topic: str) -> ReliabilityPolicy:
+    """The reliability that matches all publishers of a topic: best effort if any of them is best effort."""
+    # Without a publisher: reliable. A best-effort publisher that appears does not match this subscription, so no
+    # message is lost while it is replaced.
+    offers = [each.qos_profile.reliability for each in node.get_publishers_info_by_topic(topic)]
+    return ReliabilityPolicy.BEST_EFFORT if ReliabilityPolicy.BEST_EFFORT in offers else ReliabilityPolicy.RELIABLE
 
 
 def _override(topic: str) -> str:

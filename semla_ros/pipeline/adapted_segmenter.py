@@ -14,6 +14,7 @@ from semla_ros.images.classes import UNLABELLED, ClassInfo, Labels, unlabelled
 from semla_ros.images.panoptic import Segments
 from semla_ros.modeling.base import UNDEFINED, Mode, PanopticSegmenter, PromptTemplates, Segmenter
 from semla_ros.modeling.lora import Adapter, LoraFuser
+from semla_ros.pipeline.memory import MemorySaver, first_line
 from semla_ros.pipeline.mixture_history import MixtureHistory
 from semla_ros.pipeline.stage_times import StageTimes
 
@@ -33,6 +34,7 @@ class AdaptedSegmenter:
         classes: Classes that it segments, in the order of their ids.
         mixture: Mixture that is fused into its weights.
         history: Mixtures that have segmented well or badly.
+        memory: Segments with less memory once memory has run out.
     """
 
     def __init__(self, segmenter: Segmenter, classes: Sequence[ClassInfo]) -> None:
@@ -40,6 +42,7 @@ class AdaptedSegmenter:
         self.fuser = LoraFuser(segmenter.adapted_layers(), segmenter.network)
         self.mixture = Mixture()
         self.history = MixtureHistory()
+        self.memory = MemorySaver(segmenter)
 
     def segment(
         self, rgb: NDArray[np.uint8], mode: Mode = "plain", size: tuple[int, int] | None = None
@@ -56,10 +59,10 @@ class AdaptedSegmenter:
             for which the network computed NaN or infinity are unlabelled (255 or 65535) and have probability 0.
 
         Raises:
-            SegmentationError: The segmenter failed, for example because memory ran out.
+            SegmentationError: The segmenter failed, for example because memory ran out even for the smallest batches.
         """
         with _memory_errors_explained():
-            ids, confidence = self.segmenter.segment(rgb, mode, size)
+            ids, confidence = self.memory.segment(rgb, mode, size)
         return self._labels(ids), confidence
 
     def segment_instances(
@@ -76,7 +79,7 @@ class AdaptedSegmenter:
         if not isinstance(self.segmenter, PanopticSegmenter):
             return *self.segment(rgb, mode, size), None
         with _memory_errors_explained():
-            found = self.segmenter.segment_instances(rgb, mode, size)
+            found = self.memory.attempt(self.segmenter.segment_instances, rgb, mode, size)
         segments = Segments(found.panoptic.astype(np.int32), found.instances.astype(np.uint16))
         return self._labels(found.labels), found.confidence, segments
 
@@ -134,5 +137,4 @@ def _memory_errors_explained() -> Iterator[None]:
     try:
         yield
     except (RuntimeError, MemoryError) as error:  # torch reports exhausted memory as a RuntimeError
-        reason = str(error).partition("\n")[0]
-        raise SegmentationError("image could not be segmented", got=f"{type(error).__name__}: {reason}") from error
+        raise SegmentationError("image could not be segmented", got=first_line(error)) from error

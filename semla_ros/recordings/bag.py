@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Container, Generator, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from heapq import merge
@@ -59,8 +59,12 @@ class Bag(Recording):
         self._files = _files(path)
         with self._opened() as readers:
             topics = _image_topics(connection for reader in readers for connection in reader.connections)
-            chosen = _only_camera(topics, path) if topic is None else _named(topic, topics, path)
+            chosen = self._choose(topics, topic, path)
         super().__init__(path, topic=chosen, frame_count=topics[chosen])
+
+    def _choose(self, topics: dict[str, int], topic: str | None, path: Path) -> str:
+        """Chooses the image topic among those of the bag, which are given with their numbers of messages."""
+        return _only_camera(topics, path) if topic is None else _named(topic, topics, path)
 
     def _images(self) -> Readings[Frame]:
         bit_depth = BitDepth()
@@ -75,11 +79,17 @@ class Bag(Recording):
 
     def _messages(self, topic: str) -> Generator[tuple[int, str, Callable[[], Any]], None, None]:
         """Yields (time of recording, type, function that reads the message) of a topic's messages, in order of time."""
+        with closing(self._messages_of({topic})) as messages:
+            for recorded_ns, connection, read in messages:
+                yield recorded_ns, connection.msgtype, read
+
+    def _messages_of(self, topics: Container[str]) -> Generator[tuple[int, Connection, Callable[[], Any]], None, None]:
+        """Yields (time of recording, connection, function that reads the message) of several topics, in order."""
         with self._opened() as readers:
-            wanted = [[each for each in reader.connections if each.topic == topic] for reader in readers]
+            wanted = [[each for each in reader.connections if each.topic in topics] for reader in readers]
             streams = [reader.messages(each) for reader, each in zip(readers, wanted, strict=True) if each]
             for connection, recorded_ns, data in merge(*streams, key=lambda message: message[1]):
-                yield recorded_ns, connection.msgtype, partial(self._deserialized, data, connection.msgtype)
+                yield recorded_ns, connection, partial(self._deserialized, data, connection.msgtype)
 
     def _deserialized(self, data: bytes, kind: str) -> Any:
         try:

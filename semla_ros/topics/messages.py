@@ -11,13 +11,14 @@ import math
 from dataclasses import asdict
 from typing import Any, Protocol
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from semla_ros.images import conversion, panoptic
-from semla_ros.topics.sources import ClassList, DomainReport, SegmentedImage, resized
+from semla_ros.images.classes import class_names
+from semla_ros.topics.sources import ClassList, DomainReport, SegmentedImage
 
+CLASS = "vision_msgs/msg/VisionClass"
 ENCODINGS = {
     (2, "uint8"): "mono8", (2, "uint16"): "mono16", (2, "int32"): "32SC1", (2, "float32"): "32FC1",
     (3, "uint8"): "rgb8",
@@ -62,12 +63,11 @@ def panoptic_ids(source: SegmentedImage, new: NewMessage) -> Any:
 
 def overlay(source: SegmentedImage, new: NewMessage) -> Any:
     """Camera image blended with the colours of the classes, rgb8, with white outlines of the instances."""
-    size = source.labels.shape
-    rgb = source.rgb if source.rgb.shape[:2] == size else resized(source.rgb, size, cv2.INTER_AREA)
-    blend = conversion.overlay(rgb, source.labels, source.classes, source.overlay_opacity)
-    if source.segments:
-        blend[panoptic.outlines(source.segments.instances)] = 255
-    return image(source.header, blend, new)
+    if source.segments is None:
+        return image(source.header, source.blend, new)
+    outlined = source.blend.copy()
+    outlined[panoptic.outlines(source.segments.instances)] = 255
+    return image(source.header, outlined, new)
 
 
 def support(source: SegmentedImage, new: NewMessage) -> Any:
@@ -81,8 +81,10 @@ def labels(source: ClassList, new: NewMessage) -> Any:
 
 
 def label_info(source: ClassList, new: NewMessage) -> Any:
-    """Classes as the standard message for label images."""
-    class_map = [new("vision_msgs/msg/VisionClass", class_id=info.id, class_name=info.name) for info in source.classes]
+    """Classes as the standard message for label images, each under its first synonym."""
+    names = class_names(source.classes)
+    ids = [info.id for info in source.classes]
+    class_map = [new(CLASS, class_id=number, class_name=name) for number, name in zip(ids, names, strict=True)]
     kind = "vision_msgs/msg/LabelInfo"
     return new(kind, header=source.header, class_map=class_map, threshold=source.threshold)
 

@@ -6,16 +6,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from semla_ros.topics import camera_info, messages
+from semla_ros.topics import camera_info, messages, points
 from semla_ros.topics.sources import ClassList, DomainReport, SegmentedImage
 
 MASK, CONFIDENCE = "segmentation/mask", "segmentation/confidence"
 COLOR, OVERLAY, CAMERA_INFO = "segmentation/color", "segmentation/overlay", "segmentation/camera_info"
+POINTS = "segmentation/points"
 LABELS, LABEL_INFO = "segmentation/labels", "segmentation/label_info"
 INSTANCES, PANOPTIC = "segmentation/instances", "segmentation/panoptic"
 SUPPORT, STATE = "domain/support", "domain/state"
 
-IMAGE = "sensor_msgs/msg/Image"
+IMAGE, LABEL_INFO_KIND = "sensor_msgs/msg/Image", "vision_msgs/msg/LabelInfo"
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,9 @@ TOPICS = (
     Topic(INSTANCES, IMAGE, SegmentedImage, messages.instances),
     Topic(PANOPTIC, IMAGE, SegmentedImage, messages.panoptic_ids),
     Topic(CAMERA_INFO, camera_info.KIND, SegmentedImage, camera_info.camera_info),
+    Topic(POINTS, points.KIND, SegmentedImage, points.points, on_demand=True),
     Topic(SUPPORT, "std_msgs/msg/Float32", SegmentedImage, messages.support),
     Topic(LABELS, "std_msgs/msg/String", ClassList, messages.labels, transient_local=True),
-    Topic(LABEL_INFO, "vision_msgs/msg/LabelInfo", ClassList, messages.label_info, transient_local=True),
+    Topic(LABEL_INFO, LABEL_INFO_KIND, ClassList, messages.label_info, transient_local=True),
     Topic(STATE, "diagnostic_msgs/msg/DiagnosticArray", DomainReport, messages.state, transient_local=True),
 )

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation, ResNetConfig
+from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation
 
 from semla_ros.evaluation.coco_panoptic import CocoPanoptic
 from semla_ros.images.classes import UNLABELLED
@@ -31,10 +32,10 @@ def small_config(classes: Sequence[str]) -> Mask2FormerConfig:
     Args:
         classes: Names of the classes. FISA ignores them; they help to find masks.
     """
-    backbone = ResNetConfig(
-        embedding_size=32, hidden_sizes=[32, 64, 128, 256], depths=[2, 2, 2, 2], layer_type="basic",
-        out_features=["stage1", "stage2", "stage3", "stage4"],
-    )  # fmt: skip
+    backbone = {
+        "model_type": "resnet", "embedding_size": 32, "hidden_sizes": [32, 64, 128, 256], "depths": [2, 2, 2, 2],
+        "layer_type": "basic", "out_features": ["stage1", "stage2", "stage3", "stage4"],
+    }  # fmt: skip
     return Mask2FormerConfig(
         backbone_config=backbone, feature_size=128, mask_feature_size=128, hidden_dim=128, num_attention_heads=4,
         encoder_layers=1, encoder_feedforward_dim=256, decoder_layers=4, dim_feedforward=512, num_queries=50,
@@ -52,7 +53,8 @@ class MaskLoss(nn.Module):
 
     def __init__(self, model: Mask2FormerForUniversalSegmentation, things: Sequence[bool]) -> None:
         super().__init__()
-        self.model, self.things = model, tuple(things)
+        self.model: Any = model
+        self.things = tuple(things)
 
     def forward(self, images: Tensor, labels: Tensor, seed: Tensor) -> Tensor:
         """Computes the mean loss of a batch, a scalar.

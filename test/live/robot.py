@@ -125,8 +125,15 @@ class Robot:
             yield lists
         finally:
             for topic, heard in zip(topics, lists, strict=True):
-                consumers = self._lists[topic, reliable]
+                consumers = self._lists.get((topic, reliable), [])
                 consumers[:] = [each for each in consumers if each is not heard]
+
+    def forget(self, topic: str) -> None:
+        """Ends the subscriptions to a topic."""
+        for each in list(self.node.subscriptions):
+            if each.topic_name == f"/{topic}":
+                self.node.destroy_subscription(each)
+        self._lists = {key: lists for key, lists in self._lists.items() if key[0] != topic}
 
     @contextmanager
     def camera(
@@ -149,6 +156,15 @@ class Robot:
             yield publisher
         finally:
             self.node.destroy_publisher(publisher)
+
+    @contextmanager
+    def another(self, name: str) -> Iterator[Any]:
+        """Another ROS node of the test, whose callbacks are never called."""
+        node = rclpy.create_node(name, context=self._context)
+        try:
+            yield node
+        finally:
+            node.destroy_node()
 
     def report(self) -> Any:
         """The next diagnostics report about the node: it was made after this call."""

@@ -9,8 +9,8 @@ from paths import ROOT
 
 LAUNCH = ROOT / "launch" / "semla.launch.py"
 ARGUMENTS = {
-    "image_topic", "params_file", "namespace", "bundle", "device", "image_transport", "autostart", "use_sim_time",
-    "log_level", "respawn",
+    "image_topic", "params_file", "namespace", "bundle", "device", "image_transport", "depth_topic", "autostart",
+    "use_sim_time", "log_level", "respawn",
 }  # fmt: skip
 
 

@@ -28,7 +28,8 @@ class CatSegSegmenter:
         network: A CAT-Seg network with its weights, of any floating-point type.
         classes: Class names, synonyms after commas ("car, automobile").
         prompt_templates: Prompts per class, see `semla_ros.modeling.clip.prompts.prompts`.
-        memory_mib: Memory limit for the activations of sliding windows that are computed in one batch, MiB.
+        memory_mib: Memory limit for the activations of sliding windows that are computed in one batch, and for the
+            probabilities that are resized to the image at a time, MiB.
 
     Raises:
         ConfigError: There are no classes.
@@ -134,7 +135,8 @@ class CatSegSegmenter:
         tiling = self.tilings[mode]
         logits = self._logits(tiling.crops(self._normalised(rgb)))
         logits = logits.masked_fill(~logits.isfinite(), torch.nan)  # the sigmoid of infinity would be finite
-        for chunk in logits.split(min(CHUNK, max(1, CHUNK_VALUES // (size[0] * size[1]))), dim=1):
+        values = min(CHUNK_VALUES, self.memory_mib * MIB // 4)
+        for chunk in logits.split(min(CHUNK, max(1, values // (size[0] * size[1]))), dim=1):
             yield resized(tiling.blend(chunk), size)[0]
 
     def _logits(self, crops: Tensor) -> Tensor:

@@ -114,8 +114,11 @@ def test_two_masks_of_one_stuff_class_around_a_thing_leave_its_number_alone() ->
 def test_results_do_not_depend_on_how_many_maps_are_resized_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     scores, masks = logits(2)
     together = *semantic(scores, masks, 5, SIZE), *panoptic(scores, masks, [True] * 5, SIZE, 0.5, 0.8)
-    monkeypatch.setattr("semla_ros.modeling.fisa.merging.VALUES", 2 * SIZE[0] * SIZE[1])
-    apart = *semantic(scores, masks, 5, SIZE), *panoptic(scores, masks, [True] * 5, SIZE, 0.5, 0.8)
+    resize, sizes = merging.F.interpolate, []
+    monkeypatch.setattr(merging.F, "interpolate", lambda maps, *a, **k: (sizes.append(maps.shape[1]), resize(maps, *a, **k))[1])
+    two = 2 * SIZE[0] * SIZE[1]
+    apart = *semantic(scores, masks, 5, SIZE, two), *panoptic(scores, masks, [True] * 5, SIZE, 0.5, 0.8, two)
+    assert max(sizes) == 2
     for one, other in zip(together, apart, strict=True):
         assert torch.equal(one, other)
 
