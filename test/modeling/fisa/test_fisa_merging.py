@@ -11,7 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from semla_ros.bench.live_memory import LiveMemory
 from semla_ros.modeling.base import UNDEFINED
+from semla_ros.modeling.fisa import merging
 from semla_ros.modeling.fisa.merging import panoptic, semantic
 
 SIZE = 60, 90
@@ -115,7 +117,9 @@ def test_results_do_not_depend_on_how_many_maps_are_resized_at_a_time(monkeypatc
     scores, masks = logits(2)
     together = *semantic(scores, masks, 5, SIZE), *panoptic(scores, masks, [True] * 5, SIZE, 0.5, 0.8)
     resize, sizes = merging.F.interpolate, []
-    monkeypatch.setattr(merging.F, "interpolate", lambda maps, *a, **k: (sizes.append(maps.shape[1]), resize(maps, *a, **k))[1])
+    monkeypatch.setattr(
+        merging.F, "interpolate", lambda maps, *a, **k: (sizes.append(maps.shape[1]), resize(maps, *a, **k))[1]
+    )
     two = 2 * SIZE[0] * SIZE[1]
     apart = *semantic(scores, masks, 5, SIZE, two), *panoptic(scores, masks, [True] * 5, SIZE, 0.5, 0.8, two)
     assert max(sizes) == 2
@@ -163,3 +167,15 @@ def test_scores_that_are_not_numbers_make_all_pixels_undefined() -> None:
     labels, confidence = semantic(scores, masks, 5, SIZE)
     assert (labels == UNDEFINED).all()
     assert (confidence == 0).all()
+
+
+def test_memory_at_the_size_of_the_image_does_not_grow_with_masks_and_classes() -> None:
+    four, peaks = 4 * 300 * 400, []
+    for count in (50, 400):
+        draw = torch.Generator().manual_seed(0)
+        scores, masks = 9 * torch.randn(count, count, generator=draw), torch.randn(count, 6, 8, generator=draw)
+        with torch.inference_mode(), LiveMemory() as memory:
+            semantic(scores, masks, count - 1, (300, 400), four)
+            panoptic(scores, masks, [True] * (count - 1), (300, 400), 0.5, 0.0, four)
+        peaks.append(memory.peak)
+    assert peaks[1] < 1.3 * peaks[0]
