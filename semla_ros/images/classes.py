@@ -14,6 +14,7 @@ from semla_ros.errors import ConfigError
 
 Labels: TypeAlias = NDArray[np.uint8] | NDArray[np.uint16]  # class ids (H, W)
 UNLABELLED = 255  # marks unlabelled pixels in uint8 label images, which hold up to 255 classes
+INSTANCE = 256  # label maps with instances hold class id + 256 * instance; instance 0 is stuff, or not known
 CITYSCAPES_COLORS = {
     "road": (128, 64, 128),
     "sidewalk": (244, 35, 232),

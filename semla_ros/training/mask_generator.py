@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation
 
 from semla_ros.evaluation.coco_panoptic import CocoPanoptic
-from semla_ros.images.classes import UNLABELLED
+from semla_ros.images.classes import INSTANCE, UNLABELLED
 from semla_ros.training.device import accelerator_on
-from semla_ros.training.images import INSTANCE, Images
+from semla_ros.training.images import Images
 from semla_ros.training.loop import fit
 from semla_ros.training.schedule import Schedule
 

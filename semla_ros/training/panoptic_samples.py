@@ -14,8 +14,8 @@ from torch import Tensor
 from semla_ros.errors import TrainingError
 from semla_ros.evaluation.coco_panoptic import CocoPanoptic
 from semla_ros.evaluation.dataset import LabelledImage
-from semla_ros.images.classes import UNLABELLED
-from semla_ros.training.images import INSTANCE, Size
+from semla_ros.images.classes import INSTANCE, UNLABELLED
+from semla_ros.modeling.base import Size
 
 GREY = 128  # beside images that are smaller than the crop
 READERS = 4

@@ -15,6 +15,7 @@ from semla_ros.cli import main
 from semla_ros.config import Config, changed
 from semla_ros.errors import TrainingError
 from semla_ros.evaluation.coco_panoptic import CocoPanoptic
+from semla_ros.images.classes import INSTANCE
 from semla_ros.library.bundle import Bundle
 from semla_ros.modeling.fisa.architecture import FisaArch
 from semla_ros.modeling.fisa.simo import TRAINED
@@ -22,7 +23,6 @@ from semla_ros.pipeline.build import build_pipeline
 from semla_ros.streetworld.dataset import sample, write_dataset
 from semla_ros.training.checkpoint import Checkpoint
 from semla_ros.training.fisa import PRESETS, FisaTask, train_fisa
-from semla_ros.training.images import INSTANCE
 from semla_ros.training.panoptic_samples import GREY, PanopticSamples, cropped
 
 
