@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
 from semla_ros.bench.fisa_reference import reference_scores
 from semla_ros.bench.fisa_table import Measured, draw, show
@@ -84,7 +85,24 @@ def measure(arch: FisaArch, classes: int, repeats: int) -> Measured:
             segmenter.set_classes(names(count))
             by_classes[count] = _cost(partial(segment, segmenter, pixels, proposals), repeats)
     ratio = stages["reference"].median / stages["mask_tokens"].median
-    return Measured(stages, ratio, difference, by_masks, by_classes)
+    return Measured(stages, ratio, difference, _operations(arch, classes), by_masks, by_classes)
+
+
+def _operations(arch: FisaArch, classes: int) -> dict[int, tuple[float, float]]:
+    """Number of masks to the operations of CLIP with mask tokens, ours and the straightforward ones, TFLOP."""
+    with torch.device("meta"):  # shapes without memory and without work
+        network = Fisa(arch).eval()
+        pixels = torch.empty(1, 3, arch.image_size, arch.image_size)
+        text = torch.empty(classes + bool(arch.void), arch.embed_dim)
+    out = {}
+    for count in MASKS:
+        both = []
+        for compute in (network, partial(reference_scores, network)):
+            with torch.no_grad(), FlopCounterMode(display=False) as counter:
+                compute(pixels, torch.empty(1, count, 64, 64, device="meta"), text)
+            both.append(counter.get_total_flops() / 1e12)
+        out[count] = both[0], both[1]
+    return out
 
 
 def names(count: int) -> list[str]:

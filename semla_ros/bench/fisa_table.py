@@ -19,6 +19,7 @@ class Measured:
         stages_ms: Stage to its times.
         ratio: Time of the straightforward computation, divided by ours.
         difference: Largest difference between the logits of both.
+        operations: Number of masks to TFLOP of CLIP with mask tokens, ours and the straightforward ones.
         by_masks: Number of masks to milliseconds and MiB of CLIP with mask tokens.
         by_classes: Number of classes to milliseconds and MiB of the same and the semantic map.
     """
@@ -26,6 +27,7 @@ class Measured:
     stages_ms: dict[str, Timing]
     ratio: float
     difference: float
+    operations: dict[int, tuple[float, float]]
     by_masks: dict[int, tuple[float, float]]
     by_classes: dict[int, tuple[float, float]]
 
@@ -39,7 +41,10 @@ def show(size: str, measured: Measured) -> None:
     for what, rows in (("masks", measured.by_masks), ("classes", measured.by_classes)):
         for count, (milliseconds, mib) in rows.items():
             growth.add_row(what, f"{count:,}", f"{milliseconds:.1f}", f"{mib:.0f}")
-    for table in (stages, growth):
+    work = Table("masks", "TFLOP", "straightforward", "ratio", title="operations of CLIP with mask tokens")
+    for count, (ours, theirs) in measured.operations.items():
+        work.add_row(f"{count:,}", f"{ours:.3g}", f"{theirs:.3g}", f"{theirs / ours:.2f}")
+    for table in (stages, growth, work):
         Console().print(table)
     print(f"straightforward computation / ours: {measured.ratio:.2f}, logits differ by {measured.difference:.1g}")
 

@@ -48,6 +48,8 @@ def test_the_command_writes_figures_and_a_plot(
     assert main([*argv, "--json", str(tmp_path / "out.json"), "--plot", str(tmp_path / "out.png")]) == 0
     measured = json.loads((tmp_path / "out.json").read_text())["sizes"]["fisa-vitb16"]
     assert measured["difference"] < 1e-2
+    ours, theirs = measured["operations"]["20"]
+    assert 0 < ours < theirs
     assert measured["by_masks"]["20"][1] > measured["by_masks"]["1"][1]
     assert {"mask_generator", "mask_tokens", "reference", "semantic", "panoptic"} <= measured["stages_ms"].keys()
     assert (tmp_path / "out.png").read_bytes().startswith(b"\x89PNG")
