@@ -40,7 +40,8 @@ class Process:
         given = [("-p", f"{name}:={value}") for name, value in (parameters or {}).items()]
         given += [("-r", f"{name}:={value}") for name, value in (remap or {}).items()]
         given += [("--params-file", str(params_file))] if params_file else []
-        words = [str(part) for part in (*command, "--ros-args", *(word for pair in given for word in pair))]
+        ros = ("--ros-args", *(word for pair in given for word in pair)) if given else ()
+        words = [str(part) for part in (*command, *ros)]
         self._log = tempfile.NamedTemporaryFile()  # noqa: SIM115
         self.popen = subprocess.Popen(
             [*DIE_WITH_PARENT, sys.executable, *words],
