@@ -21,6 +21,7 @@ from semla_ros.recordings.recording import refuse
 
 DEPTH = 20
 CLOCK_PERIOD_S = 0.025
+SETTLE_S = 1.0  # a subscriber that has been discovered here may itself discover the publisher a moment later
 ACKNOWLEDGE_S = 60.0  # for the last messages of a reliable publisher
 CLOCK = "rosgraph_msgs/msg/Clock"
 
@@ -101,14 +102,17 @@ class Player:
 
     def _wait(self, stopping: Stopping) -> None:
         images = [topic for topic, kind in self._playback.topics.items() if kind != CAMERA_INFO] or self._publishers
+        if not self._pace.wait_s:
+            return
         end = time.monotonic() + self._pace.wait_s
-        while self._pace.wait_s and not any(self._publishers[topic].get_subscription_count() for topic in images):
+        while not any(self._publishers[topic].get_subscription_count() for topic in images):
             if stopping():
                 return
             if time.monotonic() > end:
                 hint = "Start the node first, or wait longer with --wait; --wait 0 plays at once."
                 raise PlayError("nobody subscribes", where=", ".join(images), hint=hint)
             time.sleep(CLOCK_PERIOD_S)
+        time.sleep(SETTLE_S)
 
     def _paced(self, stopping: Stopping, on_error: OnError) -> Iterator[CameraMessage]:
         """Yields each message when it is due."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -38,19 +39,32 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_images_arrive_with_their_content_and_their_recorded_stamps(robot, folder):
+@contextmanager
+def played(robot, recording, *options):
+    """Plays a recording again and again: a subscriber may miss the first messages of a publisher that is new to it."""
+    process = robot.start(*PLAY, recording, "--loop", *options)
+    yield process
+    assert process.stop() == 0, process.log
+
+
+def test_a_recording_is_played_to_its_end(robot, folder):
     images = robot.listen(Image, TOPIC)
     assert robot.start(*PLAY, folder).wait() == 0
-    robot.until(lambda: len(images) == 6, "six images")
-    assert [stamp_ns(each) for each in images] == [1_700_000_000 * SECOND + SECOND // 10 * i for i in range(6)]
-    assert [each.data[0] for each in images] == [0, 40, 80, 120, 160, 200]
-    assert {(each.height, each.width, each.encoding) for each in images} == {(12, 16, "rgb8")}
+    robot.until(lambda: images, "an image")
+
+
+def test_images_arrive_with_their_content_and_their_recorded_stamps(robot, folder):
+    images = robot.listen(Image, TOPIC)
+    with played(robot, folder):
+        robot.until(lambda: len({stamp_ns(each) for each in images}) == 6, "six images")
+    content = {stamp_ns(each): (each.height, each.width, each.encoding, each.data[0]) for each in images}
+    assert content == {1_700_000_000 * SECOND + SECOND // 10 * i: (12, 16, "rgb8", 40 * i) for i in range(6)}
 
 
 def test_images_are_stamped_with_the_present_time_if_asked(robot, folder):
     images, before = robot.listen(Image, TOPIC), time.time_ns()
-    assert robot.start(*PLAY, folder, "--stamps", "now", "--rate", "10").wait() == 0
-    robot.until(lambda: len(images) == 6, "six images")
+    with played(robot, folder, "--stamps", "now", "--rate", "10"):
+        robot.until(lambda: len(images) > 6, "seven images")
     stamps = [stamp_ns(each) for each in images]
     assert before < stamps[0]
     assert stamps == sorted(stamps)
@@ -58,46 +72,38 @@ def test_images_are_stamped_with_the_present_time_if_asked(robot, folder):
 
 
 def test_a_bag_is_played_with_its_camera_info(robot):
-    recording = DATA / "ubiquity_fiducial_board.bag"
-    process = robot.start(*PLAY, recording, "--wait", "0", "--loop")
-    robot.until(lambda: "CameraInfo" in process.log, "the list of topics")
-    topics = [line.split()[0] for line in process.log.splitlines() if line.startswith("/")]
-    image = next(name for name in topics if "compressed" in name)
-    info = next(name for name in topics if name.endswith("camera_info"))
-    jpegs = robot.listen(CompressedImage, image)
-    infos = robot.listen(CameraInfo, info)
-    robot.until(lambda: jpegs and infos, "a compressed image and its camera_info")
-    assert process.stop() == 0
+    jpegs = robot.listen(CompressedImage, "raspicam_node/camera/image/compressed")
+    infos = robot.listen(CameraInfo, "raspicam_node/camera/camera_info")
+    with played(robot, DATA / "ubiquity_fiducial_board.bag"):
+        robot.until(lambda: jpegs and infos, "a compressed image and its camera_info")
     assert bytes(jpegs[0].data[:2]) == b"\xff\xd8"
     assert infos[0].width == 1280
 
 
 def test_the_recorded_time_is_published_on_the_clock(robot, folder):
-    clock, images = robot.listen(Clock, "/clock"), robot.listen(Image, TOPIC)
-    assert robot.start(*PLAY, folder, "--clock").wait() == 0
-    robot.until(lambda: len(images) == 6, "six images")
+    clock = robot.listen(Clock, "/clock")
+    with played(robot, folder, "--clock", "--wait", "0"):
+        robot.until(lambda: len(clock) > 10, "the clock")
     times = [each.clock.sec * SECOND + each.clock.nanosec for each in clock]
-    assert times == sorted(times)
-    assert len(times) > 10
-    assert 1_700_000_000 * SECOND < times[-1] <= 1_700_000_000 * SECOND + SECOND // 2
+    assert min(times) > 1_699_999_999 * SECOND
+    assert max(times) <= 1_700_000_000 * SECOND + SECOND // 2
+    assert len(set(times)) > 6  # also between two images
 
 
-def test_a_loop_begins_again_until_a_signal_ends_it(robot, folder):
+def test_images_are_published_best_effort_if_asked(robot, folder):
     images = robot.listen(Image, TOPIC, reliable=False)
-    process = robot.start(*PLAY, folder, "--loop", "--rate", "20", "--best-effort")
-    robot.until(lambda: len(images) > 12, "more images than the recording has")
-    (publisher,) = robot.node.get_publishers_info_by_topic(f"/{TOPIC}")
+    with played(robot, folder, "--rate", "20", "--best-effort"):
+        robot.until(lambda: len(images) > 12, "more images than the recording has")
+        (publisher,) = robot.node.get_publishers_info_by_topic(f"/{TOPIC}")
     assert publisher.qos_profile.reliability == ReliabilityPolicy.BEST_EFFORT
-    assert process.stop() == 0
 
 
 def test_the_node_segments_a_played_recording(robot, folder):
     node = robot.start(STAND_IN, remap={"image": f"/{TOPIC}"})
     masks = robot.listen(Image, MASK)
     robot.until(lambda: robot.lifecycle() == "active", "the node to become active")
-    assert robot.start(*PLAY, folder, "--rate", "0.5").wait() == 0
-    robot.until(lambda: len(masks) == 6, "six masks")
-    assert stamp_ns(masks[0]) == 1_700_000_000 * SECOND
+    with played(robot, folder):
+        robot.until(lambda: len({stamp_ns(each) for each in masks}) == 6, "six masks")
     assert node.stop() == 0
 
 
