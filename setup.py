@@ -46,6 +46,9 @@ WORKSHOP = [
 # `semla batch`: many images on all cores, or on a cluster.
 BATCH = ["ray[data]>=2.50,<2.64", "scikit-learn>=1.3,<2"]
 
+# `semla view`: the page in the browser and the Foxglove server.
+VIEW = ["foxglove-sdk>=0.16,<1", "aiohttp>=3.9,<4"]
+
 TEST = ["pytest>=8,<10", "hypothesis>=6,<7"]
 
 DEV = [*TEST, "setuptools>=70.1", "packaging", "ruff>=0.9,<0.18", "mypy>=1.14,<3", "types-PyYAML", "types-tqdm"]
@@ -65,6 +68,7 @@ setup(
         NAME: ["py.typed"],
         f"{NAME}.demo": ["*.jinja"],
         f"{NAME}.gaps": ["*.jinja"],
+        f"{NAME}.view": ["page/*"],
         f"{NAME}.modeling.clip": ["tokenizer.json"],
     },
     data_files=[
@@ -76,7 +80,7 @@ setup(
     ],
     python_requires=">=3.10",
     install_requires=ROBOT,
-    extras_require={"ros": ROS, "workshop": WORKSHOP, "batch": BATCH, "test": TEST, "dev": DEV},
+    extras_require={"ros": ROS, "workshop": WORKSHOP, "batch": BATCH, "view": VIEW, "test": TEST, "dev": DEV},
     zip_safe=False,
     maintainer="semla_ros developers",
     maintainer_email="semla_ros@users.noreply.github.com",

@@ -132,7 +132,7 @@ def _under_load(args: argparse.Namespace) -> dict[str, Any]:
 
     from semla_ros.bench.under_load import under_load
 
-    rounds, seconds = (1, 3.0) if args.quick else (5, 6.0)
+    rounds, seconds = (1, 3.0) if args.quick else (15, 2.0)
     return asdict(under_load(_differences(args), rounds, seconds, len(os.sched_getaffinity(0))))
 
 

@@ -6,6 +6,7 @@ WORKSHOP = "open_clip", "torchvision", "peft", "accelerate", "scipy", "matplotli
 EXTRAS = {
     "workshop": WORKSHOP,
     "batch": ("ray", "sklearn"),
+    "view": ("aiohttp", "foxglove"),
     "ros": ("rclpy", "sensor_msgs", "std_msgs", "std_srvs", "diagnostic_msgs"),
 }
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from semla_ros.cli.options import above_zero, group, natural, positive, task
-from semla_ros.errors import ConfigError
+from semla_ros.errors import BundleError, ConfigError
 
 METHODS = ("lora", "recyclelora", "full")
 PRESETS = """\
@@ -42,6 +42,7 @@ def add(tasks: Any) -> None:
     world.add_argument(
         "--work", type=Path, default=Path("out/world"), help="folder of data sets, checkpoints and logs (%(default)s)"
     )
+    _add_masks(train)
     captions = task(
         train,
         "captions",
@@ -55,12 +56,42 @@ def add(tasks: Any) -> None:
 def _train_captions(args: argparse.Namespace) -> None:
     from semla_ros.library.bundle import Bundle, find_bundle
     from semla_ros.library.captions import CAPTIONS
+    from semla_ros.library.manifest import relist
     from semla_ros.training.captions import caption_table
 
     bundle = Bundle.open(find_bundle(args.bundle))
     table = caption_table(bundle, args.images)
     table.save(bundle.path / CAPTIONS)
+    relist(bundle.path / CAPTIONS, BundleError)
     print(f"{bundle.path / CAPTIONS}: {len(table.captions)} captions")
+
+
+def _add_masks(train: Any) -> None:
+    about = "train a small mask generator for FISA from panoptic ground truth; continues where it was interrupted"
+    masks = task(train, "masks", _train_masks, about)
+    masks.add_argument("images", type=Path, help="folder of images, such as DIR/images of 'semla world dataset'")
+    masks.add_argument(
+        "annotations", type=Path,
+        help="JSON file in the panoptic format of COCO, with a folder of PNG files of the same name; such as"
+        " DIR/panoptic.json of 'semla world dataset --layout coco'",
+    )  # fmt: skip
+    masks.add_argument(
+        "-o", "--out", type=Path, required=True, help="folder of the generator, its checkpoint and its log"
+    )
+    masks.add_argument("--steps", type=positive, default=0, help="number of steps (3000)")
+    masks.add_argument("--batch", type=positive, default=0, help="images per step, over all GPUs (8)")
+    masks.add_argument("--lr", type=above_zero, default=0, help="peak learning rate (0.0005)")
+    masks.add_argument("--seed", type=natural, default=0, help="seed of initial weights and batches (%(default)s)")
+
+
+def _train_masks(args: argparse.Namespace) -> None:
+    from dataclasses import replace
+
+    from semla_ros.training.mask_generator import SCHEDULE, train_masks
+
+    changes = {name: getattr(args, name) for name in ("steps", "batch", "lr") if getattr(args, name)}
+    images = train_masks(args.images, args.annotations, args.out, replace(SCHEDULE, **changes), args.seed)
+    print(f"{args.out}: trained with {images} images. The losses are in {args.out / 'masks.csv'}.")
 
 
 def _add_compare(train: Any) -> None:

@@ -37,30 +37,31 @@ class Diagnostics:
         self._statistics = statistics
         self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
 
-    def report(self, state: str, warnings: Sequence[str], gaps: Mapping[str, str]) -> None:
+    def report(self, state: str, warnings: Sequence[str], values: Mapping[str, str]) -> None:
         """Publishes one report. The status is named after the node's full name, so that robots can run several.
 
         Args:
             state: Lifecycle state of the node.
-            warnings: What is wrong around the node, such as missing images.
-            gaps: State of the record of gaps, see `semla_ros.pipeline.gap_recorder.GapRecorder.key_values`.
+            warnings: What is wrong around the node or limits it, such as missing images.
+            values: Further details, such as the state of the record of gaps
+                (`semla_ros.pipeline.gap_recorder.GapRecorder.key_values`).
         """
         header = Header(stamp=self._node.get_clock().now().to_msg())  # first, so that all figures are newer
         camera = self._subscription.key_values()
         topics = filter(None, (camera["image_topic"], *self._topics))
         incompatible = [conflict for topic in topics for conflict in conflicts(self._node, topic)]
-        values = {
+        details = {
             "state": state,
             **camera,
             **self._statistics.key_values(),
-            **gaps,
+            **values,
             "incompatible_qos": "; ".join(incompatible),
             **resources(),
         }
-        problem = gaps.get("gap_problem")
+        problem = values.get("gap_problem")
         level, text = self._summary(state, [*warnings, problem] if problem else warnings, incompatible)
         name = f"{self._node.get_fully_qualified_name()}: segmentation"
-        report = status(level, name, text, values, values["device"])
+        report = status(level, name, text, details, details["device"])
         self._publisher.publish(DiagnosticArray(header=header, status=[report]))
 
     def _summary(self, state: str, warnings: Sequence[str], incompatible: list[str]) -> tuple[int, str]:

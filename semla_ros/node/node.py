@@ -25,6 +25,7 @@ from semla_ros.node.publishers import Publishers
 from semla_ros.node.ros_logging import RosLogHandler
 from semla_ros.node.services import Services
 from semla_ros.node.signals import Stopping
+from semla_ros.node.slow_device import SlowDevice
 from semla_ros.node.statistics import Statistics
 from semla_ros.node.stream import Stream
 from semla_ros.node.subscription import ImageSubscription
@@ -70,6 +71,7 @@ class SemlaNode(LifecycleNode):
         self._stream: Stream | None = None
         self._active = False
         self._statistics = Statistics()
+        self._slow_device = SlowDevice(self._statistics)
         self._log = ThrottledLogger(self.get_logger())
         with settings.qos_overrides_checked("a published topic"):
             self._depth = DepthCamera(self, self.config.depth_topic)
@@ -177,16 +179,20 @@ class SemlaNode(LifecycleNode):
         self._depth.follow(self._active and self._outputs.is_subscribed(POINTS))
 
     def _report(self) -> None:
-        """Timer: publishes the diagnostics and repeats the domain state; warns if no image arrives."""
+        """Timer: publishes the diagnostics and repeats the domain state; warns if no image arrives or too many do."""
         silence = self._camera.waiting_for() if self._camera.silence_s > self.config.silence_s else None
         nav2 = nav2_problem(self, self.config, self._outputs.class_count)
-        around = (silence, missing_time(self), namesakes(self), self._outputs.problem, nav2)
-        warnings = [each for each in around if each]
-        for warning in warnings:
+        found = (silence, missing_time(self), namesakes(self), self._outputs.problem, nav2)
+        around = [each for each in found if each]
+        for warning in around:
             self._log.warning(warning)
+        slow = self._slow_device.explain(self.config) if self._active else ""
+        if slow:  # that frames are dropped is no fault: it is said once
+            self.get_logger().warning(slow, once=True)
         self._outputs.repeat_domain()
         stage = "active" if self._active else "inactive" if self._stream else "unconfigured"
-        self._diagnostics.report(stage, warnings, self._stream.gap_values() if self._stream else {})
+        warnings, gaps = (self._stream.warnings(), self._stream.gap_values()) if self._stream else ((), {})
+        self._diagnostics.report(stage, [*around, *warnings], {"too_slow": slow, **gaps})
 
     def _accept_parameters(self) -> None:
         """Checks parameters before they are set and applies them afterwards.

@@ -148,6 +148,10 @@ class Stream:
         """Returns the state of the record of gaps as pairs of strings; empty if there is no record."""
         return self._pipeline.gaps.key_values() if self._pipeline.gaps else {}
 
+    def warnings(self) -> tuple[str, ...]:
+        """Returns what limits the pipeline although frames are segmented, one sentence each."""
+        return self._pipeline.warnings
+
     def drain(self) -> None:
         """Drops the waiting frame and returns when the one in progress is done."""
         if self._worker.drain():

@@ -44,8 +44,12 @@ class Bag(Recording):
         self._bag = BagFiles(path)
         self.kind = "ros1 bag" if self._bag.is_ros1 else "ros2 bag"
         topics = {name: count for name, (_, count) in self._bag.topics(DECODERS).items()}
-        chosen = _only_camera(topics, path) if topic is None else _named(topic, topics, path)
+        chosen = self._choose(topics, topic, path)
         super().__init__(path, topic=chosen, frame_count=topics[chosen])
+
+    def _choose(self, topics: dict[str, int], topic: str | None, path: Path) -> str:
+        """Chooses the image topic among those of the bag, which are given with their numbers of messages."""
+        return _only_camera(topics, path) if topic is None else _named(topic, topics, path)
 
     def _images(self) -> Readings[Frame]:
         bit_depth = BitDepth()

@@ -13,6 +13,7 @@ MASK, CONFIDENCE = "segmentation/mask", "segmentation/confidence"
 COLOR, OVERLAY, CAMERA_INFO = "segmentation/color", "segmentation/overlay", "segmentation/camera_info"
 POINTS = "segmentation/points"
 LABELS, LABEL_INFO = "segmentation/labels", "segmentation/label_info"
+INSTANCES, PANOPTIC = "segmentation/instances", "segmentation/panoptic"
 SUPPORT, STATE = "domain/support", "domain/state"
 
 IMAGE, LABEL_INFO_KIND = "sensor_msgs/msg/Image", "vision_msgs/msg/LabelInfo"
@@ -46,6 +47,8 @@ TOPICS = (
     Topic(CONFIDENCE, IMAGE, SegmentedImage, messages.confidence),
     Topic(COLOR, IMAGE, SegmentedImage, messages.color, on_demand=True),
     Topic(OVERLAY, IMAGE, SegmentedImage, messages.overlay, on_demand=True),
+    Topic(INSTANCES, IMAGE, SegmentedImage, messages.instances),
+    Topic(PANOPTIC, IMAGE, SegmentedImage, messages.panoptic_ids),
     Topic(CAMERA_INFO, camera_info.KIND, SegmentedImage, camera_info.camera_info),
     # More than a few clouds would fill the shared memory of the Fast DDS profile.
     Topic(POINTS, points.KIND, SegmentedImage, points.points, on_demand=True, depth=2),

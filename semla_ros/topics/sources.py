@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semla_ros.config import OutputConfig
-from semla_ros.images import conversion
+from semla_ros.images import conversion, panoptic
 from semla_ros.images.classes import ClassInfo, Labels
+from semla_ros.images.panoptic import Segments
 from semla_ros.topics.domain import key_values, level_and_message
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ class SegmentedImage:
         support: Support score of the active mixture (paper, Eq. 15); NaN before the first embedding.
         camera_info: sensor_msgs/CameraInfo of the camera; None if it is not known.
         depth: Depth image and intrinsics; None without a depth camera.
+        segments: Objects told apart, (h, w); None if the segmenter does not do that.
     """
 
     header: Any
@@ -67,6 +69,7 @@ class SegmentedImage:
     support: float
     camera_info: Any = None
     depth: DepthView | None = None
+    segments: Segments | None = None
 
     @classmethod
     def of(
@@ -80,25 +83,31 @@ class SegmentedImage:
     ) -> SegmentedImage:
         """Scales and encodes a result as the settings ask.
 
-        Labels and confidence are scaled by nearest neighbour: every published pixel is a pixel of the result.
+        Labels, confidence and segments are scaled by nearest neighbour: every published pixel is a pixel of the result.
         """
-        labels, confidence = result.labels, result.confidence
+        labels, confidence, segments = result.labels, result.confidence, result.segments
         size = output_size(labels.shape[0], labels.shape[1], config, depth.size if depth else None)
         if size != labels.shape:
             labels = resized(labels, size, cv2.INTER_NEAREST)
             confidence = resized(confidence, size, cv2.INTER_NEAREST)
+            segments = segments and Segments(
+                resized(segments.classes, size, cv2.INTER_NEAREST), resized(segments.instances, size, cv2.INTER_NEAREST)
+            )
         if config.confidence_encoding == "mono8":
             confidence = np.asarray(cv2.convertScaleAbs(confidence, alpha=255.0))  # rounds and saturates
         support = result.domain.support
-        opacity, rgb = config.overlay_opacity, result.frame.rgb
-        return cls(header, rgb, labels, confidence, classes, opacity, support, camera_info, depth)
+        rgb, opacity = result.frame.rgb, config.overlay_opacity
+        return cls(header, rgb, labels, confidence, classes, opacity, support, camera_info, depth, segments)
 
     @cached_property
     def blend(self) -> NDArray[np.uint8]:
-        """Camera image blended with the colours of the classes, (h, w, 3) uint8, RGB."""
+        """Camera image with the colours of the classes and outlines of instances, (h, w, 3) uint8, RGB."""
         size = self.labels.shape
         rgb = self.rgb if self.rgb.shape[:2] == size else resized(self.rgb, size, cv2.INTER_AREA)
-        return conversion.overlay(rgb, self.labels, self.classes, self.overlay_opacity)
+        blend = conversion.overlay(rgb, self.labels, self.classes, self.overlay_opacity)
+        if self.segments:
+            blend[panoptic.outlines(self.segments.instances)] = 255
+        return blend
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from typing import Any
 
 from semla_ros.errors import TrainingError
 from semla_ros.library.library_folder import LibraryFolder
+from semla_ros.whole_file import whole_file
 
 SETTINGS = "settings.json"
 
@@ -57,7 +58,8 @@ class AdapterPlace:
             self.work.mkdir(parents=True, exist_ok=True)
             self._lock()
             if not file.exists():
-                _write(file, text)
+                with whole_file(file) as partial:
+                    partial.write_text(text)
         try:
             before = json.loads(file.read_text())
         except ValueError:
@@ -106,10 +108,3 @@ class AdapterPlace:
                 "adapter cannot be written", where=self.out, got=error.strerror or error,
                 hint=f"Free space or choose another place. A training that was begun is kept in {self.work}.",
             ) from error  # fmt: skip
-
-
-def _write(path: Path, text: str) -> None:
-    """Writes a file that appears under its name only when it is complete."""
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_text(text)
-    os.replace(partial, path)

@@ -42,6 +42,7 @@ class StandIn:
         self.config = config
         self.domain = DAY
         self.gaps = None
+        self.warnings: tuple[str, ...] = ()
         self.gate = Gate(Path(os.environ.get(VARIABLE, "/nonexistent")))
 
     @property

@@ -1,12 +1,10 @@
 import math
-import os
 
 import pytest
 import yaml
 from paths import CONFIG
 
 pytest.importorskip("rclpy")
-os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
 
 import rclpy
 from live.process import free_domain

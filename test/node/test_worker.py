@@ -69,10 +69,11 @@ def test_the_error_of_a_task_reaches_its_caller_and_leaves_the_worker_running(wo
     assert gate.done == ["still there"]
 
 
-def test_draining_finishes_the_item_in_progress_and_removes_the_waiting_one(worker, gate):
+def test_draining_finishes_the_item_in_progress_and_removes_the_waiting_one(worker, gate, monkeypatch):
     occupy(worker, gate)
     worker.offer("waiting")
-    threading.Timer(0.05, gate.open.set).start()
+    submit = worker.submit  # with which draining begins to wait
+    monkeypatch.setattr(worker, "submit", lambda task: (gate.open.set(), submit(task))[1])
     assert worker.drain()
     assert gate.done == ["first"]
     assert not worker.drain()

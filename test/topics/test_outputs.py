@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -53,7 +52,6 @@ def another(monkeypatch: pytest.MonkeyPatch) -> None:
 def robot() -> Iterator[tuple[Any, Any]]:
     """An active lifecycle node in a namespace and a function that waits for a message of a topic."""
     pytest.importorskip("rclpy")
-    os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     from live.process import free_domain
 
     from semla_ros.node.environment import name_prefix

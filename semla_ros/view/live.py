@@ -1,0 +1,206 @@
+"""The running node, as the servers show it."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.signals import SignalHandlerOptions
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import String
+
+from semla_ros.errors import SemlaError
+from semla_ros.topics.outputs import CONFIDENCE, LABELS, MASK, STATE
+from semla_ros.view.history import DomainSample, History
+from semla_ros.view.pairing import Pairing, classes_of, stamp_of
+from semla_ros.view.remote import RemoteNode
+from semla_ros.view.report import Health, figures
+from semla_ros.view.scene import Scene
+from semla_ros.view.source import FREEZE, RELOAD, RESET, Notice, ViewError
+
+FOLLOW_S = 0.2
+REPORT = ": segmentation"  # end of the name of the node's status in /diagnostics
+Callback = Callable[[Any], None]
+
+
+@dataclass(frozen=True)
+class Wish:
+    """A subscription that should exist."""
+
+    kind: Any
+    reliable: bool = True
+    transient_local: bool = False
+
+
+class LiveSource:
+    """Follows a node over DDS: its images, domain states, diagnostics, services and parameters.
+
+    The node is found by its reports in /diagnostics. It may start later than the view, end and come back.
+
+    Args:
+        wanted: Full name of the node, for example "/robot_1/semla"; empty for the first one that reports.
+    """
+
+    def __init__(self, wanted: str = "") -> None:
+        self.title, self.history = wanted, History()
+        self._wanted = f"/{wanted.strip('/')}" if wanted else ""
+        self._context = rclpy.Context()
+        rclpy.init(context=self._context, signal_handler_options=SignalHandlerOptions.NO)
+        self._node = rclpy.create_node("semla_view", context=self._context)
+        self._remote: RemoteNode | None = None
+        self._pairing = Pairing()
+        self._scene: Scene | None = None
+        self._sample: DomainSample | None = None
+        self._scene_s = self._report_s = time.monotonic()
+        self._report: Mapping[str, str] = {}
+        self._warning, self._error = "", ""
+        self._is_watched = False
+        self._subscriptions: dict[str, tuple[Wish, Any]] = {}
+        self._node.create_subscription(DiagnosticArray, "/diagnostics", self._take_report, 10)
+        self._node.create_timer(FOLLOW_S, self._follow)
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self._node)
+        self._thread = threading.Thread(target=self._spin, name="semla_view_ros", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Leaves the ROS network."""
+        self._executor.shutdown(timeout_sec=1.0)
+        self._context.try_shutdown()
+        self._thread.join(2.0)
+
+    def watch(self, is_watched: bool) -> None:
+        """See `Source.watch`. Images are received only while somebody looks at them."""
+        self._is_watched = is_watched
+
+    def newest(self) -> Scene | None:
+        """The last image that was segmented."""
+        return self._scene
+
+    def notices(self) -> Sequence[Notice]:
+        """What is wrong with the node or its surroundings."""
+        now = time.monotonic()
+        return Health(
+            wanted=self._wanted,
+            name=self._remote.name if self._remote else "",
+            ros_domain=os.environ.get("ROS_DOMAIN_ID", "0"),
+            report_age_s=now - self._report_s,
+            scene_age_s=now - self._scene_s,
+            report=self._report,
+            warning=self._warning,
+            sample=self._sample,
+            missing_images=self._pairing.missing,
+            error=self._pairing.error or self._error,
+        ).notices()
+
+    def status(self) -> Mapping[str, Any]:
+        """Classes, domain state, figures and actions."""
+        sample = self._sample
+        return {
+            "title": self._remote.name if self._remote else self._wanted or "semla",
+            "classes": [[each.id, each.name, list(each.color)] for each in self._pairing.classes],
+            "domain": sample.as_json() if sample else None,
+            "figures": figures(self._report),
+            "actions": [FREEZE, RESET, RELOAD] if self._remote else [],
+        }
+
+    def act(self, action: str, value: Any = None) -> str:
+        """Calls a service of the node."""
+        if action not in (FREEZE, RESET, RELOAD):
+            raise ViewError("no such action", got=action, expected=f"{FREEZE}, {RESET} or {RELOAD}")
+        return self._found().act(action, value)
+
+    def parameters(self, names: Sequence[str] = ()) -> Mapping[str, Any]:
+        """The node's parameters."""
+        return self._found().parameters(names)
+
+    def set_parameters(self, values: Mapping[str, Any]) -> None:
+        """Sets parameters of the node."""
+        self._found().set_parameters(values)
+
+    def _found(self) -> RemoteNode:
+        if self._remote is None:
+            raise ViewError("there is no node yet", hint="Start it first.")
+        return self._remote
+
+    def _spin(self) -> None:
+        """Runs in a thread of its own. A message that cannot be used is reported and does not end it."""
+        while self._context.ok():
+            try:
+                self._executor.spin_once(FOLLOW_S)
+            except ExternalShutdownException:
+                return
+            except Exception as error:
+                self._error = str(error) if isinstance(error, SemlaError) else f"{type(error).__name__}: {error}"
+
+    def _take_report(self, message: Any) -> None:
+        """Takes the node's report; the first one tells its name."""
+        for status in message.status:
+            name, is_report, _ = status.name.rpartition(REPORT)
+            if not is_report or (self._remote is not None and name != self._remote.name):
+                continue
+            if self._remote is None and name != (self._wanted or name):
+                continue
+            if self._remote is None:
+                self._remote = RemoteNode(self._node, name)
+            self._report = {each.key: each.value for each in status.values}
+            self._warning = status.message if status.level != b"\0" else ""
+            self._report_s = time.monotonic()
+
+    def _follow(self) -> None:
+        """Timer: makes the subscriptions what they should be."""
+        wishes = self._wishes()
+        for topic in [each for each, (wish, _) in self._subscriptions.items() if wishes.get(each, (None,))[0] != wish]:
+            self._node.destroy_subscription(self._subscriptions.pop(topic)[1])
+        for topic, (wish, callback) in wishes.items():
+            if topic not in self._subscriptions:
+                self._subscriptions[topic] = wish, self._subscribe(topic, wish, callback)
+
+    def _wishes(self) -> dict[str, tuple[Wish, Callback]]:
+        """Topics that should be subscribed to, and who takes their messages."""
+        if self._remote is None:
+            return {}
+        space = self._remote.name.rpartition("/")[0]
+        wishes: dict[str, tuple[Wish, Callback]] = {
+            f"{space}/{STATE}": (Wish(DiagnosticArray, transient_local=True), self._take_state),
+            f"{space}/{LABELS}": (Wish(String, transient_local=True), self._take_labels),
+        }
+        if self._is_watched:
+            images = {MASK: self._pairing.mask, CONFIDENCE: self._pairing.confidence}
+            for name, take in images.items():
+                wishes[f"{space}/{name}"] = Wish(Image), partial(self._take_image, take)
+            if camera := self._report.get("image_topic"):
+                kind = CompressedImage if camera.endswith("/compressed") else Image
+                reliable = self._report.get("image_reliability") == "reliable"
+                wishes[camera] = Wish(kind, reliable), partial(self._take_image, self._pairing.image)
+        return wishes
+
+    def _subscribe(self, topic: str, wish: Wish, callback: Callback) -> Any:
+        reliability = ReliabilityPolicy.RELIABLE if wish.reliable else ReliabilityPolicy.BEST_EFFORT
+        durability = DurabilityPolicy.TRANSIENT_LOCAL if wish.transient_local else DurabilityPolicy.VOLATILE
+        qos = QoSProfile(depth=5, reliability=reliability, durability=durability)
+        return self._node.create_subscription(wish.kind, topic, callback, qos)
+
+    def _take_image(self, take: Callable[[Any], Scene | None], message: Any) -> None:
+        scene = take(message)
+        if scene is not None:
+            self._scene, self._scene_s, self._error = scene, time.monotonic(), ""
+
+    def _take_state(self, message: Any) -> None:
+        for status in message.status:
+            values = {each.key: each.value for each in status.values}
+            self._sample = DomainSample.of(stamp_of(message), values)
+            if self._sample.stamp_ns:  # a state from before the first image has no place in time
+                self.history.add(self._sample)
+
+    def _take_labels(self, message: Any) -> None:
+        self._pairing.classes = classes_of(message)

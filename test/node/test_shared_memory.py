@@ -1,0 +1,120 @@
+"""What killed processes leave in shared memory, and what is never removed."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import time
+from pathlib import Path
+
+import pytest
+
+from semla_ros.node.shared_memory import MIN_AGE_S, remove_left_segments
+
+SEGMENT = "fastdds_0123456789abcdef"
+
+
+def segment(folder: Path, name: str = SEGMENT, age_s: float = 2 * MIN_AGE_S) -> tuple[Path, Path]:
+    """Creates a segment and its lock file."""
+    files = folder / name, folder / f"{name}_el"
+    files[0].write_bytes(b"x" * 8192)
+    files[1].touch()
+    for file in files:
+        os.utime(file, (time.time() - age_s,) * 2)
+    return files
+
+
+@pytest.mark.parametrize("name", [SEGMENT, "fastrtps_0123456789abcdef"])
+def test_a_segment_whose_lock_nobody_holds_is_removed_with_its_lock(tmp_path: Path, name: str) -> None:
+    segment(tmp_path, name)
+    assert remove_left_segments(tmp_path) >= 8192
+    assert list(tmp_path.iterdir()) == []
+    assert remove_left_segments(tmp_path) == 0
+
+
+def test_a_segment_in_use_stays(tmp_path: Path) -> None:
+    files = segment(tmp_path)
+    with files[1].open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert remove_left_segments(tmp_path) == 0
+    assert all(file.exists() for file in files)
+
+
+def test_a_young_segment_stays_because_its_process_may_be_about_to_lock_it(tmp_path: Path) -> None:
+    files = segment(tmp_path, age_s=MIN_AGE_S / 2)
+    assert remove_left_segments(tmp_path) == 0
+    assert all(file.exists() for file in files)
+
+
+def test_a_segment_of_another_user_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = segment(tmp_path)
+    monkeypatch.setattr(os, "getuid", lambda: 4321)
+    assert remove_left_segments(tmp_path) == 0
+    assert all(file.exists() for file in files)
+
+
+@pytest.mark.parametrize(
+    "name", ["fastdds_port7411", "psm_0123456789abcdef", "fastdds_0123", "sem.fastdds_port7411_mutex"]
+)
+def test_other_files_stay(tmp_path: Path, name: str) -> None:
+    files = segment(tmp_path, name)
+    assert remove_left_segments(tmp_path) == 0
+    assert all(file.exists() for file in files)
+
+
+def test_a_link_in_place_of_a_lock_or_of_a_segment_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "precious").write_text("precious")
+    files = segment(tmp_path)
+    for file in files:
+        content = file.read_bytes()
+        file.unlink()
+        file.symlink_to(tmp_path / "precious")
+        os.utime(tmp_path / "precious", (0, 0))
+        assert remove_left_segments(tmp_path) == 0
+        assert file.is_symlink()
+        file.unlink()
+        file.write_bytes(content)
+        os.utime(file, (0, 0))
+    assert (tmp_path / "precious").read_text() == "precious"
+
+
+def test_a_missing_folder_is_nothing_to_do(tmp_path: Path) -> None:
+    assert remove_left_segments(tmp_path / "shm") == 0
+
+
+@pytest.mark.live
+def test_a_node_that_was_killed_leaves_shared_memory_that_the_next_node_removes() -> None:
+    pytest.importorskip("rclpy")
+    from live.process import STAND_IN
+    from live.robot import Robot
+
+    with Robot() as robot:
+        first = robot.start(STAND_IN)
+        robot.until(lambda: robot.newest_report() is not None, "a report of the first node")
+        maps = Path(f"/proc/{first.popen.pid}/maps").read_text()
+        used = set(re.findall(r"/dev/shm/(fastdds_[0-9a-f]{16})\b", maps))
+        locks = [file for name in used if (file := Path(f"/dev/shm/{name}_el")).exists()]
+        if not locks:
+            pytest.skip("this middleware keeps no shared memory with a lock beside it")
+        first.kill()
+        robot.processes.remove(first)
+        (left,) = [lock for lock in locks if not _is_held(lock)]
+        for file in (left, left.with_name(left.name.removesuffix("_el"))):
+            assert file.exists()
+            os.utime(file, (time.time() - 2 * MIN_AGE_S,) * 2)
+        second = robot.start(STAND_IN)
+        robot.until(lambda: not left.exists(), "the next node to remove what is left")
+        robot.until(lambda: "MB of shared memory that killed processes had left" in second.log, "the log of it")
+        assert not left.with_name(left.name.removesuffix("_el")).exists()
+        assert all(lock.exists() for lock in locks if lock != left)
+        assert second.stop() == 0, second.log
+
+
+def _is_held(lock: Path) -> bool:
+    with lock.open() as opened:
+        try:
+            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
