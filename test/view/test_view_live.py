@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import re
 import signal
 from collections.abc import Iterator
@@ -103,6 +105,21 @@ def test_parameters_of_the_node_are_read_and_set_with_foxglove(robot: Robot, vie
     assert value == robot.get("fusion.k") == 3
     assert "range" in reason
     assert robot.set(fusion__k=0).successful
+
+
+def test_foxglove_learns_of_parameters_that_others_change(robot: Robot, view: Process) -> None:
+    async def work(client: Foxglove) -> object:
+        await client.socket.send_json({"op": "subscribeParameterUpdates", "parameterNames": ["tracker.debounce_s"]})
+        update = asyncio.create_task(client.until("parameterValues"))
+        for value in itertools.count(2):  # the first changes may come before the subscription
+            assert (await asyncio.to_thread(robot.set, tracker__debounce_s=float(value))).successful
+            await asyncio.wait([update], timeout=1.0)
+            if update.done():
+                return update.result()["parameters"][0]
+
+    changed = with_foxglove(page_of(view), work)
+    assert changed["name"] == "tracker.debounce_s"
+    assert changed["value"] >= 2
 
 
 def test_a_view_listens_on_loopback_alone(view: Process) -> None:
