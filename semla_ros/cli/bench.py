@@ -38,7 +38,8 @@ def add(tasks: Any) -> None:
     others.add_argument("--swaps", type=positive, metavar="N", help="N swaps at a steady rate: is any frame late?")
     others.add_argument(
         "--soak", type=positive, metavar="N",
-        help="N frames, a swap every 20, in a pipeline and in the live node: does memory grow?",
+        help="N frames in a pipeline and in the live node, with swaps, parameter changes and reloads of the library:"
+        " do memory, threads or open files grow? (one hour at 10 Hz: 36000)",
     )  # fmt: skip
     others.add_argument("--startup", action="store_true", help="start of the node beside 'import torch' alone")
     others.add_argument(
@@ -129,6 +130,7 @@ def _soak(args: argparse.Namespace) -> dict[str, Any]:
     every, rate_hz, images = 20, 10.0, _images()
     figures = asdict(soak(build_pipeline(stress(config(args), every, rate_hz)), images, args.soak, every))
     given = {**_differences(args), **stress_settings(every, rate_hz), "navigator.max_share": 1.0}
+    # The node with the default budget keeps all adapters in memory; with 1 MiB it reads them from disk at every swap.
     for name, budget in (("live", {}), ("live_small_budget", {"library.memory_mib": 1})):
         figures[name] = asdict(live_soak(images, args.soak, every, given | budget))
     return figures

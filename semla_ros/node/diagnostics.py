@@ -65,10 +65,9 @@ class Diagnostics:
         self._publisher.publish(DiagnosticArray(header=header, status=[report]))
 
     def _summary(self, state: str, warnings: Sequence[str], incompatible: list[str]) -> tuple[int, str]:
-        if self._statistics.alarming:
-            return WARN, self._statistics.last_error
-        if warnings:
-            return WARN, "; ".join(warnings)
+        problems = [self._statistics.last_error, *warnings] if self._statistics.alarming else warnings
+        if problems:
+            return WARN, "; ".join(problems)
         if incompatible:
             return WARN, "incompatible QoS: " + "; ".join(incompatible)
         return OK, f"{self._statistics.fps:.1f} frames per second" if state == "active" else state
