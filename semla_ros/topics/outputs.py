@@ -30,6 +30,7 @@ class Topic:
         make: Makes the message from a source, with a message factory; None if there is nothing to publish.
         transient_local: Whether a late subscriber receives the last message.
         on_demand: Whether messages are made only while there is a subscriber, or if they are requested for a bag.
+        depth: Number of messages that the publisher keeps.
     """
 
     name: str
@@ -38,11 +39,7 @@ class Topic:
     make: Callable[[Any, messages.NewMessage], Any]
     transient_local: bool = False
     on_demand: bool = False
-
-    @property
-    def depth(self) -> int:
-        """Number of messages that the publisher keeps."""
-        return 1 if self.transient_local else 10
+    depth: int = 10
 
 
 TOPICS = (
@@ -53,9 +50,10 @@ TOPICS = (
     Topic(INSTANCES, IMAGE, SegmentedImage, messages.instances),
     Topic(PANOPTIC, IMAGE, SegmentedImage, messages.panoptic_ids),
     Topic(CAMERA_INFO, camera_info.KIND, SegmentedImage, camera_info.camera_info),
-    Topic(POINTS, points.KIND, SegmentedImage, points.points, on_demand=True),
+    # More than a few clouds would fill the shared memory of the Fast DDS profile.
+    Topic(POINTS, points.KIND, SegmentedImage, points.points, on_demand=True, depth=2),
     Topic(SUPPORT, "std_msgs/msg/Float32", SegmentedImage, messages.support),
-    Topic(LABELS, "std_msgs/msg/String", ClassList, messages.labels, transient_local=True),
-    Topic(LABEL_INFO, LABEL_INFO_KIND, ClassList, messages.label_info, transient_local=True),
-    Topic(STATE, "diagnostic_msgs/msg/DiagnosticArray", DomainReport, messages.state, transient_local=True),
+    Topic(LABELS, "std_msgs/msg/String", ClassList, messages.labels, transient_local=True, depth=1),
+    Topic(LABEL_INFO, LABEL_INFO_KIND, ClassList, messages.label_info, transient_local=True, depth=1),
+    Topic(STATE, "diagnostic_msgs/msg/DiagnosticArray", DomainReport, messages.state, transient_local=True, depth=1),
 )

@@ -16,7 +16,7 @@ from semla_ros.evaluation.coco_panoptic import CocoPanoptic
 from semla_ros.evaluation.dataset import LabelledImage
 from semla_ros.images.classes import UNLABELLED
 from semla_ros.images.panoptic import INSTANCE
-from semla_ros.training.images import Size
+from semla_ros.modeling.base import Size
 
 GREY = 128  # beside images that are smaller than the crop
 READERS = 4

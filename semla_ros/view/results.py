@@ -60,12 +60,12 @@ class Results(Bag):
         }
         if pairing.has_images:
             takers[self._camera] = pairing.image
-        with closing(self._messages_of(takers)) as messages:
-            for recorded_ns, connection, read in messages:
+        with closing(self._bag.messages(takers)) as messages:
+            for message in messages:
                 try:
-                    item = takers[connection.topic](read())
+                    item = takers[message.topic](self._bag.deserialized(message))
                 except (SemlaError, KeyError, ValueError) as error:
-                    on_error(RecordingError(f"message of {connection.topic} at {1e-9 * recorded_ns:.3f} s: {error}"))
+                    on_error(RecordingError(f"message of {message.topic} at {1e-9 * message.time_ns:.3f} s: {error}"))
                     continue
                 if isinstance(item, Scene) and images:
                     item = images.beside(item)
@@ -83,7 +83,7 @@ class Results(Bag):
             raise NoResultsError("no masks in it", where=path, expected=f"a topic that ends in /{MASK}")
         space = masks[0].removesuffix(MASK)
         others = [name for name, count in topics.items() if count and not name.startswith(f"{space}segmentation/")]
-        cameras = sorted(name for name in others if not name.endswith((GROUND_TRUTH, "/compressedDepth")))
+        cameras = sorted(name for name in others if not name.endswith(GROUND_TRUTH) and "depth" not in name.lower())
         overlays = [name for name in (f"{space}{OVERLAY}", f"{space}{OVERLAY}/compressed") if topics.get(name)]
         self._camera = next(iter(cameras + overlays), "")
         return masks[0]

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from semla_ros.bench.live_memory import LiveMemory
 from semla_ros.modeling.base import UNDEFINED
 from semla_ros.modeling.fisa.merging import panoptic, semantic
 
@@ -168,3 +169,15 @@ def test_scores_that_are_not_numbers_make_all_pixels_undefined() -> None:
     labels, confidence = semantic(scores, masks, 5, SIZE)
     assert (labels == UNDEFINED).all()
     assert (confidence == 0).all()
+
+
+def test_memory_at_the_size_of_the_image_does_not_grow_with_masks_and_classes() -> None:
+    four, peaks = 4 * 300 * 400, []
+    for count in (50, 400):
+        draw = torch.Generator().manual_seed(0)
+        scores, masks = 9 * torch.randn(count, count, generator=draw), torch.randn(count, 6, 8, generator=draw)
+        with torch.inference_mode(), LiveMemory() as memory:
+            semantic(scores, masks, count - 1, (300, 400), four)
+            panoptic(scores, masks, [True] * (count - 1), (300, 400), 0.5, 0.0, four)
+        peaks.append(memory.peak)
+    assert peaks[1] < 1.3 * peaks[0]
