@@ -61,9 +61,7 @@ def draw(measured: Measured, file: Path) -> None:
         for row, unit in enumerate(("ms", "MiB")):
             axis, costs = axes[row][column], [cost[row] for cost in rows.values()]
             axis.plot(list(rows), costs, marker="o", color="#1f6feb")
-            axis.set(xlabel=what, ylabel=unit, xscale="log", ylim=(0, 1.15 * max(costs)))
-            axis.set_xticks(list(rows), [f"{count:,}" for count in rows])
-            axis.minorticks_off()
+            axis.set(xlabel=what, ylabel=unit, ylim=(0, 1.15 * max(costs)))
             axis.grid(alpha=0.3)
     file.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(file, dpi=130)
