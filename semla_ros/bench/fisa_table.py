@@ -56,14 +56,12 @@ def draw(measured: Measured, file: Path) -> None:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(2, 2, figsize=(8, 5), layout="constrained", sharey="row")
+    figure, axes = plt.subplots(2, 2, figsize=(8, 5), layout="constrained")
     for column, (what, rows) in enumerate((("masks", measured.by_masks), ("classes", measured.by_classes))):
         for row, unit in enumerate(("ms", "MiB")):
-            axis = axes[row][column]
-            axis.plot(list(rows), [cost[row] for cost in rows.values()], marker="o", color="#1f6feb")
-            axis.set(xlabel=what, ylabel=unit if not column else "", xscale="log", ylim=(0, None))
-            axis.set_xticks(list(rows), [f"{count:,}" for count in rows])
-            axis.minorticks_off()
+            axis, costs = axes[row][column], [cost[row] for cost in rows.values()]
+            axis.plot(list(rows), costs, marker="o", color="#1f6feb")
+            axis.set(xlabel=what, ylabel=unit, ylim=(0, 1.15 * max(costs)))
             axis.grid(alpha=0.3)
     file.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(file, dpi=130)

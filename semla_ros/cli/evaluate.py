@@ -81,7 +81,7 @@ def _evaluate(args: argparse.Namespace) -> None:
     for each in datasets:
         _print_skipped(each)
     if args.json:
-        metadata = _metadata(args, pipeline, datasets) if args.protocol == "semla" else {}
+        metadata = _metadata(args, pipeline, inference, datasets) if args.protocol in DATASETS else {}
         args.json.write_text(json.dumps({**metadata, **as_json(scores)}, indent=2, allow_nan=False) + "\n")
 
 
@@ -151,15 +151,13 @@ def _print_skipped(dataset: Any) -> None:
         )
 
 
-def _metadata(args: argparse.Namespace, pipeline: Any, datasets: Any) -> dict[str, Any]:
+def _metadata(args: argparse.Namespace, pipeline: Any, inference: Any, datasets: Any) -> dict[str, Any]:
     """Protocol, settings and the number of evaluated and skipped images, for the JSON file."""
-    settings = {
-        "split": args.split,
-        "mode": args.mode or "sliding",
-        "k": pipeline.k,
-        "temperature": pipeline.temperature,
-    }
-    settings |= {"short_side": args.short_side, "long_side": args.long_side}
+    settings = {"mode": inference.mode, "k": pipeline.k, "temperature": pipeline.temperature}
+    if args.protocol == "semla":
+        settings |= {"split": args.split, "short_side": args.short_side, "long_side": args.long_side}
+    if args.oracle:
+        settings["oracle"] = args.oracle
     images = {each.name: len(each) - len(each.skipped) for each in datasets}
     skipped = {each.name: [str(path) for path in each.skipped] for each in datasets if each.skipped}
-    return {"protocol": "semla", "settings": settings, "images": images, "skipped": skipped}
+    return {"protocol": args.protocol, "settings": settings, "images": images, "skipped": skipped}

@@ -11,8 +11,9 @@ from other_kinds.blob_bundle import opened, register, two_blobs, write_bundle
 from other_kinds.color_segmenter import ColorArch
 
 from semla_ros.cli import main
-from semla_ros.evaluation.dataset import LabelledImage
+from semla_ros.evaluation.dataset import LabelledImage, PanopticDataset
 from semla_ros.evaluation.leave_one_out import LeaveOneOut, Score
+from semla_ros.evaluation.rendered import RenderedDataset
 from semla_ros.evaluation.table import as_table
 from semla_ros.images.files import write_image
 from semla_ros.images.panoptic import to_rgb
@@ -77,6 +78,14 @@ def test_a_segmenter_without_instances_has_no_panoptic_quality(tmp_path: Path) -
     assert (score.pq, score.per_domain) == ({}, {"day": 100.0})
 
 
+def test_rendered_images_have_instances() -> None:
+    dataset = RenderedDataset("dusk", 1)
+    assert isinstance(dataset, PanopticDataset)
+    (item,) = dataset
+    assert item.instances is not None
+    assert set(np.unique(item.labels[item.instances > 0])) <= set(np.flatnonzero(dataset.things))
+
+
 def test_panoptic_qualities_are_a_second_table() -> None:
     scores = {"semla": Score({"a": 20.0}, 20.0, {}, {"a": 7.25}), "oracle": Score({"a": 40.0}, 40.0, {})}
     first, second = (table.splitlines() for table in as_table(scores, ["a", "b"]).split("\n\n"))
@@ -110,6 +119,8 @@ def test_a_panoptic_data_set_is_evaluated_on_the_command_line(
     assert "| PQ, % | zero_shot | semla |" in capsys.readouterr().out
     scores = json.loads((tmp_path / "out.json").read_text())
     assert scores["semla"]["pq"] == {"day": 100.0, "night": 100.0}
+    assert (scores["protocol"], scores["settings"]["mode"]) == ("panoptic", "plain")
+    assert scores["images"] == {"day": 1, "night": 1}
 
 
 def test_a_folder_without_panoptic_data_sets_is_refused(
