@@ -13,6 +13,7 @@ from semla_ros.cli.options import above_zero, claimed, config, positive, setting
 from semla_ros.errors import ConfigError
 
 MOST_CLASSES = 256  # the official code, and our reference with it, pads to this number
+FISA_SIZES = "fisa-vitb16", "fisa-vitl14"
 IMAGES = ".png", ".svg", ".pdf"
 
 
@@ -20,8 +21,9 @@ def add(tasks: Any) -> None:
     """Adds the subcommand."""
     bench = task(tasks, "bench", _bench, "measure speed and memory; speed beside PEFT and a plain reference, as ratios")
     bench.add_argument(
-        "--size", action="append", choices=("streetworld", "vitb16", "vitl14"),
-        help="model size, repeatable; the official sizes get random weights (streetworld and vitb16)",
+        "--size", action="append", choices=("streetworld", "vitb16", "vitl14", *FISA_SIZES),
+        help="model size, repeatable; the official sizes get random weights (streetworld and vitb16); those of FISA "
+        "have tables of their own",
     )  # fmt: skip
     bench.add_argument("--repeats", type=positive, default=15, help="repetitions of the fast rows (%(default)s)")
     bench.add_argument("--quick", action="store_true", help="three repetitions")
@@ -97,8 +99,20 @@ def _tables(args: argparse.Namespace) -> None:
     if args.threads:
         torch.set_num_threads(args.threads)
     repeats = 3 if args.quick else args.repeats
+    fisa = [size for size in args.size or [] if size in FISA_SIZES]
+    if fisa:
+        _fisa_tables(args, fisa, repeats)
+        return
     options = Options(args.classes, args.adapters, args.k, args.rank, repeats)
     run(args.size or ["streetworld", "vitb16"], options, args.json, args.plot)
+
+
+def _fisa_tables(args: argparse.Namespace, sizes: list[str], repeats: int) -> None:
+    from semla_ros.bench.fisa import run
+
+    if others := sorted(set(args.size) - set(sizes)):
+        raise ConfigError("sizes of two kinds", where="--size", got=", ".join(others), expected="those of FISA alone")
+    run(sizes, args.classes, repeats, args.json, args.plot)
 
 
 def _swaps(args: argparse.Namespace) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from semla_ros.evaluation.dataset import LabelledImage
 from semla_ros.images import panoptic
 from semla_ros.images.classes import UNLABELLED
 from semla_ros.images.files import read_rgb
+from semla_ros.streetworld.panoptic import ANNOTATIONS
 
 LOG = logging.getLogger(__name__)
 
@@ -87,18 +88,40 @@ class CocoPanoptic:
         Raises:
             RecordingError: A PNG file has another size than its image, or ids that the JSON file does not describe.
         """
-        for entry in self._entries:
-            if entry.image in self.skipped:
-                continue
-            try:
-                rgb, ids = read_rgb(entry.image), panoptic.from_rgb(read_rgb(entry.png))
-            except ImageError as error:
-                self.skipped[entry.image] = str(error)
-                LOG.warning("%s: skipped %s: %s", self.name, entry.image.name, error)
-                continue
-            if ids.shape != rgb.shape[:2]:
-                raise RecordingError("segments of another size", where=entry.png, got=ids.shape, expected=rgb.shape[:2])
-            yield LabelledImage(rgb, *_truth(ids, entry))
+        yield from filter(None, map(self.read, range(len(self))))
+
+    def read(self, index: int) -> LabelledImage | None:
+        """Reads one image; None if it is damaged. Errors are those of an iteration."""
+        entry = self._entries[index]
+        if entry.image in self.skipped:
+            return None
+        try:
+            rgb, ids = read_rgb(entry.image), panoptic.from_rgb(read_rgb(entry.png))
+        except ImageError as error:
+            self.skipped[entry.image] = str(error)
+            LOG.warning("%s: skipped %s: %s", self.name, entry.image.name, error)
+            return None
+        if ids.shape != rgb.shape[:2]:
+            raise RecordingError("segments of another size", where=entry.png, got=ids.shape, expected=rgb.shape[:2])
+        return LabelledImage(rgb, *_truth(ids, entry))
+
+
+def domains(data: Path) -> list[Path]:
+    """Finds the data sets that `semla world dataset --layout coco` wrote: folders with images/ and panoptic.json.
+
+    Args:
+        data: A data set, or a folder with one data set per subfolder.
+
+    Returns:
+        Folders of the data sets, sorted by name.
+
+    Raises:
+        RecordingError: There are none.
+    """
+    found = [path.parent for path in [data / ANNOTATIONS, *sorted(data.glob(f"*/{ANNOTATIONS}"))] if path.is_file()]
+    if not found:
+        raise RecordingError("no data sets", where=data, expected=f"<domain>/images/ and <domain>/{ANNOTATIONS}")
+    return found
 
 
 def _truth(ids: NDArray[np.int32], entry: Entry) -> tuple[NDArray[np.uint8], NDArray[np.uint16]]:

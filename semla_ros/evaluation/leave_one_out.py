@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -14,6 +15,7 @@ from semla_ros.adaptation.retrieval import Mixture
 from semla_ros.errors import AdapterError
 from semla_ros.evaluation.dataset import Dataset, LabelledImage
 from semla_ros.evaluation.metrics import harmonic_mean
+from semla_ros.evaluation.oracle import Oracle
 from semla_ros.evaluation.tally import Tally
 from semla_ros.modeling.base import Mode
 from semla_ros.pipeline.pipeline import SemlaPipeline
@@ -50,11 +52,13 @@ class Inference:
         mode: "plain" segments the whole image at once, "sliding" uses the paper's sliding window.
         short_side: Length that the shorter side is resized to before segmentation, pixels; 0 does not resize.
         long_side: Upper limit of the longer side after resizing, pixels; it takes precedence over ``short_side``.
+        oracle: What the ground truth gives, see `semla_ros.evaluation.oracle`; None for nothing.
     """
 
     mode: Mode = "plain"
     short_side: int = 0
     long_side: int = 0
+    oracle: Oracle | None = None
 
     def resized(self, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Resizes an image (H, W, 3) uint8 bilinearly with Pillow, as the official evaluation does."""
@@ -104,6 +108,8 @@ class LeaveOneOut:
 
         Raises:
             AdapterError: An adapter is damaged or does not fit the segmenter.
+            ConfigError: There is an oracle, but the ground truth has no instances or the segmenter does not classify
+                masks.
         """
         tallies: dict[str, dict[str, Tally]] = {method: {} for method in self.methods}
         with ProgressBar(total=len(self.methods) * sum(map(len, datasets)), desc="evaluate", unit="image") as bar:
@@ -121,7 +127,7 @@ class LeaveOneOut:
 
     def _tally(self, method: str, dataset: Dataset, bar: ProgressBar) -> Tally:
         """Segments all images of one domain by one method."""
-        tally = Tally(self.pipeline, dataset)
+        tally = Tally(self.pipeline, dataset, self.inference.oracle)
         self.pipeline.encode_classes()
         self._fused = None
         for image in dataset:
@@ -159,6 +165,7 @@ class LeaveOneOut:
         scored = {domain: tally for domain, tally in tallies.items() if tally.confusion.counts.any()}
         miou = {domain: tally.confusion.miou for domain, tally in scored.items()}
         pq = {domain: tally.quality.mean for domain, tally in scored.items() if tally.quality}
+        pq = {domain: value for domain, value in pq.items() if math.isfinite(value)}
         names = [each.name for each in self.pipeline.classes]
         iou = {
             domain: {names[i]: float(100 * confusion.iou[i]) for i in np.flatnonzero(confusion.counts.sum(1))}

@@ -49,9 +49,9 @@ class PanopticQuality:
         """PQ per class, 0 to 1, (C,) float64; NaN for classes without any true or found segment."""
         metric = self._metric
         counts = metric.true_positives + metric.false_positives + metric.false_negatives
-        values = torch.where(counts > 0, metric.compute()[0], torch.nan).numpy()
         out = np.full(self.classes, np.nan)
-        out[self._order] = values[: self.classes]
+        if counts.any():
+            out[self._order] = torch.where(counts > 0, metric.compute()[0], torch.nan).numpy()[: self.classes]
         return out
 
     @property

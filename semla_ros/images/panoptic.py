@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 DIVISOR = 1000  # label divisor of Cityscapes, Detectron2 and DeepLab
 NO_SEGMENT = -1
+INSTANCE = 256  # in the label maps of trainings: class id + 256 * instance, 255 is unlabelled
 
 
 @dataclass(frozen=True)
@@ -39,9 +40,10 @@ def pack(classes: NDArray[np.integer], instances: NDArray[np.integer]) -> NDArra
     Returns:
         Panoptic ids, (H, W) int32; `NO_SEGMENT` where there is no segment.
     """
-    kept = np.where(instances < DIVISOR, instances, 0)
-    packed = classes.astype(np.int32) * DIVISOR + kept.astype(np.int32)
-    return np.where(classes < 0, np.int32(NO_SEGMENT), packed)
+    ids: NDArray[np.int32] = np.multiply(classes, DIVISOR, dtype=np.int32)
+    np.add(ids, instances, out=ids, where=instances < DIVISOR, casting="unsafe")
+    ids[classes < 0] = NO_SEGMENT
+    return ids
 
 
 def to_rgb(ids: NDArray[np.integer]) -> NDArray[np.uint8]:

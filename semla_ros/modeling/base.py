@@ -168,6 +168,26 @@ class PanopticSegmenter(Segmenter, Protocol):
         """
 
 
+@runtime_checkable
+class MaskClassifier(PanopticSegmenter, Protocol):
+    """A panoptic segmenter that classifies the masks of a generator. It can be given other masks, or other classes."""
+
+    def classified(self, rgb: NDArray[np.uint8], proposals: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Classifies masks of an image.
+
+        Args:
+            rgb: Image (H, W, 3) uint8, RGB.
+            proposals: Logits of m masks, (m, h, w); by default those of the generator.
+
+        Returns:
+            Logits of the T classes, or of void besides, (m, T or T + 1), and of the masks as the segmenter adjusts
+            them, (m, h, w); both float32.
+        """
+
+    def merged(self, scores: Tensor, masks: Tensor, size: tuple[int, int]) -> Instances:
+        """Merges classified masks, see `classified`, to maps of a size (height, width)."""
+
+
 class Navigator(Protocol):
     """An image encoder whose embeddings differ between domains and are similar within one domain."""
 

@@ -26,7 +26,7 @@ from semla_ros.streetworld.panoptic import segment_ids, write_annotations
 from semla_ros.streetworld.render import render
 from semla_ros.streetworld.scene import Scene
 
-Size = tuple[int, int]
+Size = tuple[int, int]  # height and width
 FolderLayout = Literal["plain", "cityscapes", "coco"]
 FILES = {  # image and ground truth; {0} is the domain, {1} the index of the sample
     "plain": ("images/{1:06d}.png", "labels/{1:06d}.png"),

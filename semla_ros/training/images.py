@@ -12,10 +12,9 @@ from torch import Tensor
 
 from semla_ros.evaluation.dataset import Dataset, LabelledImage
 from semla_ros.images.classes import UNLABELLED
+from semla_ros.images.panoptic import INSTANCE
+from semla_ros.modeling.base import Size
 from semla_ros.progress import ProgressBar
-
-Size = tuple[int, int]  # height and width
-INSTANCE = 256  # factor of the instance in label maps with instances
 
 
 @dataclass(frozen=True)

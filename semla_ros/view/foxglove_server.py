@@ -123,6 +123,8 @@ class FoxgloveServer:
             self._publish_sample(sample)
         if samples and self._figures.has_sinks():
             self._figures.log(dict(self._source.status()["figures"]))
+        if changed := self._source.changed_parameters():
+            self._server.publish_parameter_values(_listed(changed))
         notices = tuple(each.text for each in self._source.notices())
         for each in self._source.notices():
             if each.text not in self._notices:

@@ -12,8 +12,10 @@ from typing import Any
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
+from rcl_interfaces.msg import ParameterEvent
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos import qos_profile_parameter_events as EVENTS
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import String
@@ -22,7 +24,7 @@ from semla_ros.errors import SemlaError
 from semla_ros.topics.outputs import CONFIDENCE, LABELS, MASK, STATE
 from semla_ros.view.history import DomainSample, History
 from semla_ros.view.pairing import Pairing, classes_of, stamp_of
-from semla_ros.view.remote import RemoteNode
+from semla_ros.view.remote import RemoteNode, value_of
 from semla_ros.view.report import Health, figures
 from semla_ros.view.scene import Scene
 from semla_ros.view.source import FREEZE, RELOAD, RESET, Notice, ViewError
@@ -63,9 +65,11 @@ class LiveSource:
         self._scene_s = self._report_s = time.monotonic()
         self._report: Mapping[str, str] = {}
         self._warning, self._error = "", ""
+        self._changed: dict[str, Any] = {}
         self._is_watched = False
         self._subscriptions: dict[str, tuple[Wish, Any]] = {}
         self._node.create_subscription(DiagnosticArray, "/diagnostics", self._take_report, 10)
+        self._node.create_subscription(ParameterEvent, "/parameter_events", self._take_parameters, EVENTS)
         self._node.create_timer(FOLLOW_S, self._follow)
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self._node)
@@ -123,6 +127,11 @@ class LiveSource:
         """The node's parameters."""
         return self._found().parameters(names)
 
+    def changed_parameters(self) -> Mapping[str, Any]:
+        """Parameters of the node that somebody has changed since the last call."""
+        changed, self._changed = self._changed, {}
+        return changed
+
     def set_parameters(self, values: Mapping[str, Any]) -> None:
         """Sets parameters of the node."""
         self._found().set_parameters(values)
@@ -155,6 +164,10 @@ class LiveSource:
             self._report = {each.key: each.value for each in status.values}
             self._warning = status.message if status.level != b"\0" else ""
             self._report_s = time.monotonic()
+
+    def _take_parameters(self, event: Any) -> None:
+        if self._remote is not None and event.node == self._remote.name:
+            self._changed |= {each.name: value_of(each) for each in event.changed_parameters}
 
     def _follow(self) -> None:
         """Timer: makes the subscriptions what they should be."""

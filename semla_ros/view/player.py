@@ -134,6 +134,10 @@ class Player:
         """A recording has no parameters."""
         return {}
 
+    def changed_parameters(self) -> Mapping[str, Any]:
+        """A recording has no parameters."""
+        return {}
+
     def set_parameters(self, values: Mapping[str, Any]) -> None:
         """A recording has no parameters."""
         raise ViewError("a recording has no parameters", got=", ".join(values), hint="Start it with --set instead.")

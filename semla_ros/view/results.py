@@ -83,7 +83,7 @@ class Results(Bag):
             raise NoResultsError("no masks in it", where=path, expected=f"a topic that ends in /{MASK}")
         space = masks[0].removesuffix(MASK)
         others = [name for name, count in topics.items() if count and not name.startswith(f"{space}segmentation/")]
-        cameras = sorted(name for name in others if not name.endswith((GROUND_TRUTH, "/compressedDepth")))
+        cameras = sorted(name for name in others if not name.endswith(GROUND_TRUTH) and "depth" not in name.lower())
         overlays = [name for name in (f"{space}{OVERLAY}", f"{space}{OVERLAY}/compressed") if topics.get(name)]
         self._camera = next(iter(cameras + overlays), "")
         return masks[0]

@@ -44,6 +44,7 @@ class Server:
         self._viewers = 0
         self._session: ClientSession | None = None
         app = web.Application(middlewares=[self._guard])
+        app.on_response_prepare.append(_add_headers)
         app.router.add_get("/", self._root)
         app.router.add_get("/live", self._live)
         app.router.add_static("/page", PAGE)
@@ -96,7 +97,7 @@ class Server:
         if request.headers.get("Upgrade", "").lower() == "websocket":
             self._access.check_origin(request, foxglove=True)
             return await self._to_foxglove(request)
-        response = web.Response(text=(PAGE / "index.html").read_text(), content_type="text/html", headers=HEADERS)
+        response = web.Response(text=(PAGE / "index.html").read_text(), content_type="text/html")
         self._access.remember(request, response)
         return response
 
@@ -130,6 +131,10 @@ class Server:
                 way.cancel()
             await outer.close()
         return outer
+
+
+async def _add_headers(_: web.Request, response: web.StreamResponse) -> None:
+    response.headers.update(HEADERS)
 
 
 async def _pass(

@@ -76,6 +76,9 @@ class Source(Protocol):
             ViewError: There was no answer.
         """
 
+    def changed_parameters(self) -> Mapping[str, Any]:
+        """Parameters that somebody has changed since the last call, with their new values."""
+
     def set_parameters(self, values: Mapping[str, Any]) -> None:
         """Changes parameters, all or none.
 

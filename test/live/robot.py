@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
+from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from live.process import Process, free_domain, release, until
 from rcl_interfaces.msg import Parameter
@@ -216,7 +217,7 @@ class Robot:
 
         def answer() -> Any:
             nonlocal asked
-            if not futures or (time.monotonic() - asked > REPEAT_S and kind is not ChangeState):
+            if not futures or time.monotonic() - asked > REPEAT_S:
                 futures.append(client.call_async(kind.Request(**request)))
                 asked = time.monotonic()
             return next((each for each in futures if each.done()), None)
@@ -235,10 +236,12 @@ class Robot:
         return ParameterOf.from_parameter_msg(Parameter(name=name, value=value)).value
 
     def change(self, transition: str) -> bool:
-        """Asks for a lifecycle transition; returns whether it succeeded."""
-        request = ChangeState.Request()
-        request.transition.label = transition
-        return self.call(ChangeState, "semla/change_state", transition=request.transition).success
+        """Asks for a lifecycle transition, once; returns whether it succeeded."""
+        service = "semla/change_state"
+        if service not in self._clients:  # the first answer may be lost: it is that of a transition that does not exist
+            self.call(ChangeState, service, transition=Transition(label="none"))
+        answer = self.ask(ChangeState, service, transition=Transition(label=transition))
+        return self.until(lambda: answer.done() and answer.result(), f"the end of the transition {transition}").success
 
     def lifecycle(self) -> str:
         return self.call(GetState, "semla/get_state").current_state.label

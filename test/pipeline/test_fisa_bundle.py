@@ -17,6 +17,7 @@ from semla_ros.cli import main
 from semla_ros.config import Config, changed
 from semla_ros.errors import BundleError
 from semla_ros.library.bundle import ADAPTERS, SEGMENTER, Bundle
+from semla_ros.library.manifest import MANIFEST
 from semla_ros.modeling.base import PanopticSegmenter
 from semla_ros.pipeline.build import build_pipeline
 from semla_ros.pipeline.pipeline import SemlaPipeline
@@ -121,23 +122,27 @@ def test_the_node_segments_with_it(pristine: Path) -> None:
         assert process.stop() == 0, process.log
 
 
-def test_weights_of_another_generator_are_refused_naming_tensors(bundle: Path) -> None:
+def describe(bundle: Path, old: str, new: str) -> None:
+    """Changes the description of a bundle, and removes the manifest that would show it."""
     file = bundle / "bundle.yaml"
-    file.write_text(file.read_text().replace("num_queries: 6", "num_queries: 7"))
+    file.write_text(file.read_text().replace(old, new))
+    (bundle / MANIFEST).unlink()
+
+
+def test_weights_of_another_generator_are_refused_naming_tensors(bundle: Path) -> None:
+    describe(bundle, "num_queries: 6", "num_queries: 7")
     with pytest.raises(BundleError, match=r"generator.model.transformer_module.queries_.* instead of \(7, 32\)"):
         Bundle.open(bundle).load_network()
 
 
 def test_a_description_of_a_huge_generator_is_refused_without_memory_for_it(bundle: Path) -> None:
-    file = bundle / "bundle.yaml"
-    file.write_text(file.read_text().replace("num_queries: 6", "num_queries: 60000000000"))
+    describe(bundle, "num_queries: 6", "num_queries: 60000000000")
     with pytest.raises(BundleError):
         Bundle.open(bundle).load_network()
 
 
 def test_a_generator_with_an_unknown_backbone_is_refused(bundle: Path) -> None:
-    file = bundle / "bundle.yaml"
-    file.write_text(file.read_text().replace("model_type: swin", "model_type: timm_backbone"))
+    describe(bundle, "model_type: swin", "model_type: timm_backbone")
     with pytest.raises(BundleError, match=r"unknown backbone.*got timm_backbone, expected swin or resnet"):
         Bundle.open(bundle).load_network()
 
@@ -148,6 +153,7 @@ def test_weights_without_a_generator_are_refused(bundle: Path) -> None:
     state = load_file(bundle / SEGMENTER)
     kept = {name: value for name, value in state.items() if not name.startswith("generator.")}
     save_file(kept, bundle / SEGMENTER)
+    (bundle / MANIFEST).unlink()
     with pytest.raises(BundleError, match="missing"):
         Bundle.open(bundle).load_network()
 

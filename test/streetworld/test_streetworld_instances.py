@@ -68,9 +68,8 @@ def test_a_car_behind_another_keeps_its_visible_pixels_and_the_shadow_belongs_to
         mesh = Mesh()
         for s in (40.0, 12.0):
             mesh.begin_object("car", s, 5, scene.layout.cell)
-            Car(
-                scene.pose.u, s, True, 4.4, 1.42, ((s, 0.5), (s, 1.4), (s + 4.4, 1.4), (s + 4.4, 0.5)), (1, 0, 0)
-            ).build(mesh, scene.pose.u)
+            outline = ((s, 0.5), (s, 1.4), (s + 4.4, 1.4), (s + 4.4, 0.5))
+            Car(scene.pose.u, s, True, 4.4, 1.42, outline, (1, 0, 0)).build(mesh, scene.pose.u)
         return mesh
 
     monkeypatch.setattr(Scene, "mesh", two_cars)

@@ -8,6 +8,7 @@ import pytest
 
 from semla_ros.config import OutputConfig
 from semla_ros.images.classes import class_table
+from semla_ros.images.panoptic import Segments
 from semla_ros.pipeline.domain_state import DomainState
 from semla_ros.topics.sources import DepthView, DomainReport, SegmentedImage, output_size
 
@@ -19,7 +20,7 @@ def result(height: int = 48, width: int = 64) -> SimpleNamespace:
     frame = SimpleNamespace(rgb=generator.integers(0, 256, (height, width, 3), np.uint8))
     labels = generator.integers(0, 12, (height, width), np.uint8)
     confidence = (labels / 12).astype(np.float32)
-    return SimpleNamespace(frame=frame, labels=labels, confidence=confidence, domain=DomainState())
+    return SimpleNamespace(frame=frame, labels=labels, confidence=confidence, domain=DomainState(), segments=None)
 
 
 def published(seen: Any, **settings: Any) -> SegmentedImage:
@@ -102,6 +103,18 @@ def test_labels_above_255_are_kept_in_a_smaller_output() -> None:
     image = published(seen, output_width=20)
     assert image.labels.dtype == np.uint16
     assert image.labels.min() >= 300
+
+
+def test_segments_in_a_smaller_output_are_those_of_the_same_pixels_as_the_labels() -> None:
+    seen = result()
+    instances = np.random.default_rng(1).integers(0, 900, seen.labels.shape).astype(np.uint16)
+    seen.segments = Segments(1000 * seen.labels.astype(np.int32) + instances - 1, instances)
+    image = published(seen, output_width=20)
+    assert image.segments is not None
+    assert image.segments.classes.dtype == np.int32
+    np.testing.assert_array_equal(
+        image.segments.classes, 1000 * image.labels.astype(np.int32) + image.segments.instances - 1
+    )
 
 
 def test_domain_reports_are_equal_if_all_but_their_headers_is_equal() -> None:

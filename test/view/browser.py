@@ -50,7 +50,7 @@ class Browser:
             [
                 str(installed()), "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
                 "--remote-debugging-port=0", f"--user-data-dir={self._folder}", f"--window-size={width},{height}",
-                "--no-first-run", "--disable-background-networking", "--disable-component-update",
+                "--hide-scrollbars", "--no-first-run", "--disable-background-networking", "--disable-component-update",
                 "--disable-extensions", "--disable-sync", "--no-proxy-server", "about:blank",
             ],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,

@@ -17,15 +17,15 @@ from view.serving import serving
 from semla_ros.config import NodeConfig
 from semla_ros.view.run import open_player
 
-COLORS = 200
+COLORS = 256
 
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("recording", type=Path)
     options.add_argument("--images", type=Path)
-    options.add_argument("--position", type=float, default=30.0, help="seconds")
-    options.add_argument("--size", default="1280x980", help="of the window, pixels")
+    options.add_argument("--position", type=int, default=46, help="seconds")
+    options.add_argument("--size", default="1180x1050", help="of the window, pixels")
     options.add_argument("--dark", action="store_true")
     options.add_argument("--mode", default="overlay", help="overlay, beside or confidence")
     options.add_argument("-o", "--out", type=Path, required=True)
@@ -39,12 +39,11 @@ def main() -> None:
         player.act("seek", args.position)
         browser.click(f"[data-mode={args.mode}]")
         browser.click("[data-span='0']")
-        shown = f"{args.position:.0f}"
-        browser.until(f"clock.innerText.includes('{int(shown) // 60}:{int(shown) % 60:02}')", "the position")
-        browser.run("new Promise(done => setTimeout(done, 700))")  # bars move to their places
+        minutes, seconds = divmod(args.position, 60)
+        browser.until(f"clock.innerText.startsWith('{minutes}:{seconds:02}')", "the position")
+        browser.run("scrollTo(0, 0); new Promise(done => setTimeout(done, 700))")  # bars move to their places
         shot = Image.open(io.BytesIO(browser.screenshot()))
-    small = shot.convert("RGB").quantize(COLORS, dither=Image.Dither.NONE)
-    small.save(args.out, optimize=True)
+    shot.convert("RGB").quantize(COLORS, kmeans=2, dither=Image.Dither.NONE).save(args.out, optimize=True)
     player.close()
     print(f"{args.out}: {args.out.stat().st_size / 1000:.0f} kB")
 

@@ -48,6 +48,7 @@ class FakeSource:
         self.done: list[tuple[str, Any]] = []
         self.values: dict[str, Any] = {"fusion.k": 5, "segmenter.classes": ["road", "sky"], "fusion.temperature": 0.05}
         self.watched: list[bool] = []
+        self.changed: dict[str, Any] = {}
         self.history.add(sample(1))
 
     def watch(self, is_watched: bool) -> None:
@@ -78,6 +79,10 @@ class FakeSource:
 
     def parameters(self, names: Any = ()) -> dict[str, Any]:
         return {name: self.values[name] for name in names or self.values}
+
+    def changed_parameters(self) -> dict[str, Any]:
+        changed, self.changed = self.changed, {}
+        return changed
 
     def set_parameters(self, values: dict[str, Any]) -> None:
         if values.get("fusion.k", 0) < 0:

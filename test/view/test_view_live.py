@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import re
 import signal
 from collections.abc import Iterator
@@ -14,8 +16,9 @@ pytest.importorskip("foxglove")
 
 from listening import is_loopback, listening_addresses
 from live.process import STAND_IN, Process
-from live.robot import Robot, image, values
+from live.robot import MASK, Robot, image, values
 from live.stand_in import ADAPTATION_FAILS, NIGHT, UNREADABLE
+from sensor_msgs.msg import Image
 from view.browser import Browser, installed
 from view.foxglove_client import Foxglove, with_foxglove
 
@@ -53,12 +56,13 @@ def page_of(view: Process) -> str:
 
 @needs_chromium
 def test_the_page_shows_the_node_and_its_buttons_reach_it(robot: Robot, view: Process) -> None:
-    with Browser(page_of(view)) as browser, robot.camera() as publish:
+    with Browser(page_of(view)) as browser, robot.offers() as camera:
         browser.until("document.getElementById('title')?.textContent == '/semla'", "the node to be found")
+        robot.until(lambda: camera.get_subscription_count() == 2, "the node and the view to subscribe")
 
         def sent(command: int = 0) -> bool:
             sent.stamp += SECOND  # type: ignore[attr-defined]
-            publish(image(sent.stamp, command=command))  # type: ignore[attr-defined]
+            camera.publish(image(sent.stamp, command=command))  # type: ignore[attr-defined]
             return bool(browser.run("empty.hidden"))
 
         sent.stamp = SECOND  # type: ignore[attr-defined]
@@ -103,6 +107,21 @@ def test_parameters_of_the_node_are_read_and_set_with_foxglove(robot: Robot, vie
     assert robot.set(fusion__k=0).successful
 
 
+def test_foxglove_learns_of_parameters_that_others_change(robot: Robot, view: Process) -> None:
+    async def work(client: Foxglove) -> object:
+        await client.socket.send_json({"op": "subscribeParameterUpdates", "parameterNames": ["tracker.debounce_s"]})
+        update = asyncio.create_task(client.until("parameterValues"))
+        for value in itertools.count(2):  # the first changes may come before the subscription
+            assert (await asyncio.to_thread(robot.set, tracker__debounce_s=float(value))).successful
+            await asyncio.wait([update], timeout=1.0)
+            if update.done():
+                return update.result()["parameters"][0]
+
+    changed = with_foxglove(page_of(view), work)
+    assert changed["name"] == "tracker.debounce_s"
+    assert changed["value"] >= 2
+
+
 def test_a_view_listens_on_loopback_alone(view: Process) -> None:
     addresses = listening_addresses(view.popen.pid)
     assert addresses
@@ -127,6 +146,25 @@ def test_a_second_view_on_the_same_port_says_so(robot: Robot, view: Process) -> 
     assert f"127.0.0.1:{port}" in second.log
     assert "choose another --port" in second.log
     assert "Traceback" not in second.log
+
+
+@needs_chromium
+def test_a_view_that_hangs_holds_up_neither_the_node_nor_the_camera(robot: Robot, view: Process) -> None:
+    with (
+        Browser(page_of(view)) as browser,
+        robot.hears(Image, MASK) as (masks,),
+        robot.offers() as camera,
+    ):
+        browser.until("document.getElementById('title')?.textContent == '/semla'", "the node to be found")
+        robot.until(lambda: camera.get_subscription_count() == 2, "the node and the view to subscribe")
+        view.popen.send_signal(signal.SIGSTOP)
+        try:
+            for i in range(30):
+                count = len(masks)
+                camera.publish(image((100 + i) * SECOND))
+                robot.until(lambda count=count: len(masks) > count, "the mask of an image while the view hangs")
+        finally:
+            view.popen.send_signal(signal.SIGCONT)
 
 
 @needs_chromium

@@ -210,8 +210,8 @@ def test_a_recording_is_played_paused_and_searched_with_slider_and_keys() -> Non
         browser.click("#play")
         until(lambda: source.done == [("pause", None)], "the pause")
         source.player = source.player | {"playing": False, "position": 15.0}
-        browser.until("position.value == 250 && play.textContent == '▶'", "the new position")
-        browser.run("(e => { e.value = 500; e.dispatchEvent(new Event('input')); })(position)")
+        browser.until("position.value == 15 && play.textContent == '▶'", "the new position")
+        browser.run("(e => { e.value = 30; e.dispatchEvent(new Event('input')); })(position)")
         until(lambda: source.done[1:] == [("seek", 30)], "the jump")
         browser.run("document.activeElement.blur()")
         for key in ("ArrowRight", "ArrowLeft"):

@@ -21,6 +21,7 @@ from view.foxglove_client import FOXGLOVE, LIMIT_S, Foxglove, ask, with_foxglove
 from view.serving import FakeSource, sample, scene, serving
 
 from semla_ros.view.access import Access, is_loopback
+from semla_ros.view.foxglove_server import FoxgloveServer
 from semla_ros.view.source import Notice, ViewError
 
 TOKEN = "a token of some length"
@@ -86,6 +87,30 @@ def test_the_page_and_its_files_are_served(page: str) -> None:
     assert "semla view" in text
     for name in ("style.css", "view.js", "connection.js", "stage.js", "timeline.js", "panels.js", "player.js"):
         assert fetch(f"{page}page/{name}")[0] == 200
+
+
+@pytest.mark.parametrize("path", ["", "page/view.js", "nothing"])
+def test_every_answer_forbids_foreign_content_and_old_copies(page: str, path: str) -> None:
+    async def work(session: ClientSession) -> Any:
+        async with session.get(page + path) as answer:
+            return answer.headers
+
+    headers = ask(work)
+    assert headers["Content-Security-Policy"].startswith("default-src 'none'")
+    assert headers["Cache-Control"] == "no-store"
+
+
+def test_foxgloves_own_server_listens_on_a_loopback_address_that_cannot_be_guessed(source: FakeSource) -> None:
+    from urllib.parse import urlsplit
+
+    servers = [FoxgloveServer(source) for _ in range(3)]
+    try:
+        hosts = {str(urlsplit(server.address).hostname) for server in servers}
+        assert len(hosts) == 3
+        assert all(map(is_loopback, hosts))
+    finally:
+        for server in servers:
+            server.close()
 
 
 def test_nothing_outside_the_page_is_served(page: str) -> None:

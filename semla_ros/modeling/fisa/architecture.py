@@ -98,6 +98,12 @@ class FisaArch(Architecture):
             if each.type == "int":
                 high = MAX_LAYERS if "layers" in each.name else MAX_SIZE
                 self._check_number(each.name, int(each.name != "adapter_layers"), high)
+            if each.type == "bool" and not isinstance(getattr(self, each.name), bool):
+                self._refuse(each.name, "true or false")
+        if not isinstance(self.void, str):
+            self._refuse("void", "a text")
+        if not isinstance(self.things, tuple) or not all(isinstance(name, str) for name in self.things):
+            self._refuse("things", "a list of class names")
         for name in ("score_threshold", "overlap_threshold", "logit_scale"):
             self._check_number(name, 0, 1000 if name == "logit_scale" else 1, float)
         if not isinstance(self.seve_layers, tuple) or not set(self.seve_layers) <= set(range(self.vision_layers)):

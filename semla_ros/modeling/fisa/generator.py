@@ -78,8 +78,11 @@ def _plain(value: Any) -> Any:
 
 
 def _mask2former(config: Mapping[str, Any]) -> nn.Module:
-    from transformers import Mask2FormerConfig, Mask2FormerModel
-
+    try:
+        from transformers import Mask2FormerConfig, Mask2FormerModel
+    except ModuleNotFoundError as error:
+        hint = "pip install 'semla_ros[workshop]', or transformers alone"
+        raise BundleError("the mask generator needs a package", got=f"no {error.name}", hint=hint) from error
     backbone = config.get("backbone_config", {"model_type": "swin"})
     kind = backbone.get("model_type") if isinstance(backbone, Mapping) else backbone
     if kind not in BACKBONES or "backbone" in config:

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from semla_ros.modeling.base import TrainingLoss
+from semla_ros.modeling.base import Size, TrainingLoss
 from semla_ros.modeling.clip.pixels import normalised
 from semla_ros.modeling.clip.prompts import prompts
 from semla_ros.modeling.clip.tokenizer import tokenize
@@ -35,6 +35,8 @@ class FisaLoss(TrainingLoss):
         arch = network.arch
         height, width = network.generator.size(arch.generator_short, arch.generator_long)
         super().__init__(network, (height, width), (height // 2, width // 2))
+        self.image_size: Size
+        self.label_size: Size
         void = [[arch.void]] if arch.void else []
         texts = [*(prompts(name, "synonyms") for name in classes), *(prompts(each[0]) for each in void)]
         self._tokens = [tokenize(each, arch.context_length) for each in texts]
@@ -50,11 +52,11 @@ class FisaLoss(TrainingLoss):
         pixels = square(normalised(images), arch.image_size)
         scores, masks = self.network(pixels, proposals, self.network.clip.encode_text(prompts))
         masks = F.interpolate(masks.float(), labels.shape[-2:], mode="bilinear", align_corners=False)
-        return fisa_loss(scores.float(), masks, [Truth.of(each) for each in labels], bool(arch.void))
+        return fisa_loss(scores, masks, [Truth.of(each) for each in labels], bool(arch.void))
 
 
 def fisa_loss(scores: Tensor, masks: Tensor, truths: Sequence[Truth], has_void: bool) -> Tensor:
-    """Computes equation (6), as Mask2Former averages it: over all masks of the batch.
+    """Computes equation (6) in float32, as Mask2Former averages it: over all masks of the batch.
 
     Args:
         scores: Logits of the classes, (B, m, T or T + 1).
@@ -62,6 +64,11 @@ def fisa_loss(scores: Tensor, masks: Tensor, truths: Sequence[Truth], has_void: 
         truths: True segments of each image.
         has_void: Whether the last class is void, which masks without a match are trained to have.
     """
+    with torch.autocast(scores.device.type, enabled=False):
+        return _loss(scores.float(), masks.float(), truths, has_void)
+
+
+def _loss(scores: Tensor, masks: Tensor, truths: Sequence[Truth], has_void: bool) -> Tensor:
     entropy, dice, wanted = scores.new_zeros(()), scores.new_zeros(()), []
     for score, mask, truth in zip(scores, masks, truths, strict=True):
         target = torch.full((len(score),), score.shape[1] - 1 if has_void else -1, device=score.device)

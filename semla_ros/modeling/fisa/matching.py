@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from semla_ros.images.classes import UNLABELLED
+from semla_ros.images.panoptic import INSTANCE
 
 CLASS, DICE, BCE = 2.0, 5.0, 5.0  # weights of the three losses, in the matching, too; FISA, equation (6)
-INSTANCE = 256  # a label is class + 256 * instance; the instance is 0 for stuff, and where instances are not known
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,9 @@ VALUES = 2**26  # of maps at the size of the image at a time: 256 MiB
 CERTAIN = 0.5  # probability from which on a pixel counts to the area of a mask
 
 
-def semantic(scores: Tensor, masks: Tensor, classes: int, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+def semantic(
+    scores: Tensor, masks: Tensor, classes: int, size: tuple[int, int], values_at_a_time: int = VALUES
+) -> tuple[Tensor, Tensor]:
     """Finds the class of every pixel: the one with the largest Σ_masks softmax(scores) · sigmoid(mask).
 
     Args:
@@ -22,6 +24,7 @@ def semantic(scores: Tensor, masks: Tensor, classes: int, size: tuple[int, int])
         masks: Logits of the masks, (m, h, w) float32.
         classes: Number of classes T.
         size: Height and width of the result.
+        values_at_a_time: Number of values at the size of the result that are computed at a time.
 
     Returns:
         Class indices (H, W) int64, and confidence (H, W) float32, 0 to 1: the sum of that class, divided by the sum of
@@ -33,11 +36,11 @@ def semantic(scores: Tensor, masks: Tensor, classes: int, size: tuple[int, int])
     # The maximum over the classes is updated chunk by chunk: no tensor holds all classes at the size of the image.
     highest = masks.new_full(size, -1.0)
     labels = torch.full(size, UNDEFINED, dtype=torch.int64, device=masks.device)
-    for first, chunk in _resized(maps, size):
+    for first, chunk in _resized(maps, size, values_at_a_time):
         values, indices = chunk.max(0)
         torch.where(values > highest, indices.add_(first), labels, out=labels)
         torch.maximum(highest, values, out=highest)  # NaN in any class makes the maximum NaN
-    (_, total), *_ = _resized(maps.sum(0, keepdim=True), size)
+    (_, total), *_ = _resized(maps.sum(0, keepdim=True), size, values_at_a_time)
     undefined = highest.isnan()
     share = (highest / total[0].clamp(min=1)).masked_fill_(undefined, 0)
     return labels.masked_fill_(undefined, UNDEFINED), share
@@ -45,7 +48,7 @@ def semantic(scores: Tensor, masks: Tensor, classes: int, size: tuple[int, int])
 
 def panoptic(
     scores: Tensor, masks: Tensor, things: Sequence[bool], size: tuple[int, int], score_threshold: float,
-    overlap_threshold: float,
+    overlap_threshold: float, values_at_a_time: int = VALUES,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Gives every pixel to one mask, and leaves out masks that are uncertain or mostly hidden.
 
@@ -59,6 +62,7 @@ def panoptic(
         size: Height and width of the result.
         score_threshold: Probability of its class from which on a mask becomes a segment.
         overlap_threshold: Share of a mask that other masks must leave visible.
+        values_at_a_time: Number of values at the size of the result that are computed at a time.
 
     Returns:
         Class indices (H, W) int64, `UNDEFINED` where there is no segment; and instances (H, W) int64, 1 to n for
@@ -74,7 +78,7 @@ def panoptic(
     # 2. Each pixel belongs to the mask with the highest probability there, weighted with the certainty of its class.
     highest, owner = masks.new_full(size, -1.0), torch.zeros_like(undefined)
     areas = []
-    for first, chunk in _resized(masks[kept].sigmoid(), size):
+    for first, chunk in _resized(masks[kept].sigmoid(), size, values_at_a_time):
         chunk = chunk.mul_(certainty[first : first + len(chunk), None, None])
         values, indices = chunk.max(0)
         torch.where(values > highest, indices.add_(first), owner, out=owner)
@@ -88,9 +92,9 @@ def panoptic(
     return classes.where(segment, UNDEFINED)[owner], number[owner]
 
 
-def _resized(maps: Tensor, size: tuple[int, int]) -> Iterator[tuple[int, Tensor]]:
+def _resized(maps: Tensor, size: tuple[int, int], values_at_a_time: int) -> Iterator[tuple[int, Tensor]]:
     """Yields maps (C, h, w) at a size, bilinearly, a few at a time: index of the first one, and (c, H, W)."""
-    at_a_time = max(1, VALUES // (size[0] * size[1]))
+    at_a_time = max(1, values_at_a_time // (size[0] * size[1]))
     for first in range(0, len(maps), at_a_time):
         part = maps[None, first : first + at_a_time]
         resized = F.interpolate(part, size, mode="bilinear", align_corners=False) if part.shape[2:] != size else part

@@ -28,7 +28,7 @@ class FisaSegmenter:
         network: A FISA network with its weights, of any floating-point type.
         classes: Class names, synonyms after commas ("car, automobile").
         prompt_templates: Prompts per class, see `semla_ros.modeling.clip.prompts.prompts`.
-        memory_mib: Has no effect: images are computed one by one.
+        memory_mib: Memory limit for the maps at the size of an image that are computed at a time, MiB.
 
     Raises:
         ConfigError: There are no classes.
@@ -91,7 +91,8 @@ class FisaSegmenter:
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """See `semla_ros.modeling.base.Segmenter.segment`. Both modes are the same."""
         scores, masks = self.classified(rgb)
-        labels, confidence = semantic(scores, masks, len(self.classes), size or (rgb.shape[0], rgb.shape[1]))
+        wanted = size or (rgb.shape[0], rgb.shape[1])
+        labels, confidence = semantic(scores, masks, len(self.classes), wanted, self._values)
         return labels.cpu().numpy(), confidence.cpu().numpy()
 
     @torch.inference_mode()
@@ -99,10 +100,16 @@ class FisaSegmenter:
         self, rgb: NDArray[np.uint8], mode: Mode = "plain", size: tuple[int, int] | None = None
     ) -> Instances:
         """See `semla_ros.modeling.base.PanopticSegmenter.segment_instances`. Both modes are the same."""
-        arch, wanted = self.network.arch, size or (rgb.shape[0], rgb.shape[1])
-        scores, masks = self.classified(rgb)
-        labels, confidence = semantic(scores, masks, len(self.classes), wanted)
-        segments, numbers = panoptic(scores, masks, self.things, wanted, arch.score_threshold, arch.overlap_threshold)
+        return self.merged(*self.classified(rgb), size or (rgb.shape[0], rgb.shape[1]))
+
+    @torch.inference_mode()
+    def merged(self, scores: Tensor, masks: Tensor, size: tuple[int, int]) -> Instances:
+        """Merges classified masks, see `classified`, to maps of a size (height, width)."""
+        arch = self.network.arch
+        labels, confidence = semantic(scores, masks, len(self.classes), size, self._values)
+        segments, numbers = panoptic(
+            scores, masks, self.things, size, arch.score_threshold, arch.overlap_threshold, self._values
+        )
         return Instances(*(each.cpu().numpy() for each in (labels, confidence, numbers, segments)))
 
     @torch.inference_mode()
@@ -127,6 +134,11 @@ class FisaSegmenter:
     def pixels(self, rgb: NDArray[np.uint8]) -> Tensor:
         """Returns what CLIP is shown of an image (H, W, 3) uint8: (1, 3, S, S), normalised."""
         return square(normalised(self._image(rgb)), self.network.arch.image_size).to(self.dtype)
+
+    @property
+    def _values(self) -> int:
+        """Number of values of maps at the size of an image that are computed at a time."""
+        return self.memory_mib * 2**20 // 16  # float32, and copies while they are compared
 
     def _image(self, rgb: NDArray[np.uint8]) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(rgb)).to(self.device)[None]

@@ -1,12 +1,10 @@
 // One colour per adapter, in the order in which adapters appear.
 
-const COLORS = [
-  "#4f7fd6", "#e0873a", "#3fa27a", "#b565c9", "#d6577b", "#a08545", "#35a3b5", "#93a83a", "#7a6fd0", "#c75d4a",
-];
+const GOLDEN_ANGLE = 137.5;  // degrees: neighbours in the order have very different hues
 const seen = new Map();
 
 export function colorOf(name) {
-  if (!seen.has(name)) seen.set(name, COLORS[seen.size % COLORS.length]);
+  if (!seen.has(name)) seen.set(name, `hsl(${(214 + GOLDEN_ANGLE * seen.size) % 360} 50% ${seen.size % 2 ? 60 : 52}%)`);
   return seen.get(name);
 }
 

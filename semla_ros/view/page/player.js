@@ -11,14 +11,10 @@ export class PlayerBar {
     this.isHeld = false;
     this.state = null;
     $("play").onclick = () => this.toggle();
-    $("position").addEventListener("input", () => { this.isHeld = true; act("seek", this.chosen()); });
+    $("position").addEventListener("input", () => { this.isHeld = true; act("seek", Number($("position").value)); });
     $("position").addEventListener("change", () => { this.isHeld = false; });
     $("speed").addEventListener("change", () => act("speed", Number($("speed").value)));
     addEventListener("keydown", (event) => this.key(event));
-  }
-
-  chosen() {
-    return Number($("position").value) / 1000 * (this.state?.length ?? 0);
   }
 
   toggle() {
@@ -30,13 +26,15 @@ export class PlayerBar {
     $("player").hidden = !state;
     if (!state) return;
     $("play").textContent = state.playing ? "❚❚" : "▶";
-    if (!this.isHeld) $("position").value = state.length ? 1000 * state.position / state.length : 0;
+    $("position").max = Math.max(1, state.length);
+    if (!this.isHeld) $("position").value = state.position;
     $("clock").textContent = `${clock(state.position)} / ${clock(state.length)}${state.complete ? "" : " …"}`;
     if (document.activeElement !== $("speed")) $("speed").value = state.speed;
   }
 
   key(event) {
-    if (!this.state || ["INPUT", "SELECT", "BUTTON"].includes(event.target.tagName)) return;
+    const busy = event.key === " " ? ["INPUT", "SELECT", "BUTTON"] : ["INPUT", "SELECT"];  // they have keys of their own
+    if (!this.state || busy.includes(event.target.tagName)) return;
     const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
     if (event.key === " ") this.toggle();
     else if (step) this.act("step", step);

@@ -197,7 +197,7 @@ export class Timeline {
 
   /** Writes the key below the plot. */
   name(shown) {
-    const names = [...new Set(shown.flatMap((each) => each.adapters.filter(([, w]) => w >= 0.01).map(([name]) => name)))];
+    const names = [...new Set(shown.flatMap((each) => each.adapters.filter(([, w]) => w >= 0.05).map(([name]) => name)))];
     const known = names.join();
     if (known === this.names) return;
     this.names = known;

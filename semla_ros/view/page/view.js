@@ -17,7 +17,7 @@ history.replaceState(null, "", location.pathname);  // the token in the address 
 const stage = new Stage();
 const player = new PlayerBar((action, value) => act(action, value));
 const timeline = new Timeline($("plot"), $("key"), (time) => {
-  if (player.state) act("seek", player.state.position + time - timeline.cursor);
+  if (player.state && timeline.cursor !== null) act("seek", player.state.position + time - timeline.cursor);
 });
 let classes = "";
 

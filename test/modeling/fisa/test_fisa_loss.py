@@ -108,6 +108,17 @@ def test_fewer_masks_than_segments_are_all_matched() -> None:
     assert loss.isfinite()
 
 
+def test_the_loss_is_computed_in_float32_also_where_the_network_is_not() -> None:
+    truth, draw = Truth.of(LABELS), torch.Generator().manual_seed(0)
+    scores, masks = torch.randn(1, 5, 4, generator=draw), torch.randn(1, 5, 3, 4, generator=draw)
+    expected = fisa_loss(scores, masks, [truth], has_void=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert fisa_loss(scores, masks, [truth], has_void=True) == expected
+        halved = fisa_loss(scores.bfloat16(), masks.bfloat16(), [truth], has_void=True)
+    assert halved.dtype == torch.float32
+    assert halved == pytest.approx(expected.item(), rel=0.02)
+
+
 @pytest.mark.parametrize("void", ["nothing", ""])
 def test_a_step_of_simo_changes_its_parameters_and_no_bit_of_others(void: str) -> None:
     network = random_fisa(replace(ARCH, void=void))

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from semla_ros.bench.live_memory import LiveMemory
 from semla_ros.modeling.base import UNDEFINED
 from semla_ros.modeling.fisa.merging import panoptic, semantic
 
@@ -114,8 +115,16 @@ def test_two_masks_of_one_stuff_class_around_a_thing_leave_its_number_alone() ->
 def test_results_do_not_depend_on_how_many_maps_are_resized_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     scores, masks = logits(2)
     together = *semantic(scores, masks, 5, SIZE), *panoptic(scores, masks, [True] * 5, SIZE, 0.5, 0.8)
-    monkeypatch.setattr("semla_ros.modeling.fisa.merging.VALUES", 2 * SIZE[0] * SIZE[1])
-    apart = *semantic(scores, masks, 5, SIZE), *panoptic(scores, masks, [True] * 5, SIZE, 0.5, 0.8)
+    resize, sizes = F.interpolate, []
+
+    def counted(maps: Tensor, *args: Any, **options: Any) -> Tensor:
+        sizes.append(maps.shape[1])
+        return resize(maps, *args, **options)
+
+    monkeypatch.setattr(F, "interpolate", counted)
+    two = 2 * SIZE[0] * SIZE[1]
+    apart = *semantic(scores, masks, 5, SIZE, two), *panoptic(scores, masks, [True] * 5, SIZE, 0.5, 0.8, two)
+    assert max(sizes) == 2
     for one, other in zip(together, apart, strict=True):
         assert torch.equal(one, other)
 
@@ -160,3 +169,15 @@ def test_scores_that_are_not_numbers_make_all_pixels_undefined() -> None:
     labels, confidence = semantic(scores, masks, 5, SIZE)
     assert (labels == UNDEFINED).all()
     assert (confidence == 0).all()
+
+
+def test_memory_at_the_size_of_the_image_does_not_grow_with_masks_and_classes() -> None:
+    four, peaks = 4 * 300 * 400, []
+    for count in (50, 400):
+        draw = torch.Generator().manual_seed(0)
+        scores, masks = 9 * torch.randn(count, count, generator=draw), torch.randn(count, 6, 8, generator=draw)
+        with torch.inference_mode(), LiveMemory() as memory:
+            semantic(scores, masks, count - 1, (300, 400), four)
+            panoptic(scores, masks, [True] * (count - 1), (300, 400), 0.5, 0.0, four)
+        peaks.append(memory.peak)
+    assert peaks[1] < 1.3 * peaks[0]

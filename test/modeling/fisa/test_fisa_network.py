@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
@@ -197,6 +198,9 @@ def test_an_architecture_is_restored_from_its_plain_values(arch: FisaArch) -> No
         ({"score_threshold": 2}, "score_threshold.*expected a number from 0 to 1"),
         ({"generator": 3}, "generator.*expected a mapping"),
         ({"activation": "relu"}, "activation.*expected quick_gelu or gelu"),
+        ({"things": "car"}, "things.*expected a list of class names"),
+        ({"void": None}, "void.*expected a text"),
+        ({"seve_residual": 1}, "seve_residual.*expected true or false"),
     ],
 )
 def test_values_that_make_no_network_are_refused_naming_the_field(changes: dict[str, Any], message: str) -> None:
@@ -218,6 +222,12 @@ def test_values_that_make_no_network_are_refused_naming_the_field(changes: dict[
 def test_a_configuration_that_makes_no_generator_is_refused(config: dict[str, Any], message: str) -> None:
     with pytest.raises(BundleError, match=message):
         Fisa(replace(ARCH, generator=config))
+
+
+def test_without_transformers_the_error_names_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    with pytest.raises(BundleError, match=r"no transformers.*pip install 'semla_ros\[workshop\]'"):
+        Fisa(ARCH)
 
 
 class Largest(torch.utils._python_dispatch.TorchDispatchMode):
