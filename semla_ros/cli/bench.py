@@ -56,6 +56,9 @@ def add(tasks: Any) -> None:
         metavar="N",
         help="a library of N adapters: time to open it and to look at a frame",
     )
+    others.add_argument(
+        "--cameras", type=positive, metavar="N", help="N cameras on one node, beside a node each: memory and speed"
+    )
     bench.add_argument("--rate", type=above_zero, default=10.0, help="frames per second of --swaps (%(default)s)")
     settings(bench)
 
@@ -84,6 +87,7 @@ def _others(args: argparse.Namespace) -> list[tuple[Any, Callable[[argparse.Name
         (args.library, _library),
         (args.batch, _batch),
         (args.gaps, _gaps),
+        (args.cameras, _cameras),
     ]
 
 
@@ -168,6 +172,12 @@ def _library(args: argparse.Namespace) -> dict[str, Any]:
     from semla_ros.bench.library_scale import library_scale
 
     return asdict(library_scale(args.library))
+
+
+def _cameras(args: argparse.Namespace) -> dict[str, Any]:
+    from semla_ros.bench.cameras import sharing
+
+    return asdict(sharing(args.cameras, 3.0 if args.quick else 30.0, _images(), _differences(args)))
 
 
 def _images() -> list[Any]:
