@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-WORKSHOP = "open_clip", "torchvision", "peft", "accelerate", "scipy", "matplotlib", "jinja2", "rich", "transformers"
+WORKSHOP = (
+    "open_clip", "torchvision", "peft", "accelerate", "scipy", "matplotlib", "jinja2", "rich", "transformers",
+    "torchmetrics",
+)  # fmt: skip
 EXTRAS = {
     "workshop": WORKSHOP,
     "batch": ("ray", "sklearn"),
