@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 WORKSHOP = (
-    "open_clip", "torchvision", "peft", "accelerate", "scipy", "matplotlib", "jinja2", "rich", "transformers",
+    "open_clip",
+    "torchvision",
+    "peft",
+    "accelerate",
+    "scipy",
+    "matplotlib",
+    "jinja2",
+    "rich",
+    "transformers",
     "torchmetrics",
-)  # fmt: skip
+)
 EXTRAS = {
     "workshop": WORKSHOP,
     "batch": ("ray", "sklearn"),
