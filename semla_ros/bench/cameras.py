@@ -92,7 +92,7 @@ def _measured(nodes: Sequence[Sequence[str]], names: Sequence[str], images: Path
         ]
         for node in started:
             node.wait_for(ACTIVE)
-        command = ["semla_ros.bench.camera", FOREVER, "10", str(images), "--ros-args", "-r"]
+        command = ["semla_ros.bench.camera", FOREVER, "10", FOREVER, FOREVER, str(images), "--ros-args", "-r"]
         cameras = [stack.enter_context(Process([*command, f"__ns:=/{name}"], network)) for name in names]
         for camera in cameras:
             camera.wait_for(f'{{"masks": {WARM_UP},', LIMIT_S)
