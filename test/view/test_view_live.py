@@ -74,7 +74,7 @@ def test_the_page_shows_the_node_and_its_buttons_reach_it(robot: Robot, view: Pr
 
         sent.stamp = SECOND  # type: ignore[attr-defined]
         robot.until(sent, "an image in the browser")
-        pixel = "[...picture.getContext('2d').getImageData(0, 20, 1, 1).data].slice(0, 3)"
+        pixel = "[...segmented.getContext('2d').getImageData(0, 20, 1, 1).data].slice(0, 3)"
         browser.run("(e => { e.value = 0; e.dispatchEvent(new Event('input')); })(opacity)")
         browser.until(f"{pixel}.every(value => Math.abs(value - 90) < 4)", "the camera's own colours")
 
