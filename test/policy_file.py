@@ -12,7 +12,8 @@ HEAD = """\
 <?xml version="1.0" encoding="UTF-8"?>
 <!-- What the node may do in a ROS network that is secured with SROS2; docs/security.md says how to use it. Names are
      relative to ns: set ns to the node's namespace, and write the names of remapped topics in place of image and
-     camera_info. Written by test/policy_file.py from the table of topics. -->
+     camera_info. With a depth camera add depth_topic and its camera_info; with several cameras, the topics of each.
+     Written by test/policy_file.py from the table of topics. -->
 """
 FILE = CONFIG / "sros2_policy.xml"
 PUBLISHED = (

@@ -95,7 +95,8 @@ def save_statistics(statistics: Statistics, path: Path) -> None:
     arrays = {key: np.asarray(value, np.float32) for key, value in moments.items() if not np.isnan(value).all()}
     if statistics.count is not None:
         arrays[COUNT] = np.asarray(statistics.count, np.int64)
-    np.savez(path, **arrays)  # type: ignore[arg-type]
+    with path.open("wb") as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]
 
 
 def _mean_distance_key(metric: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -15,6 +14,7 @@ from semla_ros.batch.rows import Segmented
 from semla_ros.batch.sources import Source
 from semla_ros.images.classes import ClassInfo
 from semla_ros.images.files import write_whole, writing
+from semla_ros.whole_file import whole_file
 
 MASKS, CONFIDENCES, MANIFEST, CLASSES = "masks", "confidence", "manifest.jsonl", "classes.json"
 
@@ -68,17 +68,15 @@ class Outputs:
         """
         _, mixtures = ledger.clusters()
         described = [_described(mixture) for mixture in mixtures]
-        place, partial = self.folder / MANIFEST, self.folder / f"{MANIFEST}.partial"
-        with writing(place):
-            with partial.open("w") as lines:
-                for source, number, name, stamp_ns, cluster in ledger.frames():
-                    mask, confidence = self._files(source, name)
-                    files = {"mask": str(mask), "confidence": str(confidence)}
-                    image = {**self._image(source, number), "name": name, "stamp_ns": stamp_ns, "cluster": cluster}
-                    lines.write(json.dumps({**image, **described[cluster], **files}) + "\n")
-                for source, number, error in ledger.skipped():
-                    lines.write(json.dumps({**self._image(source, number), "error": error}) + "\n")
-            os.replace(partial, place)
+        place = self.folder / MANIFEST
+        with writing(place), whole_file(place) as partial, partial.open("w") as lines:
+            for source, number, name, stamp_ns, cluster in ledger.frames():
+                mask, confidence = self._files(source, name)
+                files = {"mask": str(mask), "confidence": str(confidence)}
+                image = {**self._image(source, number), "name": name, "stamp_ns": stamp_ns, "cluster": cluster}
+                lines.write(json.dumps({**image, **described[cluster], **files}) + "\n")
+            for source, number, error in ledger.skipped():
+                lines.write(json.dumps({**self._image(source, number), "error": error}) + "\n")
 
     def _image(self, source: int, number: int) -> dict[str, Any]:
         return {"source": str(self._sources[source].path), "frame": number}

@@ -46,17 +46,27 @@ def live_soak(
             node.wait_for(ACTIVE)
             counts = map(str, (frames, every, change_every, reload_every))
             with Process(["semla_ros.bench.camera", *counts, str(file)], network) as camera:
-                return _watched(node, camera, frames)
+                return watched(node, camera, frames)
 
 
-def _watched(node: Process, camera: Process, frames: int) -> Soak:
-    """Takes samples of the node at even distances of masks, until the last one."""
+def watched(node: Process, camera: Process, frames: int) -> Soak:
+    """Takes samples of the node at even distances of masks, until the last one.
+
+    Args:
+        node: The node.
+        camera: Prints the number of masks and swaps after each mask, and ends after the last one.
+        frames: Number of masks to wait for.
+
+    Raises:
+        BenchError: The node or the camera ended, or masks stopped coming.
+    """
     step, seen = max(1, frames // SAMPLES), {"masks": 0, "swaps": 0, "changes": 0, "reloads": 0}
     samples = Samples(node.pid)
     changed_s = time.monotonic()
     with ProgressBar(total=frames, desc="soak, live") as bar:
         while seen["masks"] < frames:
             time.sleep(0.05)
+            ended = [process for process in (node, camera) if process.ended]  # what they printed before it is read now
             line = camera.log.strip().rpartition("\n")[2]
             newest = json.loads(line) if line.startswith("{") and line.endswith("}") else seen
             if newest["masks"] > seen["masks"]:
@@ -64,9 +74,8 @@ def _watched(node: Process, camera: Process, frames: int) -> Soak:
                 seen, changed_s = newest, time.monotonic()
             if seen["masks"] >= step * len(samples.resident_mib) + 1:
                 samples.take()
-            for process in (node, camera):
-                if process.ended and seen["masks"] < frames:
-                    raise process.failure("it ended", f"{frames} masks")
+            if ended and seen["masks"] < frames:
+                raise ended[0].failure("it ended", f"{frames} masks")
             if time.monotonic() > changed_s + LIMIT_S:
                 raise node.failure(f"no mask for {LIMIT_S:.0f} s", f"{frames} masks")
     return samples.soak(seen["masks"], seen["swaps"], seen["changes"], seen["reloads"])

@@ -6,15 +6,15 @@ what the node does with the fixed settings that the environment offers.
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Mapping
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from semla_ros.bench.processes import Process, load
+from semla_ros.bench.frame_loop import FrameLoop
+from semla_ros.bench.processes import load
 from semla_ros.progress import ProgressBar
 
 OURS = "ours"
@@ -35,12 +35,14 @@ class UnderLoad:
 
     Attributes:
         processes: Number of processes that compute beside the frames in the loaded runs.
-        idle_fps: Policy to frames per second without them: the median of the runs.
+        idle_fps: Policy to frames per second without them: the median of the turns.
         loaded_fps: Policy to frames per second beside them.
         idle_ms: Policy to milliseconds per frame without them: the median of all frames.
         loaded_ms: Policy to milliseconds per frame beside them.
-        idle_over_default: Our frames per second over the default's, without load; the aim is 0.97 or more.
-        loaded_over_best: Our frames per second over those of the best fixed policy, under load; the aim is 0.8 or more.
+        idle_over_default: Our frames per second over the default's, without load: the median of the rounds; the aim is
+            0.97 or more.
+        loaded_over_best: Our frames per second over those of the best fixed policy, under load: the median of the
+            rounds; the aim is 0.8 or more.
     """
 
     processes: int
@@ -55,50 +57,53 @@ class UnderLoad:
 def under_load(
     settings: Mapping[str, Any], rounds: int, seconds: float, processes: int, warm_up_s: float = 5.0
 ) -> UnderLoad:
-    """Measures all policies in turn, several rounds of them, each run in a process of its own.
+    """Measures all policies in turn, a few seconds each, for several rounds.
+
+    Each policy has a process of its own, which rests while it is not its turn. The speed of a shared machine changes
+    from minute to minute; such changes reach all policies alike.
 
     Args:
         settings: Settings of the pipeline.
-        rounds: Runs per policy, idle and loaded.
-        seconds: Length of a run.
-        processes: Number of processes that compute beside the frames in the loaded runs.
-        warm_up_s: Seconds before each run that do not count; our policy adapts to the load meanwhile.
+        rounds: Turns per policy, idle and loaded.
+        seconds: Length of a turn.
+        processes: Number of processes that compute beside the frames in the loaded turns.
+        warm_up_s: Length of one more turn of each policy at the beginning, idle and loaded, which does not count.
 
     Raises:
-        BenchError: A run failed.
+        SemlaError: A pipeline cannot be built, or a frame cannot be segmented.
     """
     frames: defaultdict[tuple[str, bool], list[list[float]]] = defaultdict(list)
-    with ProgressBar(total=2 * rounds * len(POLICIES), desc="under load") as bar:
-        for _ in range(rounds):
-            for loaded in (False, True):
-                for name in POLICIES:
-                    with load(processes) if loaded else nullcontext():
-                        frames[name, loaded].append(_run(name, settings, seconds, warm_up_s))
-                    bar.update()
+    with ProgressBar(total=2 * (1 + rounds) * len(POLICIES), desc="under load") as bar, ExitStack() as stack:
+        loops = {
+            name: stack.enter_context(FrameLoop(environment, {**settings, **own}, name != OURS))
+            for name, (environment, own) in POLICIES.items()
+        }
+        for loaded in (False, True):
+            with load(processes) if loaded else nullcontext():
+                for turn in range(1 + rounds):
+                    for name, loop in loops.items():
+                        times = loop.run(seconds if turn else warm_up_s)
+                        if turn:
+                            frames[name, loaded].append(times)
+                        bar.update()
     return summary(frames, processes)
 
 
 def summary(frames: Mapping[tuple[str, bool], list[list[float]]], processes: int) -> UnderLoad:
-    """Sums up (policy, whether loaded) to runs of milliseconds per frame."""
+    """Sums up (policy, whether loaded) to turns of milliseconds per frame."""
     names = [name for name, loaded in frames if not loaded]
-    fps, ms = (
-        {key: median(1e3 * len(run) / sum(run) for run in runs) for key, runs in frames.items()},
-        {key: median(time for run in runs for time in run) for key, runs in frames.items()},
-    )
-    fixed = [fps[name, True] for name in names if name != OURS]
+    turns = {key: [1e3 * len(turn) / sum(turn) for turn in turns] for key, turns in frames.items()}
+    fps = {key: median(speeds) for key, speeds in turns.items()}
+    ms = {key: median(time for turn in turns for time in turn) for key, turns in frames.items()}
+    best = max((name for name in names if name != OURS), key=lambda name: fps[name, True])
     return UnderLoad(
         processes,
         {name: fps[name, False] for name in names}, {name: fps[name, True] for name in names},
         {name: ms[name, False] for name in names}, {name: ms[name, True] for name in names},
-        fps[OURS, False] / fps["default", False], fps[OURS, True] / max(fixed),
+        _ratio(turns[OURS, False], turns["default", False]), _ratio(turns[OURS, True], turns[best, True]),
     )  # fmt: skip
 
 
-def _run(name: str, settings: Mapping[str, Any], seconds: float, warm_up_s: float) -> list[float]:
-    environment, own = POLICIES[name]
-    wanted = {
-        "settings": {**settings, **own}, "seconds": seconds, "warm_up_s": warm_up_s, "fixed": name != OURS,
-    }  # fmt: skip
-    with Process(["semla_ros.bench.frame_loop", json.dumps(wanted)], environment) as process:
-        times: list[float] = json.loads(process.result())
-    return times
+def _ratio(ours: list[float], other: list[float]) -> float:
+    """The median of the ratios of the turns of one round."""
+    return median(a / b for a, b in zip(ours, other, strict=True))

@@ -20,8 +20,9 @@ def add(tasks: Any) -> None:
     dataset.add_argument("-n", "--count", type=positive, default=100, help="number of images (%(default)s)")
     dataset.add_argument("--seed", type=natural, default=0, help="seed of the streets (%(default)s)")
     dataset.add_argument(
-        "--layout", choices=("plain", "cityscapes"), default="plain",
-        help="names of the files; 'semla evaluate --protocol semla' reads cityscapes (%(default)s)",
+        "--layout", choices=("plain", "cityscapes", "coco"), default="plain",
+        help="plain: label maps, for 'semla train adapter'; cityscapes: those of 'semla evaluate --protocol semla';"
+        " coco: with instances, in the panoptic format of COCO, for 'semla train masks' (%(default)s)",
     )  # fmt: skip
     drive = task(
         render,

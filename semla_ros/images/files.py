@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semla_ros.errors import ImageError
+from semla_ros.whole_file import whole_file
 
 FORMATS = {".png": "PNG", ".jpg": "JPEG"}  # that images are encoded in
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"}
@@ -91,14 +91,8 @@ def write_whole(path: Path, data: bytes) -> None:
     Raises:
         ImageError: The disk is full, or the place cannot be written to.
     """
-    partial = path.with_name(path.name + ".partial")
-    with writing(path):
-        try:
-            partial.write_bytes(data)
-            os.replace(partial, path)
-        except OSError:
-            partial.unlink(missing_ok=True)
-            raise
+    with writing(path), whole_file(path) as partial:
+        partial.write_bytes(data)
 
 
 @contextmanager

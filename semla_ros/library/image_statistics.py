@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from semla_ros.images.texture import texture
 from semla_ros.library.adapter_folder import statistics_file
 from semla_ros.library.manifest import relist
 from semla_ros.modeling.base import Navigator
+from semla_ros.whole_file import whole_file
 
 IMAGE_FOLDERS = "images", "leftImg8bit"  # where a labelled data set keeps its images, apart from its label maps
 
@@ -92,13 +92,11 @@ def write_statistics(statistics: Statistics, adapter: Path) -> None:
         AdapterError: The file cannot be written.
     """
     file = statistics_file(adapter)
-    partial = file.with_name(f".partial_{file.name}")
     try:
-        save_statistics(statistics, partial)
-        os.replace(partial, file)
+        with whole_file(file) as partial:
+            save_statistics(statistics, partial)
         relist(file, AdapterError)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise AdapterError(
             "statistics cannot be written", where=file, got=error.strerror or error,
             hint="Free space on the disk, or work on a copy of the library that is writable.",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -10,6 +12,7 @@ from numpy.typing import NDArray
 
 from semla_ros.modeling.base import Mode, Segmenter
 
+Result = TypeVar("Result")
 LOG = logging.getLogger(__name__)
 SMALLEST_MIB = 1  # as a memory limit: one window, and one class at the size of the image, at a time
 SMALL_BATCHES = "images are computed in the smallest batches"
@@ -47,17 +50,27 @@ class MemorySaver:
         self._segmenter, self._memory_mib = segmenter, segmenter.memory_mib
         self.measure = ""
 
-    def segment(
-        self, rgb: NDArray[np.uint8], mode: Mode, size: tuple[int, int] | None
-    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """See `semla_ros.modeling.base.Segmenter.segment`.
+    def run(
+        self,
+        compute: Callable[[NDArray[np.uint8], Mode, tuple[int, int] | None], Result],
+        rgb: NDArray[np.uint8],
+        mode: Mode,
+        size: tuple[int, int] | None,
+    ) -> Result:
+        """Returns what a method of the segmenter computes.
+
+        Args:
+            compute: `semla_ros.modeling.base.Segmenter.segment`, or another method with its arguments.
+            rgb: Image (H, W, 3) uint8, RGB.
+            mode: One pass ("plain") or sliding window ("sliding").
+            size: Height and width of the result; None for those of the image.
 
         Raises:
             RuntimeError, MemoryError: Memory has run out and no step is left, or something else has failed.
         """
         while True:
             try:
-                return self._segmenter.segment(rgb, "plain" if self.measure == PLAIN_MODE else mode, size)
+                return compute(rgb, "plain" if self.measure == PLAIN_MODE else mode, size)
             except (RuntimeError, MemoryError) as error:
                 if not ran_out_of_memory(error) or not self._save(mode, error):
                     raise

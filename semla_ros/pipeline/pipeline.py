@@ -17,6 +17,7 @@ from semla_ros.config import Config
 from semla_ros.errors import AdapterError, FusionError, ImageError, SegmentationError, SemlaError
 from semla_ros.images.classes import ClassInfo, Labels, unlabelled
 from semla_ros.images.frame import Frame
+from semla_ros.images.panoptic import Segments
 from semla_ros.library.adapter_library import AdapterLibrary
 from semla_ros.library.bundle import ADAPTERS, Bundle
 from semla_ros.modeling.base import Mode, Segmenter, linear_layers, segmenter_kind
@@ -104,8 +105,12 @@ class SemlaPipeline:
             found.append(f"the adapter library {folder} is gone: only adapters in memory are used")
         return tuple(found)
 
-    def process(self, frame: Frame) -> SegmentationResult:
+    def process(self, frame: Frame, track: bool = True) -> SegmentationResult:
         """Segments a frame, after adapting the segmenter if the domain has changed.
+
+        Args:
+            frame: The frame.
+            track: Whether the frame counts for the domain; several cameras may share a pipeline.
 
         Errors of the adaptation (an embedding that is not finite, a damaged adapter file, memory that runs out) are
         reported in ``domain.error``; the frame is segmented with the mixture that is active then.
@@ -120,11 +125,11 @@ class SemlaPipeline:
         self.domain = replace(self.domain, swapped=False)
         with self._errors_reported():
             # 1. Once per navigator period a frame is embedded. Only the very first embedding is waited for.
-            if self._schedule.has_started_over(frame, self.config.tracker.stamp_tolerance_s):
+            if track and self._schedule.has_started_over(frame, self.config.tracker.stamp_tolerance_s):
                 self.reset()
-            if self.config.fusion.adapt:
+            if track and self.config.fusion.adapt:
                 self._schedule.submit(frame, self.config.navigator.period_s)
-            for result in self._schedule.results(may_wait=not self.domain.frozen):
+            for result in self._schedule.results(may_wait=track and not self.domain.frozen):
                 self._times.seconds["embed"] = result.seconds
                 # 2. The embedding moves the average, and the tracker decides whether the domain has changed.
                 decision = self._tracker.update(result.embedding, result.frame.stamp_ns, result.texture)
@@ -138,11 +143,13 @@ class SemlaPipeline:
         #    that failed halfway: `LoraFuser.applied` restores the previous mixture on any error.
         self._times.start()
         with self.threads.measured() if self.threads else nullcontext():
-            labels, confidence = self.segment(frame.rgb)
+            labels, confidence, segments = self.segment_instances(frame.rgb)
         self._times.lap("segment")
         self._fall_back_unless_finite(labels)
-        labels[confidence < self.config.segmenter.min_confidence] = unlabelled(labels)
-        return SegmentationResult(frame, labels, confidence, self.domain, self._times.seconds)
+        unsure = confidence < self.config.segmenter.min_confidence
+        labels[unsure] = unlabelled(labels)
+        segments = segments.without(unsure) if segments and unsure.any() else segments
+        return SegmentationResult(frame, labels, confidence, self.domain, self._times.seconds, segments)
 
     def segment(
         self, rgb: NDArray[np.uint8], mode: Mode | None = None, size: tuple[int, int] | None = None
@@ -162,6 +169,19 @@ class SemlaPipeline:
             SegmentationError: The segmenter failed, for example because memory ran out.
         """
         return self.adapted.segment(rgb, mode or self.config.segmenter.mode, size)
+
+    def segment_instances(
+        self, rgb: NDArray[np.uint8], mode: Mode | None = None, size: tuple[int, int] | None = None
+    ) -> tuple[Labels, NDArray[np.float32], Segments | None]:
+        """Segments an image like `segment`, and tells objects apart.
+
+        Returns:
+            What `segment` returns, and the panoptic segments (h, w); None if the segmenter has no instances.
+
+        Raises:
+            SegmentationError: The segmenter failed, for example because memory ran out.
+        """
+        return self.adapted.segment_instances(rgb, mode or self.config.segmenter.mode, size)
 
     def retrieve(self, embedding: NDArray[np.float64], exclude: Sequence[str] = ()) -> Mixture:
         """Retrieves the mixture for an embedding (paper, section 3.3), without fusing it.

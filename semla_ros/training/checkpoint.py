@@ -6,7 +6,6 @@ network; this one is a single file with what is trained.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +15,7 @@ import torch
 from torch import Tensor
 
 from semla_ros.errors import TrainingError
+from semla_ros.whole_file import whole_file
 
 START_OVER = "Delete it to start this training again, or choose another work folder."
 
@@ -82,16 +82,14 @@ class Checkpoint:
         self._saved_at = time.monotonic()
         if not self.writes:
             return
-        partial = self.path.with_name(f"{self.path.name}.partial")
         parts = {name: part.state_dict() for name, part in self.parts.items()}
         trained = {name: parameter.detach() for name, parameter in self.trained.items()}
         state = {"step": step, "trained": trained, **parts}
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            torch.save(state, partial)
-            os.replace(partial, self.path)
+            with whole_file(self.path) as partial:
+                torch.save(state, partial)
         except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
-            partial.unlink(missing_ok=True)
             raise TrainingError(
                 "checkpoint cannot be written", where=self.path, got=" ".join(str(error).split()),
                 hint="Free space on the disk and run the command again: it continues from the last checkpoint.",

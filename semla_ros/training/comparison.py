@@ -25,6 +25,7 @@ from semla_ros.training.fitting import fit_adapter
 from semla_ros.training.images import Images
 from semla_ros.training.presets import PRESETS
 from semla_ros.training.rendered import RenderedFolders, render_datasets
+from semla_ros.whole_file import whole_file
 
 TRAINING_SEED = 1  # of the streets, as in `semla train world`
 BASE = "no adapter"
@@ -110,9 +111,8 @@ class _Bench:
         """The scores of a run from its file, or of the adapter that ``train`` returns."""
         file = self.work / f"{name}.json"
         if not file.exists():
-            partial = file.with_suffix(".partial")
-            partial.write_text(json.dumps(self._test(train()), indent=2) + "\n")
-            os.replace(partial, file)
+            with whole_file(file) as partial:
+                partial.write_text(json.dumps(self._test(train()), indent=2) + "\n")
         scores: Scores = json.loads(file.read_text())
         return scores
 

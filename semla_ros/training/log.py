@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import csv
-import os
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 from semla_ros.errors import TrainingError
+from semla_ros.whole_file import whole_file
 
 COLUMNS = ("step", "loss", "learning_rate", "miou", "seconds")
 
@@ -62,13 +63,11 @@ class Log:
         """Appends rows, or replaces the whole file."""
         if not self.writes:
             return
-        target = self.path if append else self.path.with_name(f"{self.path.name}.partial")
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with target.open("a" if append else "w", newline="") as file:
+            place = nullcontext(self.path) if append else whole_file(self.path)
+            with place as target, target.open("a" if append else "w", newline="") as file:
                 csv.writer(file).writerows(rows)
-            if not append:
-                os.replace(target, self.path)
         except OSError as error:
             hint = "Free space on the disk and run the command again: it continues from the last checkpoint."
             raise TrainingError("log cannot be written", where=self.path, got=error.strerror, hint=hint) from error

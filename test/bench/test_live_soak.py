@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 from tiny import image
 
-from semla_ros.bench.live_soak import live_soak
+from semla_ros.bench.live_soak import live_soak, watched
+from semla_ros.bench.processes import BenchError
 from semla_ros.bench.stress import stress_settings
 
 pytestmark = pytest.mark.live
@@ -25,3 +27,37 @@ def test_the_live_node_swaps_takes_parameters_and_reloads_and_does_not_grow(pris
     assert abs(run.thread_growth) <= 1
     assert abs(run.file_growth) <= 2
     assert all(mib > 10 for mib in run.resident_mib)
+
+
+class Camera:
+    """Stands in for a process: it prints one more mask, and ends, between any two looks at it."""
+
+    pid, ended_at = os.getpid(), 1
+
+    def __init__(self) -> None:
+        self.masks = 0
+
+    @property
+    def log(self) -> str:
+        self.masks += 1
+        return f'{{"masks": {self.masks}, "swaps": 0}}'
+
+    @property
+    def ended(self) -> bool:
+        return self.masks >= self.ended_at
+
+    def failure(self, got: str, expected: str) -> BenchError:
+        return BenchError("process failed", got=got, expected=expected)
+
+
+class Node(Camera):
+    ended = False  # type: ignore[assignment]
+
+
+def test_what_the_camera_printed_right_before_its_end_counts() -> None:
+    assert watched(Node(), Camera(), 2).frames == 2  # type: ignore[arg-type]
+
+
+def test_a_camera_that_ended_too_early_is_an_error() -> None:
+    with pytest.raises(BenchError, match="got it ended, expected 3 masks"):
+        watched(Node(), Camera(), 3)  # type: ignore[arg-type]

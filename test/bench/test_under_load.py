@@ -1,27 +1,42 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
-from semla_ros.bench.frame_loop import main as frame_loop
+from semla_ros.bench.frame_loop import FrameLoop
 from semla_ros.bench.under_load import POLICIES, summary, under_load
 from semla_ros.cli import main
+from semla_ros.errors import BundleError
 
 
-def test_the_frame_loop_measures_frames(pristine_bundle: Path) -> None:
+def test_the_frame_loop_measures_frames_turn_by_turn(pristine_bundle: Path) -> None:
     settings = {"model.bundle": str(pristine_bundle), "model.device": "cpu"}
-    times = frame_loop({"settings": settings, "seconds": 0.3, "warm_up_s": 0.2, "fixed": False})
-    assert len(times) >= 1
-    assert all(time > 0 for time in times)
+    with FrameLoop({"GOMP_SPINCOUNT": "7"}, settings, fixed=False) as loop:
+        turns = [loop.run(0.2), loop.run(0.0)]
+    assert len(turns[1]) == 1
+    assert all(time > 0 for turn in turns for time in turn)
+
+
+def test_a_frame_loop_leaves_the_environment_as_it_was(pristine_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    before = dict(os.environ)
+    with FrameLoop({"GOMP_SPINCOUNT": "7", "OMP_WAIT_POLICY": None}, {"model.bundle": str(pristine_bundle)}, True):
+        assert dict(os.environ) == before
+
+
+def test_a_frame_loop_reports_a_wrong_bundle(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match=str(tmp_path)):
+        FrameLoop({}, {"model.bundle": str(tmp_path)}, fixed=True)
 
 
 def test_figures_compare_ours_with_the_default_and_with_the_best_under_load() -> None:
     frames = {
         ("ours", False): [[20.0, 20.0], [25.0, 25.0], [10.0, 10.0]],
-        ("default", False): [[10.0]],
-        ("passive", False): [[30.0]],
+        ("default", False): [[10.0], [12.5], [10.0]],
+        ("passive", False): [[30.0], [30.0], [30.0]],
         ("ours", True): [[50.0]],
         ("default", True): [[500.0]],
         ("passive", True): [[40.0]],

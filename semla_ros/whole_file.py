@@ -1,0 +1,29 @@
+"""Files that appear under their name only when they are complete."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Yields a temporary file beside ``path`` to write to, which then takes its name.
+
+    If the body fails, the temporary file is removed, and a file that existed before stays as it was.
+
+    Args:
+        path: File to write. Its folder exists.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        yield partial
+        os.replace(partial, path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
