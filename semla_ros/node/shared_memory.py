@@ -1,8 +1,8 @@
 """Shared memory that Fast DDS leaves behind when a process is killed.
 
 Each process keeps a file ``fastdds_<16 digits>`` in /dev/shm, 0.5 MB or, with this package's profile, 64 MB, and locks
-``fastdds_<16 digits>_el`` beside it for as long as it lives. No later process removes them: a node that is killed and
-started again many times would fill the memory of the robot.
+``fastdds_<16 digits>_el`` beside it for as long as it lives. Processes that have received from it remove both, if any
+of them outlives it; no later process does. Robots whose processes are killed together would fill their memory in time.
 """
 
 from __future__ import annotations

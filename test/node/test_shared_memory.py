@@ -104,26 +104,25 @@ def test_a_process_removes_its_own_segments_at_its_end_and_no_others(tmp_path: P
 @pytest.mark.live
 def test_a_node_that_was_killed_leaves_shared_memory_that_the_next_node_removes() -> None:
     pytest.importorskip("rclpy")
-    from live.process import STAND_IN
-    from live.robot import Robot
+    from live.process import STAND_IN, Process, free_domain, release, until
 
-    with Robot() as robot:
-        first = robot.start(STAND_IN)
-        robot.until(lambda: robot.newest_report() is not None, "a report of the first node")
+    domain = free_domain()
+    with Process(domain, STAND_IN) as first:
+        until(lambda: "active: " in first.log, "the first node to become active", first)
         maps = Path(f"/proc/{first.popen.pid}/maps").read_text()
-        used = set(re.findall(r"/dev/shm/(fastdds_[0-9a-f]{16})\b", maps))
-        locks = [file for name in used if (file := Path(f"/dev/shm/{name}_el")).exists()]
-        if not locks:
+        locks = [Path(f"{name}_el") for name in set(re.findall(r"/dev/shm/fastdds_[0-9a-f]{16}\b", maps))]
+        if not any(lock.exists() for lock in locks):
             pytest.skip("this middleware keeps no shared memory with a lock beside it")
-        first.kill()
-        robot.processes.remove(first)
-        (left,) = [lock for lock in locks if not _is_held(lock)]
-        assert left.with_name(left.name.removesuffix("_el")).exists()
-        os.utime(left, (time.time() - 2 * MIN_AGE_S,) * 2)
-        second = robot.start(STAND_IN)
-        robot.until(lambda: not left.exists(), "the next node to remove what is left")
+        first.popen.kill()  # `Process.kill` would remove what it leaves
+        first.popen.wait()
+    (left,) = [lock for lock in locks if not _is_held(lock)]
+    assert left.with_name(left.name.removesuffix("_el")).exists()
+    os.utime(left, (time.time() - 2 * MIN_AGE_S,) * 2)
+    with Process(domain, STAND_IN) as second:
+        until(lambda: not left.exists(), "the next node to remove what is left", second)
         assert not left.with_name(left.name.removesuffix("_el")).exists()
         assert second.stop() == 0, second.log
+    release(domain)
 
 
 def _is_held(lock: Path) -> bool:
