@@ -41,6 +41,8 @@ WORKSHOP = [
     "matplotlib>=3.7,<4",
     "jinja2>=3,<4",
     "rich>=13",
+    "transformers>=4.45,<6",  # Mask2Former, the mask generator of FISA
+    "torchmetrics>=1.4,<2",  # panoptic quality
 ]
 
 # `semla batch`: many images on all cores, or on a cluster.

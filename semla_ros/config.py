@@ -199,15 +199,22 @@ class OutputConfig:
 
     output_size: str = setting(
         "image",
-        "Size of the published images where output_width and output_height are 0: that of the camera image, or that of"
-        " the depth camera's point cloud, which Nav2 expects",
+        "Size of the published images: that of the camera image, or of the depth camera's point cloud, for Nav2",
         choices=("image", "cloud"),
     )
     output_width: int = setting(
-        0, "Width of the published images; 0 keeps the proportions of the camera image", low=0, high=16384, unit="px"
+        0,
+        "Width of the published images; 0: as output_size, or by the proportions of the camera image",
+        low=0,
+        high=16384,
+        unit="px",
     )
     output_height: int = setting(
-        0, "Height of the published images; 0 keeps the proportions of the camera image", low=0, high=16384, unit="px"
+        0,
+        "Height of the published images; 0: as output_size, or by the proportions of the camera image",
+        low=0,
+        high=16384,
+        unit="px",
     )
     confidence_encoding: str = setting(
         "mono8", "Confidence image: mono8 is round(255 p), 32FC1 is p itself", choices=("mono8", "32FC1")
@@ -240,6 +247,14 @@ class NodeConfig(OutputConfig, Config):
     )
     image_reliability: str = setting(
         "auto", "Reliability of the subscription; auto takes that of the publishers", choices=RELIABILITIES
+    )
+    cameras: tuple[str, ...] = setting(
+        (),
+        "Names of several cameras, such as front for front/image and front/segmentation/mask; empty: one camera, image",
+        read_only=True,
+    )
+    domain_cameras: tuple[str, ...] = setting(
+        (), "Cameras whose images decide the domain and so the mixture of all; an empty list takes all cameras"
     )
     depth_topic: str = setting(
         "", "Topic of depth images that are aligned with the camera image, for segmentation/points; empty: no points",

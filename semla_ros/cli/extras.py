@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-WORKSHOP = "open_clip", "torchvision", "peft", "accelerate", "scipy", "matplotlib", "jinja2", "rich", "transformers"
+WORKSHOP = (
+    "open_clip",
+    "torchvision",
+    "peft",
+    "accelerate",
+    "scipy",
+    "matplotlib",
+    "jinja2",
+    "rich",
+    "transformers",
+    "torchmetrics",
+)
 EXTRAS = {
     "workshop": WORKSHOP,
     "batch": ("ray", "sklearn"),

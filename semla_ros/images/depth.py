@@ -29,7 +29,7 @@ def depth_values(message: ImageMessage) -> NDArray[np.uint16] | NDArray[np.float
     dtype = np.dtype(f"{'>' if message.is_bigendian else '<'}{kind}")
     check_layout(message, dtype.itemsize)
     shape, strides = (message.height, message.width), (message.step, dtype.itemsize)
-    return np.ndarray(shape, dtype, buffer(message.data), strides=strides)
+    return np.asarray(np.ndarray(shape, dtype, buffer(message.data), strides=strides))
 
 
 def metres(values: NDArray[np.uint16] | NDArray[np.float32]) -> NDArray[np.float32]:
@@ -43,7 +43,7 @@ def metres(values: NDArray[np.uint16] | NDArray[np.float32]) -> NDArray[np.float
         negative values, infinity (too near or too far) and NaN.
     """
     if values.dtype.kind == "u":
-        depth = np.multiply(values, METRES_PER_MILLIMETRE, dtype=np.float32)
+        depth: NDArray[np.float32] = np.multiply(values, METRES_PER_MILLIMETRE, dtype=np.float32)
     else:
         depth = values.astype(np.float32)
     depth[~((depth > 0) & (depth < np.inf))] = np.nan

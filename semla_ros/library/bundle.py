@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -104,7 +105,8 @@ class Bundle:
             BundleError: The weights are missing, damaged, of other sizes or not those of the manifest.
         """
         kind = segmenter_kind(self.segmenter.kind)
-        return stored_network(lambda: kind.network(self.segmenter), self._checked(SEGMENTER))
+        network: nn.Module = self._stored(lambda: kind.network(self.segmenter), SEGMENTER)
+        return network
 
     def load_navigator(self) -> Navigator:
         """Loads the navigator, float32.
@@ -114,7 +116,7 @@ class Bundle:
                 preprocessing is unknown.
         """
         kind = navigator_kind(self.navigator.kind)
-        network = stored_network(lambda: kind.network(self.navigator), self._checked(NAVIGATOR))
+        network = self._stored(lambda: kind.network(self.navigator), NAVIGATOR)
         try:
             return kind.navigator(network, self.navigator)
         except (TypeError, ValueError, LookupError, AssertionError) as error:
@@ -138,12 +140,16 @@ class Bundle:
         (self.path / DESCRIPTION).write_text(yaml.safe_dump(tree, sort_keys=False))
         write_manifest(self.path)
 
-    def _checked(self, name: str) -> Path:
-        """Returns the path of a file with weights. If it exists, it is the one that the manifest lists."""
+    def _stored(self, build: Callable[[], nn.Module], name: str) -> Any:
+        """Builds a network and loads its weights; meanwhile a thread compares their file with the manifest."""
         file = self.path / name
-        if file.is_file():
-            check_listed(file, BundleError)
-        return file
+        with ThreadPoolExecutor(1) as beside:
+            listed = beside.submit(check_listed, file, BundleError) if file.is_file() else None
+            try:
+                return stored_network(build, file)
+            finally:
+                if listed:
+                    listed.result()  # its error tells more than that of a damaged file
 
 
 def find_bundle(name: str) -> Path:

@@ -11,9 +11,9 @@ from rclpy.node import Node
 from std_msgs.msg import Header
 
 from semla_ros.machine import resident_mib
+from semla_ros.node.cameras import Cameras
 from semla_ros.node.compatibility import conflicts
 from semla_ros.node.statistics import Statistics
-from semla_ros.node.subscription import ImageSubscription
 
 OK, WARN = 0, 1
 
@@ -24,16 +24,14 @@ class Diagnostics:
     Args:
         node: The node that reports.
         topics: Full names of the node's topics; subscribers with incompatible QoS are reported.
-        subscription: The subscription to the camera.
+        cameras: The cameras.
         statistics: Counts, latencies and the last error.
     """
 
-    def __init__(
-        self, node: Node, topics: Sequence[str], subscription: ImageSubscription, statistics: Statistics
-    ) -> None:
+    def __init__(self, node: Node, topics: Sequence[str], cameras: Cameras, statistics: Statistics) -> None:
         self._node = node
         self._topics = topics
-        self._subscription = subscription
+        self._cameras = cameras
         self._statistics = statistics
         self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
 
@@ -47,12 +45,11 @@ class Diagnostics:
                 (`semla_ros.pipeline.gap_recorder.GapRecorder.key_values`).
         """
         header = Header(stamp=self._node.get_clock().now().to_msg())  # first, so that all figures are newer
-        camera = self._subscription.key_values()
-        topics = filter(None, (camera["image_topic"], *self._topics))
+        topics = (*self._cameras.image_topics(), *self._topics)
         incompatible = [conflict for topic in topics for conflict in conflicts(self._node, topic)]
         details = {
             "state": state,
-            **camera,
+            **self._cameras.key_values(),
             **self._statistics.key_values(),
             **values,
             "incompatible_qos": "; ".join(incompatible),
@@ -65,10 +62,9 @@ class Diagnostics:
         self._publisher.publish(DiagnosticArray(header=header, status=[report]))
 
     def _summary(self, state: str, warnings: Sequence[str], incompatible: list[str]) -> tuple[int, str]:
-        if self._statistics.alarming:
-            return WARN, self._statistics.last_error
-        if warnings:
-            return WARN, "; ".join(warnings)
+        problems = [self._statistics.last_error, *warnings] if self._statistics.alarming else warnings
+        if problems:
+            return WARN, "; ".join(problems)
         if incompatible:
             return WARN, "incompatible QoS: " + "; ".join(incompatible)
         return OK, f"{self._statistics.fps:.1f} frames per second" if state == "active" else state

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rclpy.node import Node
 
 from semla_ros.config import NodeConfig
@@ -12,7 +14,7 @@ from semla_ros.topics import outputs
 COSTMAPS = "local_costmap", "global_costmap"  # the names of Nav2's nodes
 
 
-def nav2_problem(node: Node, config: NodeConfig, class_count: int) -> str:
+def nav2_problem(node: Node, config: NodeConfig, class_count: int, cameras: Sequence[str] = ("",)) -> str:
     """Explains why a costmap of Nav2 that has subscribed misreads the topics; empty if none does.
 
     The layer takes each byte of mask and confidence for one pixel, whatever the encoding says, and reports no error.
@@ -21,14 +23,15 @@ def nav2_problem(node: Node, config: NodeConfig, class_count: int) -> str:
         node: The node that publishes.
         config: Settings in force.
         class_count: Number of classes that are segmented.
+        cameras: Names of the cameras; empty for the only one.
     """
-    confidence = subscribed_costmap(node, outputs.CONFIDENCE)
+    confidence = subscribed_costmap(node, outputs.CONFIDENCE, cameras)
     if confidence and config.confidence_encoding != "mono8":
         return (
             f"{confidence} reads the confidence as mono8, and it is {config.confidence_encoding}: "
             "set confidence_encoding to mono8"
         )
-    mask = subscribed_costmap(node, outputs.MASK)
+    mask = subscribed_costmap(node, outputs.MASK, cameras)
     if mask and class_count > UNLABELLED:
         return (
             f"{mask} reads the mask as mono8, and with {class_count} classes it is mono16: "
@@ -39,7 +42,8 @@ def nav2_problem(node: Node, config: NodeConfig, class_count: int) -> str:
     return ""
 
 
-def subscribed_costmap(node: Node, topic: str) -> str:
-    """Returns the name of a costmap of Nav2 that subscribes to a topic of the node; empty if there is none."""
-    found = node.get_subscriptions_info_by_topic(str(node.resolve_topic_name(topic)))
+def subscribed_costmap(node: Node, topic: str, cameras: Sequence[str]) -> str:
+    """Returns the name of a costmap of Nav2 that subscribes to a topic of a camera; empty if there is none."""
+    names = [str(node.resolve_topic_name(f"{camera}/{topic}" if camera else topic)) for camera in cameras]
+    found = [each for name in names for each in node.get_subscriptions_info_by_topic(name)]
     return next((each.node_name for each in found if each.node_name in COSTMAPS), "")

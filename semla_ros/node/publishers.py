@@ -31,6 +31,8 @@ class Publishers:
         node: Node that publishes.
         camera_info: Returns the camera's sensor_msgs/CameraInfo; None if it is not known.
         depth: The depth camera; None without one.
+        prefix: Beginning of the names of all topics, for example "front/".
+        sources: Classes of the sources whose topics are published, see `semla_ros.topics.outputs.Topic`.
 
     Attributes:
         topics: Full names of all topics.
@@ -43,14 +45,18 @@ class Publishers:
         node: LifecycleNode,
         camera_info: Callable[[], Any] = lambda: None,
         depth: DepthCamera | None = None,
+        prefix: str = "",
+        sources: tuple[type, ...] = (SegmentedImage, ClassList, DomainReport),
     ) -> None:
         self._node = node
+        self._prefix = prefix
         self._camera_info = camera_info
         self._depth = depth
         self.class_count = 0
         self.problem = ""
         self._reporter = node.get_fully_qualified_name()
-        known = [topic for topic in outputs.TOPICS if message_factory.message_type(topic.kind)]
+        wanted = [topic for topic in outputs.TOPICS if topic.source in sources]
+        known = [topic for topic in wanted if message_factory.message_type(topic.kind)]
         self._publishers = {topic: self._advertise(topic) for topic in known}
         self.topics: list[str] = [publisher.topic_name for publisher in self._publishers.values()]
         self._domain: DomainReport | None = None
@@ -59,10 +65,6 @@ class Publishers:
         """Returns whether there is a subscriber of a topic, named as in `semla_ros.topics.outputs`."""
         publishers = (publisher for topic, publisher in self._publishers.items() if topic.name == name)
         return any(publisher.get_subscription_count() for publisher in publishers)
-
-    def search_depth(self, header: Header) -> NearestImage | None:
-        """Begins the search for the depth image of a camera image, see `semla_ros.node.depth.DepthCamera.search`."""
-        return self._depth.search(header) if self._depth else None
 
     def send(
         self,
@@ -79,7 +81,7 @@ class Publishers:
             header: Header of the camera image; all messages carry it.
             classes: Classes of the segmenter.
             config: Size and encoding of the published images.
-            depth: What `search_depth` has returned for the camera image.
+            depth: What `DepthCamera.search` has returned for the camera image.
         """
         view = self._depth.view(depth, config.depth_tolerance_s) if self._depth else None
         self.problem = size_problem(view) if config.output_size == "cloud" else ""
@@ -131,7 +133,9 @@ class Publishers:
         qos = QoSProfile(depth=topic.depth, reliability=ReliabilityPolicy.RELIABLE, durability=durability)
         overridable = QoSOverridingOptions.with_default_policies()
         kind = message_factory.message_type(topic.kind)
-        return self._node.create_lifecycle_publisher(kind, topic.name, qos, qos_overriding_options=overridable)
+        return self._node.create_lifecycle_publisher(
+            kind, f"{self._prefix}{topic.name}", qos, qos_overriding_options=overridable
+        )
 
 
 def size_problem(view: DepthView | None) -> str:

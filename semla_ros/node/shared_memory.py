@@ -12,13 +12,15 @@ import os
 import re
 import stat
 import time
+from contextlib import suppress
 from pathlib import Path
 
+FOLDER = Path("/dev/shm")
 LOCK = re.compile(r"(fast(?:dds|rtps)_[0-9a-f]{16})_el")
 MIN_AGE_S = 60.0  # between the creation of a lock file and its locking, a process that starts holds no lock
 
 
-def remove_left_segments(folder: Path = Path("/dev/shm")) -> int:
+def remove_left_segments(folder: Path = FOLDER) -> int:
     """Removes the shared memory of processes that are gone: of this user, with a lock that nobody holds.
 
     Args:
@@ -29,6 +31,32 @@ def remove_left_segments(folder: Path = Path("/dev/shm")) -> int:
     """
     names = os.listdir(folder) if folder.is_dir() else []
     return sum(_removed(folder / match[1], folder / name) for name in names if (match := LOCK.fullmatch(name)))
+
+
+def remove_own_segments(folder: Path = FOLDER) -> None:
+    """Removes the shared memory that this process has locked. Call it last: the process can send nothing afterwards.
+
+    Other processes may still read what they have mapped.
+
+    Args:
+        folder: Folder of the files.
+    """
+    own = _locked_by_this_process()
+    for lock in folder.iterdir() if folder.is_dir() else ():
+        if match := LOCK.fullmatch(lock.name):
+            with suppress(OSError):
+                status = lock.stat()
+                if (os.major(status.st_dev), os.minor(status.st_dev), status.st_ino) in own:
+                    (folder / match[1]).unlink(missing_ok=True)
+                    lock.unlink()
+
+
+def _locked_by_this_process() -> set[tuple[int, int, int]]:
+    """Major and minor device number and inode of each file that this process has locked; empty outside Linux."""
+    table = Path("/proc/locks")
+    lines = [line.split() for line in table.read_text().splitlines()] if table.is_file() else []
+    files = [line[5].split(":") for line in lines if line[1] == "FLOCK" and line[4] == str(os.getpid())]
+    return {(int(major, 16), int(minor, 16), int(inode)) for major, minor, inode in files}
 
 
 def _removed(segment: Path, lock: Path) -> int:

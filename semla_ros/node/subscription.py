@@ -27,10 +27,12 @@ class ImageSubscription:
     Args:
         node: The node that subscribes.
         receive: Called with the name of the topic and the message.
+        image: Name of the topic of raw images.
     """
 
-    def __init__(self, node: Node, receive: Callable[[str, Any], None]) -> None:
+    def __init__(self, node: Node, receive: Callable[[str, Any], None], image: str = "image") -> None:
         self._node = node
+        self._image = image
         self._receive = receive
         self._subscription: Any = None
         self._last_image_s = time.monotonic()
@@ -97,7 +99,7 @@ class ImageSubscription:
         )
 
     def _topic_name(self, transport: str) -> str:
-        topic = str(self._node.resolve_topic_name("image"))
+        topic = str(self._node.resolve_topic_name(self._image))
         return f"{topic}/compressed" if transport == "compressed" else topic
 
     def _reliability(self, topic: str, config: NodeConfig) -> ReliabilityPolicy:

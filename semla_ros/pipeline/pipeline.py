@@ -105,8 +105,12 @@ class SemlaPipeline:
             found.append(f"the adapter library {folder} is gone: only adapters in memory are used")
         return tuple(found)
 
-    def process(self, frame: Frame) -> SegmentationResult:
+    def process(self, frame: Frame, track: bool = True) -> SegmentationResult:
         """Segments a frame, after adapting the segmenter if the domain has changed.
+
+        Args:
+            frame: The frame.
+            track: Whether the frame counts for the domain; several cameras may share a pipeline.
 
         Errors of the adaptation (an embedding that is not finite, a damaged adapter file, memory that runs out) are
         reported in ``domain.error``; the frame is segmented with the mixture that is active then.
@@ -121,11 +125,11 @@ class SemlaPipeline:
         self.domain = replace(self.domain, swapped=False)
         with self._errors_reported():
             # 1. Once per navigator period a frame is embedded. Only the very first embedding is waited for.
-            if self._schedule.has_started_over(frame, self.config.tracker.stamp_tolerance_s):
+            if track and self._schedule.has_started_over(frame, self.config.tracker.stamp_tolerance_s):
                 self.reset()
-            if self.config.fusion.adapt:
+            if track and self.config.fusion.adapt:
                 self._schedule.submit(frame, self.config.navigator.period_s)
-            for result in self._schedule.results(may_wait=not self.domain.frozen):
+            for result in self._schedule.results(may_wait=track and not self.domain.frozen):
                 self._times.seconds["embed"] = result.seconds
                 # 2. The embedding moves the average, and the tracker decides whether the domain has changed.
                 decision = self._tracker.update(result.embedding, result.frame.stamp_ns, result.texture)

@@ -5,16 +5,13 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import ParameterEvent
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.qos import qos_profile_parameter_events as EVENTS
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CompressedImage, Image
@@ -25,22 +22,13 @@ from semla_ros.topics.outputs import CONFIDENCE, LABELS, MASK, STATE
 from semla_ros.view.history import DomainSample, History
 from semla_ros.view.pairing import Pairing, classes_of, stamp_of
 from semla_ros.view.remote import RemoteNode, value_of
-from semla_ros.view.report import Health, figures
+from semla_ros.view.report import GONE_S, Health, figures
 from semla_ros.view.scene import Scene
 from semla_ros.view.source import FREEZE, RELOAD, RESET, Notice, ViewError
+from semla_ros.view.subscriptions import Subscriptions, Wish
 
 FOLLOW_S = 0.2
 REPORT = ": segmentation"  # end of the name of the node's status in /diagnostics
-Callback = Callable[[Any], None]
-
-
-@dataclass(frozen=True)
-class Wish:
-    """A subscription that should exist."""
-
-    kind: Any
-    reliable: bool = True
-    transient_local: bool = False
 
 
 class LiveSource:
@@ -67,7 +55,7 @@ class LiveSource:
         self._warning, self._error = "", ""
         self._changed: dict[str, Any] = {}
         self._is_watched = False
-        self._subscriptions: dict[str, tuple[Wish, Any]] = {}
+        self._subscriptions = Subscriptions(self._node)
         self._node.create_subscription(DiagnosticArray, "/diagnostics", self._take_report, 10)
         self._node.create_subscription(ParameterEvent, "/parameter_events", self._take_parameters, EVENTS)
         self._node.create_timer(FOLLOW_S, self._follow)
@@ -155,56 +143,61 @@ class LiveSource:
         """Takes the node's report; the first one tells its name."""
         for status in message.status:
             name, is_report, _ = status.name.rpartition(REPORT)
-            if not is_report or (self._remote is not None and name != self._remote.name):
+            if not is_report or not self._follows(name):
                 continue
-            if self._remote is None and name != (self._wanted or name):
-                continue
-            if self._remote is None:
-                self._remote = RemoteNode(self._node, name)
+            if self._remote is None or self._remote.name != name:
+                self._meet(name)
             self._report = {each.key: each.value for each in status.values}
             self._warning = status.message if status.level != b"\0" else ""
             self._report_s = time.monotonic()
+
+    def _follows(self, name: str) -> bool:
+        """Whether a node is the one to show: the wanted one, or the first that reports until it is gone."""
+        if self._wanted or self._remote is None:
+            return name == (self._wanted or name)
+        return name == self._remote.name or time.monotonic() - self._report_s > GONE_S
+
+    def _meet(self, name: str) -> None:
+        """Turns to another node."""
+        if self._remote is not None:
+            self._remote.close()
+        self._remote, self._pairing, self._scene, self._sample = RemoteNode(self._node, name), Pairing(), None, None
 
     def _take_parameters(self, event: Any) -> None:
         if self._remote is not None and event.node == self._remote.name:
             self._changed |= {each.name: value_of(each) for each in event.changed_parameters}
 
     def _follow(self) -> None:
-        """Timer: makes the subscriptions what they should be."""
-        wishes = self._wishes()
-        for topic in [each for each, (wish, _) in self._subscriptions.items() if wishes.get(each, (None,))[0] != wish]:
-            self._node.destroy_subscription(self._subscriptions.pop(topic)[1])
-        for topic, (wish, callback) in wishes.items():
-            if topic not in self._subscriptions:
-                self._subscriptions[topic] = wish, self._subscribe(topic, wish, callback)
+        """Timer: subscribes to what should be received at the moment."""
+        self._subscriptions.follow(self._wishes())
 
-    def _wishes(self) -> dict[str, tuple[Wish, Callback]]:
-        """Topics that should be subscribed to, and who takes their messages."""
+    def _wishes(self) -> dict[str, Wish]:
         if self._remote is None:
             return {}
         space = self._remote.name.rpartition("/")[0]
-        wishes: dict[str, tuple[Wish, Callback]] = {
-            f"{space}/{STATE}": (Wish(DiagnosticArray, transient_local=True), self._take_state),
-            f"{space}/{LABELS}": (Wish(String, transient_local=True), self._take_labels),
+        wishes = {
+            f"{space}/{STATE}": Wish(DiagnosticArray, self._take_state, transient_local=True),
+            f"{space}/{LABELS}": Wish(String, self._take_labels, transient_local=True),
         }
         if self._is_watched:
-            images = {MASK: self._pairing.mask, CONFIDENCE: self._pairing.confidence}
-            for name, take in images.items():
-                wishes[f"{space}/{name}"] = Wish(Image), partial(self._take_image, take)
-            if camera := self._report.get("image_topic"):
-                kind = CompressedImage if camera.endswith("/compressed") else Image
-                reliable = self._report.get("image_reliability") == "reliable"
-                wishes[camera] = Wish(kind, reliable), partial(self._take_image, self._pairing.image)
+            wishes[f"{space}/{MASK}"] = Wish(Image, self._take_mask)
+            wishes[f"{space}/{CONFIDENCE}"] = Wish(Image, self._take_confidence)
+        if self._is_watched and (camera := self._report.get("image_topic")):
+            kind = CompressedImage if camera.endswith("/compressed") else Image
+            is_reliable = self._report.get("image_reliability") == "reliable"
+            wishes[camera] = Wish(kind, self._take_camera, is_reliable)
         return wishes
 
-    def _subscribe(self, topic: str, wish: Wish, callback: Callback) -> Any:
-        reliability = ReliabilityPolicy.RELIABLE if wish.reliable else ReliabilityPolicy.BEST_EFFORT
-        durability = DurabilityPolicy.TRANSIENT_LOCAL if wish.transient_local else DurabilityPolicy.VOLATILE
-        qos = QoSProfile(depth=5, reliability=reliability, durability=durability)
-        return self._node.create_subscription(wish.kind, topic, callback, qos)
+    def _take_camera(self, message: Any) -> None:
+        self._show(self._pairing.image(message))
 
-    def _take_image(self, take: Callable[[Any], Scene | None], message: Any) -> None:
-        scene = take(message)
+    def _take_mask(self, message: Any) -> None:
+        self._show(self._pairing.mask(message))
+
+    def _take_confidence(self, message: Any) -> None:
+        self._show(self._pairing.confidence(message))
+
+    def _show(self, scene: Scene | None) -> None:
         if scene is not None:
             self._scene, self._scene_s, self._error = scene, time.monotonic(), ""
 

@@ -112,7 +112,7 @@ def confidence_of(message: Any) -> NDArray[np.uint8]:
     if got != needed or not needed:
         raise ImageError("confidence image of a wrong size", got=f"{got} bytes", expected=f"{needed} bytes")
     values = np.frombuffer(buffer(message.data), np.float32).reshape(message.height, message.width)
-    return np.asarray(255 * np.nan_to_num(values)).clip(0, 255).round().astype(np.uint8)
+    return np.asarray((255 * np.nan_to_num(values)).clip(0, 255).round().astype(np.uint8))
 
 
 def labels_of(message: Any) -> Labels:

@@ -6,8 +6,9 @@ import asyncio
 import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
-from aiohttp import ClientError, ClientSession, ClientWebSocketResponse, WSMsgType, web
+from aiohttp import ClientError, ClientSession, WSMsgType, web
 
 from semla_ros.view.access import Access
 from semla_ros.view.foxglove_server import FoxgloveServer
@@ -137,10 +138,8 @@ async def _add_headers(_: web.Request, response: web.StreamResponse) -> None:
     response.headers.update(HEADERS)
 
 
-async def _pass(
-    giver: ClientWebSocketResponse | web.WebSocketResponse, taker: ClientWebSocketResponse | web.WebSocketResponse
-) -> None:
-    """Passes messages on until one side leaves. A slow taker makes the giver wait."""
+async def _pass(giver: Any, taker: Any) -> None:
+    """Passes messages of one WebSocket to another until one side leaves. A slow taker makes the giver wait."""
     async for message in giver:
         try:
             if message.type == WSMsgType.TEXT:

@@ -72,6 +72,9 @@ class Viewer:
             answer, is_done = await asyncio.to_thread(self._source.act, action, value), True
         except SemlaError as error:
             answer, is_done = str(error), False
+        except Exception as error:  # the page must have an answer
+            LOG.exception("an action of the view failed: %s", action)
+            answer, is_done = f"{type(error).__name__}: {error}", False
         with suppress(ConnectionError):  # the browser has left
             await self._socket.send_json({"answer": {"do": action, "id": number, "done": is_done, "text": answer}})
 

@@ -101,5 +101,5 @@ def test_the_soak_swaps_as_asked_and_samples_memory(pristine_bundle: Path) -> No
 
 def test_growing_memory_is_detected(pristine_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     values = iter(range(1000))
-    monkeypatch.setattr("semla_ros.bench.stress.resident_mib", lambda: float(next(values)))
+    monkeypatch.setattr("semla_ros.bench.stress.resident_mib", lambda process: float(next(values)))
     assert soak(pipeline(pristine_bundle, 20, 10.0, SynchronousEmbedder), IMAGES, frames=100, every=20).growth_mib == 26

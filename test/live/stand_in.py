@@ -49,7 +49,7 @@ class StandIn:
     def classes(self) -> tuple[ClassInfo, ...]:
         return class_table(self.config.segmenter.classes or ("road", "car", "sky"))
 
-    def process(self, frame: Frame) -> SegmentationResult:
+    def process(self, frame: Frame, track: bool = True) -> SegmentationResult:
         delay, command, _ = frame.rgb[0, 0]
         time.sleep(0.01 * delay)
         if command == WAIT:
@@ -58,7 +58,8 @@ class StandIn:
             raise ImageError("not an image", got="uint8 (48, 64)", expected="uint8 (H, W, 3)")
         if command == BROKEN:
             raise RuntimeError("unexpected")
-        self._adapt(NIGHT_MIXTURE if command == NIGHT else DAY_MIXTURE, frame.stamp_ns)
+        if track:
+            self._adapt(NIGHT_MIXTURE if command == NIGHT else DAY_MIXTURE, frame.stamp_ns)
         self.domain = replace(self.domain, error=UNREADABLE if command == ADAPTATION_FAILS else "")
         height, width = frame.rgb.shape[:2]
         labels = np.tile(np.arange(width, dtype=np.uint8) % len(self.classes), (height, 1))

@@ -114,6 +114,6 @@ def test_a_recording_that_cannot_be_played_ends_the_demo_with_exit_code_1(launch
 
 def test_the_demo_opens_rviz_where_it_is_installed_and_says_so_where_it_is_not(launch):
     process, log = launch(f"recording:={VIDEO}", "device:=cpu", file=DEMO)
-    until(lambda: "rviz2" in log(), f"rviz; the log is\n{log()}")
+    until(lambda: "rviz2" in log() and "active:" in log(), f"rviz and the node; the log is\n{log()}")
     process.send_signal(signal.SIGINT)
-    ended(process, log)
+    assert ended(process, log) == 0

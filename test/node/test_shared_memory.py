@@ -5,12 +5,13 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import subprocess
 import time
 from pathlib import Path
 
 import pytest
 
-from semla_ros.node.shared_memory import MIN_AGE_S, remove_left_segments
+from semla_ros.node.shared_memory import MIN_AGE_S, remove_left_segments, remove_own_segments
 
 SEGMENT = "fastdds_0123456789abcdef"
 
@@ -81,6 +82,23 @@ def test_a_link_in_place_of_a_lock_or_of_a_segment_is_not_followed(tmp_path: Pat
 
 def test_a_missing_folder_is_nothing_to_do(tmp_path: Path) -> None:
     assert remove_left_segments(tmp_path / "shm") == 0
+
+
+def test_a_process_removes_its_own_segments_at_its_end_and_no_others(tmp_path: Path) -> None:
+    own, foreign, left = (segment(tmp_path, f"fastdds_{digit * 16}") for digit in "abc")
+    holder = subprocess.Popen(["flock", "--no-fork", "--exclusive", str(foreign[1]), "sleep", "600"])
+    try:
+        with own[1].open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            end = time.monotonic() + 60
+            while not _is_held(foreign[1]):
+                assert time.monotonic() < end, "the other process does not lock its segment"
+                time.sleep(0.01)
+            remove_own_segments(tmp_path)
+    finally:
+        holder.kill()
+        holder.wait()
+    assert sorted(tmp_path.iterdir()) == sorted([*foreign, *left])
 
 
 @pytest.mark.live

@@ -964,3 +964,21 @@ def test_adapters_of_a_coming_swap_are_loaded_while_the_domain_drifts(
     assert requested[0][0] == "blue"
     assert len(requested) < swapped.index(True)
     assert not steady[-1].domain.swapped
+
+
+def test_frames_of_a_camera_that_does_not_count_are_segmented_and_leave_the_domain_alone(
+    pipeline: SemlaPipeline,
+) -> None:
+    for each in drive(("blue", 2.0)):
+        pipeline.process(each)
+    before = pipeline.domain
+    for seconds in (102.1, 104.0, 103.0, 1.0):  # whatever their stamps
+        result = pipeline.process(frame("red", seconds), track=False)
+        assert result.labels.shape == result.frame.rgb.shape[:2]
+    assert (pipeline.domain.mixture, pipeline.domain.distance) == (before.mixture, before.distance)
+    assert pipeline.domain.swaps == before.swaps
+
+
+def test_a_camera_that_does_not_count_may_be_the_first_to_send(pipeline: SemlaPipeline) -> None:
+    assert pipeline.process(frame("red", 100.0), track=False).domain.mixture.names == ()
+    assert pipeline.process(frame("blue", 100.1)).domain.mixture.names[0] == "blue"

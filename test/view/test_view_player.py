@@ -111,7 +111,9 @@ def test_the_domain_state_is_that_of_the_shown_image(player: Player) -> None:
     assert player.status()["domain"]["distance"] == 4.0
 
 
-@pytest.mark.parametrize(("action", "value"), [("speed", 0), ("speed", "fast"), ("seek", None), ("seek", [])])
+@pytest.mark.parametrize(
+    ("action", "value"), [("speed", 0), ("speed", "fast"), ("seek", None), ("seek", []), ("step", 1e999)]
+)
 def test_wrong_values_are_refused(player: Player, action: str, value: Any) -> None:
     with pytest.raises(ViewError):
         player.act(action, value)
