@@ -49,7 +49,7 @@ WORKSHOP = [
 BATCH = ["ray[data]>=2.50,<2.64", "scikit-learn>=1.3,<2"]
 
 # `semla view`: the page in the browser and the Foxglove server.
-VIEW = ["foxglove-sdk>=0.16,<1", "aiohttp>=3.9,<4"]
+VIEW = ["foxglove-sdk>=0.30,<1", "aiohttp>=3.9,<4"]
 
 TEST = ["pytest>=8,<10", "hypothesis>=6,<7"]
 

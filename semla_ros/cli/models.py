@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from semla_ros.cli.options import group, positive, task
+from semla_ros.cli.options import above_zero, group, positive, task
 from semla_ros.errors import ConfigError
 
 
@@ -48,6 +48,10 @@ def add(tasks: Any) -> None:
     imported.add_argument(
         "--image-size", type=positive, default=896, metavar="PIXELS", help="side that --clip is shown (%(default)s)"
     )
+    imported.add_argument(
+        "--logit-scale", type=above_zero, default=0, metavar="X",
+        help="factor of cosines before the softmax over classes (that in the file of --clip, or 100)",
+    )  # fmt: skip
     imported.add_argument(
         "--navigator-model", default="", metavar="NAME",
         help="open_clip's name of the model in that file, such as ViT-L-14-quickgelu; "
@@ -146,7 +150,9 @@ def _import_parts(args: argparse.Namespace, kind: str) -> None:
     for option in ("mask_generator", "clip"):
         if getattr(args, option) is None:
             raise ConfigError("missing option", where="models import", expected=f"--{option.replace('_', '-')}")
-    bundle = import_parts(args.mask_generator, args.clip, args.out, kind, args.image_size, args.clip_model)
+    bundle = import_parts(
+        args.mask_generator, args.clip, args.out, kind, args.image_size, args.clip_model, args.logit_scale
+    )
     _print_ready(bundle.path)
     print("It is not trained: its masks are classified by plain CLIP. semla train fisa trains it; until then its")
     print("library of adapters is empty, and all images are segmented by the base model.")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,9 +11,11 @@ from semla_ros.errors import ConfigError
 from semla_ros.evaluation.dataset import Dataset, LabelledImage, PanopticDataset
 from semla_ros.evaluation.metrics import ConfusionMatrix
 from semla_ros.evaluation.oracle import Oracle, segment_with
-from semla_ros.evaluation.panoptic_quality import PanopticQuality, Segments
 from semla_ros.modeling.base import UNDEFINED, MaskClassifier, Mode, PanopticSegmenter
 from semla_ros.pipeline.pipeline import SemlaPipeline
+
+if TYPE_CHECKING:
+    from semla_ros.evaluation.panoptic_quality import PanopticQuality, Segments
 
 Classes = NDArray[np.integer]
 
@@ -37,6 +41,8 @@ class Tally:
         self.confusion = ConfusionMatrix(len(pipeline.classes))
         self.quality: PanopticQuality | None = None
         if isinstance(dataset, PanopticDataset) and isinstance(pipeline.segmenter, PanopticSegmenter):
+            from semla_ros.evaluation.panoptic_quality import PanopticQuality  # torchmetrics takes seconds to import
+
             self.quality, self.things = PanopticQuality(dataset.things), dataset.things
         if oracle and not (self.quality and isinstance(pipeline.segmenter, MaskClassifier)):
             kind = pipeline.bundle.segmenter.kind

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -79,6 +80,7 @@ def import_models(
 
 def import_parts(
     mask_generator: Path, clip: Path, out: Path, segmenter_name: str, image_size: int = 896, clip_model: str = "",
+    logit_scale: float = 0,
 ) -> Bundle:  # fmt: skip
     """Makes a bundle of a published mask generator and a published CLIP, with an empty library of adapters.
 
@@ -91,6 +93,7 @@ def import_parts(
         segmenter_name: Kind of the segmenter, see `semla_ros.modeling.base.SEGMENTERS`.
         image_size: Side of the square image that CLIP is shown, pixels.
         clip_model: open_clip's name of the model; needed where no configuration lies beside its file.
+        logit_scale: Factor of cosines before the softmax over classes; 0 takes that of the CLIP's file, or 100.
 
     Returns:
         The bundle.
@@ -104,6 +107,7 @@ def import_parts(
     if kind.from_parts is None:
         raise BundleError("this kind is not made of parts", where=segmenter_name, hint="Give --segmenter a checkpoint.")
     whole, classes, (navigator_arch, encoder) = _clip(clip, clip_model)
+    whole = replace(whole, logit_scale=logit_scale or whole.logit_scale)
     arch, network = kind.from_parts(mask_generator, whole, image_size)
     about = f"{segmenter_name} of {mask_generator.name} and {clip.name}, not trained together"
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation
+from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation, Mask2FormerImageProcessor
 
 from semla_ros.evaluation.coco_panoptic import CocoPanoptic
 from semla_ros.images.classes import UNLABELLED
@@ -122,4 +122,6 @@ def train_masks(images: Path, annotations: Path, out: Path, schedule: Schedule =
     fit("masks", loss.train(), draw, schedule, out, seed, accelerator)
     if accelerator.is_main_process:
         loss.model.save_pretrained(out)
+        size = {"shortest_edge": min(SIZE), "longest_edge": max(SIZE)}
+        Mask2FormerImageProcessor(size=size).save_pretrained(out)
     return len(samples)

@@ -161,7 +161,8 @@ class LiveSource:
         """Turns to another node."""
         if self._remote is not None:
             self._remote.close()
-        self._remote, self._pairing, self._scene, self._sample = RemoteNode(self._node, name), Pairing(), None, None
+        self._remote, self._pairing = RemoteNode(self._node, name), Pairing(self._pairing.classes)
+        self._scene = self._sample = None
 
     def _take_parameters(self, event: Any) -> None:
         if self._remote is not None and event.node == self._remote.name:

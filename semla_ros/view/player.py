@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,6 +18,7 @@ from semla_ros.view.scene import PackedScene
 from semla_ros.view.source import FREEZE, RELOAD, RESET, Notice, ViewError
 from semla_ros.view.spool import Spool
 
+LOG = logging.getLogger(__name__)
 LEAD = 15  # images that are segmented ahead of the shown one
 WAIT_S = 0.05
 
@@ -151,8 +153,11 @@ class Player:
                 with self._lock:
                     self._playback.times.append(self._playback.length_s + passed_s)
                 self._wait_for_viewer()
-        except (SemlaError, OSError) as error:
+        except SemlaError as error:
             self._failure = str(error)
+        except Exception as error:
+            LOG.exception("the reading of %s has failed unexpectedly", self.title)
+            self._failure = f"{type(error).__name__}: {error}"
         self._playback.is_complete = True
 
     def _count_error(self, error: SemlaError) -> None:

@@ -10,7 +10,14 @@ from semla_ros.cli.extras import EXTRAS, remedy
 
 @pytest.mark.parametrize(
     ("module", "extra"),
-    [("peft", "workshop"), ("open_clip", "workshop"), ("ray", "batch"), ("rclpy", "ros"), ("aiohttp", "view")],
+    [
+        ("peft", "workshop"),
+        ("torchmetrics", "workshop"),
+        ("open_clip", "workshop"),
+        ("ray", "batch"),
+        ("rclpy", "ros"),
+        ("aiohttp", "view"),
+    ],
 )
 def test_a_missing_module_is_answered_with_the_extra_that_brings_it(
     module: str, extra: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +67,11 @@ def test_one_pass_of_the_network_gives_both_scores(bundle: Path) -> None:
     pipeline = opened(bundle)
     LeaveOneOut(pipeline, methods=["zero_shot"]).run([PanopticDomain(labelled(), labelled())])
     assert pipeline.segmenter.passes == 2  # type: ignore[attr-defined]
+
+
+def test_torchmetrics_is_imported_only_for_a_panoptic_quality() -> None:
+    code = "import sys, semla_ros.evaluation.leave_one_out; sys.exit('torchmetrics' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_ground_truth_without_instances_has_no_panoptic_quality(bundle: Path) -> None:

@@ -70,6 +70,13 @@ def test_a_bundle_of_parts_has_their_weights_and_an_untrained_seve_that_is_off(p
     assert "dog" not in (bundle.path / "bundle.yaml").read_text()
 
 
+def test_the_factor_of_cosines_can_be_chosen(parts: Path) -> None:
+    places = parts / "generator", parts / "clip.safetensors", parts / "out"
+    arch = import_parts(*places, "fisa", 64, logit_scale=20).segmenter
+    assert isinstance(arch, FisaArch)
+    assert arch.logit_scale == 20
+
+
 def test_the_same_parts_give_the_same_bundle(parts: Path) -> None:
     first = imported(parts)
     again = import_parts(parts / "generator", parts / "clip.safetensors", parts.parent / "again", "fisa", 64)

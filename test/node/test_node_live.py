@@ -14,7 +14,7 @@ pytest.importorskip("rclpy")
 from live.gate import VARIABLE, Gate
 from live.process import STAND_IN
 from live.robot import CONFIDENCE, MASK, SUPPORT, Robot, image, stamp_ns, values
-from live.stand_in import ADAPTATION_FAILS, BROKEN, NIGHT, REFUSED, UNREADABLE, WAIT
+from live.stand_in import ADAPTATION_FAILS, BROKEN, MEMORY, NIGHT, REFUSED, SAVE_MEMORY, UNREADABLE, WAIT
 from rclpy.qos import DurabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Float32, String
@@ -184,6 +184,14 @@ def test_a_failed_adaptation_is_reported_and_the_frame_is_segmented_all_the_same
         report = until_reported(robot, UNREADABLE)
     assert report.message == UNREADABLE
     robot.until(lambda: f"adaptation failed: {UNREADABLE}" in node.log[log:], "the error in the log")
+
+
+def test_a_measure_that_saves_memory_is_a_warning_until_a_reset(robot):
+    with robot.hears(Image, MASK) as (masks,), robot.camera() as publish:
+        publish_and_wait(robot, publish, masks, image(SECOND, command=SAVE_MEMORY))
+    until_reported(robot, MEMORY)
+    assert robot.call(Trigger, "semla/reset").success
+    robot.until(lambda: MEMORY not in robot.report().message, "a report without the warning")
 
 
 def test_the_camera_may_change_its_size_and_encoding(robot):

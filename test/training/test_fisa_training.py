@@ -17,13 +17,16 @@ from semla_ros.errors import TrainingError
 from semla_ros.evaluation.coco_panoptic import CocoPanoptic
 from semla_ros.images.panoptic import INSTANCE
 from semla_ros.library.bundle import Bundle
+from semla_ros.library.importing import import_parts
 from semla_ros.modeling.fisa.architecture import FisaArch
 from semla_ros.modeling.fisa.simo import TRAINED
 from semla_ros.pipeline.build import build_pipeline
 from semla_ros.streetworld.dataset import sample, write_dataset
 from semla_ros.training.checkpoint import Checkpoint
 from semla_ros.training.fisa import PRESETS, FisaTask, train_fisa
+from semla_ros.training.mask_generator import SIZE, train_masks
 from semla_ros.training.panoptic_samples import GREY, PanopticSamples, cropped
+from semla_ros.training.schedule import Schedule
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +118,19 @@ def test_the_command_trains_and_says_where_the_result_is(
     assert "the bundle exists already" in capsys.readouterr().err
     assert main([*argv, "--preset", "fast"]) == 1
     assert "no such preset (--preset): got fast, expected small or paper or ablation" in capsys.readouterr().err
+
+
+def test_a_trained_generator_is_imported_and_fisa_is_trained_on_its_masks(
+    data: Path, pristine_bundle: Path, tmp_path: Path
+) -> None:
+    train_masks(data / "images", data / "panoptic.json", tmp_path / "masks", Schedule(1, 1, 1e-4))
+    base = import_parts(tmp_path / "masks", pristine_bundle, tmp_path / "base", "fisa", 32)
+    assert isinstance(base.segmenter, FisaArch)
+    assert (base.segmenter.generator_short, base.segmenter.generator_long) == SIZE
+    train_fisa(task(tmp_path / "base", data, tmp_path / "out", changes={"steps": 1, "batch": 1}))
+    generator = [name for name in weights(tmp_path / "out") if name.startswith("generator.")]
+    before, after = weights(tmp_path / "base"), weights(tmp_path / "out")
+    assert all(torch.equal(after[name], before[name].to(torch.float16).to(before[name])) for name in generator)
 
 
 def test_a_bundle_of_another_kind_is_refused(data: Path, pristine_bundle: Path, tmp_path: Path) -> None:

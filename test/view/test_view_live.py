@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import re
 import signal
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -14,13 +15,19 @@ pytest.importorskip("rclpy")
 pytest.importorskip("aiohttp")
 pytest.importorskip("foxglove")
 
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from listening import is_loopback, listening_addresses
 from live.process import STAND_IN, Process
 from live.robot import MASK, Robot, image, values
-from live.stand_in import ADAPTATION_FAILS, NIGHT, UNREADABLE
+from live.stand_in import ADAPTATION_FAILS, DAY, NIGHT, UNREADABLE
+from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import Image
 from view.browser import Browser, installed
 from view.foxglove_client import Foxglove, with_foxglove
+
+from semla_ros.topics.domain import key_values
+from semla_ros.view import live
+from semla_ros.view.live import LiveSource
 
 pytestmark = pytest.mark.live
 SECOND = 10**9
@@ -67,7 +74,7 @@ def test_the_page_shows_the_node_and_its_buttons_reach_it(robot: Robot, view: Pr
 
         sent.stamp = SECOND  # type: ignore[attr-defined]
         robot.until(sent, "an image in the browser")
-        pixel = "[...picture.getContext('2d').getImageData(0, 20, 1, 1).data].slice(0, 3)"
+        pixel = "[...segmented.getContext('2d').getImageData(0, 20, 1, 1).data].slice(0, 3)"
         browser.run("(e => { e.value = 0; e.dispatchEvent(new Event('input')); })(opacity)")
         browser.until(f"{pixel}.every(value => Math.abs(value - 90) < 4)", "the camera's own colours")
 
@@ -185,6 +192,60 @@ def test_a_node_that_starts_later_and_dies_and_comes_back_is_followed() -> None:
         browser.until("!notices.innerText.includes('has not reported')", "the node to be found again")
         browser.click("#freeze")
         browser.until("answer.textContent == 'the mixture is held'", "the answer of the new node")
+
+
+@pytest.fixture
+def source(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Robot, LiveSource]]:
+    """A source in this very process."""
+    with Robot() as robot:
+        monkeypatch.setenv("ROS_DOMAIN_ID", str(robot.domain))
+        source = LiveSource()
+        yield robot, source
+        source.close()
+
+
+def test_another_node_is_shown_only_when_the_first_is_gone(
+    source: tuple[Robot, LiveSource], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    robot, shown = source
+    publisher = robot.node.create_publisher(DiagnosticArray, "/diagnostics", 10)
+
+    def reported(*names: str) -> str:
+        for name in names:
+            publisher.publish(DiagnosticArray(status=[DiagnosticStatus(name=f"{name}: segmentation", level=b"\0")]))
+        time.sleep(0.02)
+        return str(shown.status()["title"])
+
+    robot.until(lambda: reported("/one/semla") == "/one/semla", "the first node to be found")
+    monkeypatch.setattr(live, "GONE_S", 1e9)
+    for _ in range(20):
+        assert reported("/one/semla", "/two/semla") == "/one/semla"
+    monkeypatch.setattr(live, "GONE_S", 0.5)
+    robot.until(lambda: reported("/two/semla") == "/two/semla", "the second node to be shown")
+
+
+def test_a_message_that_cannot_be_used_is_reported_and_the_view_goes_on(source: tuple[Robot, LiveSource]) -> None:
+    robot, shown = source
+    reports = robot.node.create_publisher(DiagnosticArray, "/diagnostics", 10)
+    lasting = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    states = robot.node.create_publisher(DiagnosticArray, "/domain/state", lasting)
+    report = DiagnosticArray(status=[DiagnosticStatus(name="/semla: segmentation", level=b"\0")])
+    good = DiagnosticStatus(values=[KeyValue(key=key, value=value) for key, value in key_values(DAY).items()])
+
+    def told() -> str:
+        reports.publish(report)
+        states.publish(DiagnosticArray(status=[DiagnosticStatus(name="no domain state")]))
+        time.sleep(0.02)
+        return " ".join(each.text for each in shown.notices())
+
+    robot.until(lambda: "could not be shown: KeyError" in told(), "the notice about the message")
+
+    def is_known() -> bool:
+        states.publish(DiagnosticArray(status=[good]))
+        time.sleep(0.02)
+        return shown.status()["domain"] is not None
+
+    robot.until(is_known, "the domain state after it")
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])

@@ -79,7 +79,7 @@ def test_the_overlay_follows_the_slider_of_its_opacity(browser: Browser) -> None
     seen = []
     for value in (0, 100):
         browser.run(f"(e => {{ e.value = {value}; e.dispatchEvent(new Event('input')); }})(opacity)")
-        seen.append(browser.run(PIXEL.format("picture", 5, 40)))
+        seen.append(browser.run(PIXEL.format("segmented", 5, 40)))
     assert all(abs(value - 90) <= 3 for value in seen[0])
     assert seen[1] == [128, 64, 128]  # the colour of road
 
@@ -94,7 +94,7 @@ def test_side_by_side_shows_the_camera_image_too(browser: Browser) -> None:
 
 def test_confidence_is_shown_in_colours_with_a_key(browser: Browser) -> None:
     browser.click("[data-mode=confidence]")
-    red, green, blue = browser.run(PIXEL.format("picture", 5, 40))
+    red, green, blue = browser.run(PIXEL.format("segmented", 5, 40))
     assert red > green > blue  # 0.6 lies in the warm part of the ramp
     assert browser.run("ramp.hidden") is False
     browser.click("[data-mode=overlay]")
@@ -103,14 +103,14 @@ def test_confidence_is_shown_in_colours_with_a_key(browser: Browser) -> None:
 def test_a_click_on_a_class_shows_it_alone(browser: Browser) -> None:
     browser.run("(e => { e.value = 100; e.dispatchEvent(new Event('input')); })(opacity)")
     browser.click("#classes [data-id='1']")
-    assert browser.run(PIXEL.format("picture", 5, 2)) == [70, 130, 180]  # sky keeps its colour
-    assert all(abs(value - 90) <= 3 for value in browser.run(PIXEL.format("picture", 5, 40)))
+    assert browser.run(PIXEL.format("segmented", 5, 2)) == [70, 130, 180]  # sky keeps its colour
+    assert all(abs(value - 90) <= 3 for value in browser.run(PIXEL.format("segmented", 5, 40)))
     browser.click("#classes [data-id='1']")
-    assert browser.run(PIXEL.format("picture", 5, 40)) == [128, 64, 128]
+    assert browser.run(PIXEL.format("segmented", 5, 40)) == [128, 64, 128]
 
 
 def test_the_pointer_shows_class_and_confidence(browser: Browser) -> None:
-    box = browser.run("(b => [b.x + b.width / 2, b.y + b.height - 9])(picture.getBoundingClientRect())")
+    box = browser.run("(b => [b.x + b.width / 2, b.y + b.height - 9])(segmented.getBoundingClientRect())")
     browser.send("Input.dispatchMouseEvent", type="mouseMoved", x=box[0], y=box[1])
     assert browser.until("!tip.hidden && tip.textContent", "the tip") == "road · 0.60"
 

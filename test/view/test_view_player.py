@@ -136,6 +136,13 @@ def test_a_recording_that_breaks_off_can_be_played_as_far_as_it_was_read() -> No
     player.close()
 
 
+def test_an_unexpected_failure_of_the_reading_is_shown_with_its_type() -> None:
+    player = Player("drive", Footage(0, MemoryError("no memory left")))
+    until(lambda: player.status()["player"]["complete"], "the end")
+    assert "MemoryError: no memory left" in player.notices()[0].text
+    player.close()
+
+
 def test_an_empty_recording_says_so() -> None:
     player = Player("drive", Footage(0))
     until(lambda: player.status()["player"]["complete"], "the end")

@@ -76,6 +76,13 @@ async def received(socket: ClientWebSocketResponse, key: str) -> Any:
             return content[key]
 
 
+async def image_of(socket: ClientWebSocketResponse) -> bytes:
+    """The next image; other messages are skipped."""
+    while not isinstance(data := (await socket.receive()).data, bytes):
+        assert isinstance(data, str), data
+    return data
+
+
 def stamp(data: bytes) -> int:
     (length,) = struct.unpack_from("<I", data)
     return int(json.loads(data[4 : 4 + length])["stamp_ns"])
@@ -214,9 +221,7 @@ def test_a_browser_receives_image_status_and_timeline(page: str) -> None:
             assert status["title"] == "/semla"
             assert status["notices"] == []
             await socket.send_json({"ready": True})
-            while not isinstance(data := (await socket.receive()).data, bytes):
-                pass
-            assert stamp(data) == 10**9
+            assert stamp(await image_of(socket)) == 10**9
 
     ask(work)
 
@@ -224,19 +229,15 @@ def test_a_browser_receives_image_status_and_timeline(page: str) -> None:
 def test_a_browser_that_draws_slowly_gets_the_newest_image_and_holds_up_nobody(page: str, source: FakeSource) -> None:
     async def work(session: ClientSession) -> None:
         async with session.ws_connect(f"{page}live") as slow, session.ws_connect(f"{page}live") as fast:
-            await slow.send_json({"ready": True})  # once: it goes on drawing
-            for i in range(1, 6):
+            await slow.send_json({"ready": True})
+            await image_of(slow)  # which it goes on drawing
+            for i in range(2, 6):
                 source.shown = scene(i)
                 await fast.send_json({"ready": True})
-                while not isinstance(data := (await fast.receive()).data, bytes) or stamp(data) != i * 10**9:
-                    if isinstance(data, bytes):
-                        await fast.send_json({"ready": True})
+                while stamp(await image_of(fast)) != i * 10**9:
+                    await fast.send_json({"ready": True})
             await slow.send_json({"ready": True})
-            got = []
-            while not got or got[-1] != 5 * 10**9:
-                data = (await slow.receive()).data
-                got += [stamp(data)] if isinstance(data, bytes) else []
-            assert len(got) == 2
+            assert stamp(await image_of(slow)) == 5 * 10**9
 
     ask(work)
 
@@ -436,8 +437,7 @@ def test_requests_without_end_do_not_pile_up(page: str, source: FakeSource, monk
             for i in range(50):
                 await socket.send_json({"do": "freeze", "value": i, "id": i})
             await socket.send_json({"ready": True})
-            while not isinstance((await socket.receive()).data, bytes):
-                pass  # images still arrive
+            await image_of(socket)  # images still arrive
             gate.set()
             assert (await received(socket, "answer"))["done"]
 

@@ -11,7 +11,7 @@ export class Stage {
     this.classes = [];
     this.scene = null;
     this.ramp = ramp();
-    for (const canvas of [$("picture"), $("camera")]) {
+    for (const canvas of [$("segmented"), $("camera")]) {
       canvas.addEventListener("pointermove", (event) => this.point(event));
       canvas.addEventListener("pointerleave", () => { $("tip").hidden = true; });
     }
@@ -44,8 +44,8 @@ export class Stage {
     const { image, ids, blended } = this.scene;
     $("opacity").disabled = !image || blended;
     if (this.mode === "beside") this.paint($("camera"), image, null, 0);
-    if (this.mode === "confidence") this.paint($("picture"), null, this.ramped(), 1);
-    else this.paint($("picture"), image, blended ? null : this.coloured(ids), image ? this.opacity : 1);
+    if (this.mode === "confidence") this.paint($("segmented"), null, this.ramped(), 1);
+    else this.paint($("segmented"), image, blended ? null : this.coloured(ids), image ? this.opacity : 1);
   }
 
   /** Draws an image, and another one over it. */
