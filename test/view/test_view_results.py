@@ -10,6 +10,7 @@ pytest.importorskip("aiohttp")
 pytest.importorskip("foxglove")
 
 from live.process import until
+from rosbags.rosbag2 import Reader
 from tiny import drive
 
 from semla_ros.config import NodeConfig, changed
@@ -92,10 +93,9 @@ def test_a_damaged_message_is_counted_and_the_rest_is_shown(tmp_path: Path, pipe
     with mcap_writer(tmp_path / "copy") as writer:
         topic = writer.add_connection("/semla/segmentation/mask", "sensor_msgs/msg/Image", typestore=STORE)
         writer.write(topic, FRAMES[0].stamp_ns, b"\0\1\0\0 no image")
-        source = Results(bag)
         connections = {}
-        with source._opened() as readers:
-            for connection, time_ns, data in readers[0].messages():
+        with Reader(bag) as reader:
+            for connection, time_ns, data in reader.messages():
                 if connection.topic != topic.topic and connection.topic not in connections:
                     connections[connection.topic] = writer.add_connection(
                         connection.topic, connection.msgtype, typestore=STORE
