@@ -68,7 +68,8 @@ class Server:
             hint = "Give --host an address of this machine, and --port a port that you may use."
             if error.errno == errno.EADDRINUSE:
                 hint = "Another program listens there, perhaps another 'semla view': end it, or choose another --port."
-            reason = os.strerror(error.errno) if (error.errno or 0) > 0 else error.strerror  # names have negative codes
+            code = error.errno or 0
+            reason = os.strerror(code) if code > 0 else error.strerror  # the codes of unknown names are negative
             where = f"{self._access.host}:{self._wanted}"
             raise ViewError("cannot listen", where=where, got=reason, hint=hint) from error
         self.port = self._runner.addresses[0][1]
