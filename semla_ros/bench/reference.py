@@ -32,7 +32,7 @@ def reference_text(clip: Clip, tokens: Tensor) -> Tensor:
 
 
 def reference_logits(network: CatSeg, pixels: Tensor, text: Tensor) -> Tensor:
-    """Images (B, 3, S, S) and text (T, embed_dim), T ≤ ``padded_classes``, to logits (B, T, 4 grid, 4 grid)."""
+    """Images (B, 3, S, S) and text (T, embed_dim), T ≤ ``padded_classes``, to logits (B, T, out_grid, out_grid)."""
     arch, aggregator = network.arch, network.aggregator
     dense, early, late = _visual(network.clip.visual, pixels)
     features = _maps(dense, arch.grid)
@@ -44,7 +44,8 @@ def reference_logits(network: CatSeg, pixels: Tensor, text: Tensor) -> Tensor:
     for layer in aggregator.layers:
         x = _positions(layer.swin_block, x, appearance)
         x = x + _classes(layer.attention, x, text_guidance)
-    return _decode(aggregator, x, guidance)
+    logits = _decode(aggregator, x, guidance)
+    return network.upsampling(logits, pixels, guidance[1]) if network.upsampling else logits
 
 
 def _visual(vision: DenseVisionTransformer, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:

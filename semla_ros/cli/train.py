@@ -62,13 +62,20 @@ def add(tasks: Any) -> None:
 
 
 def _train_captions(args: argparse.Namespace) -> None:
+    from tempfile import TemporaryDirectory
+
     from semla_ros.library.bundle import Bundle, find_bundle
     from semla_ros.library.captions import CAPTIONS
     from semla_ros.library.manifest import relist
-    from semla_ros.training.captions import caption_table
+    from semla_ros.training.captions import SCHEDULE, caption_table, embedded
+    from semla_ros.training.device import accelerator_on
+    from semla_ros.training.rendered import captioned
+    from semla_ros.training.world import Recipe
 
-    bundle = Bundle.open(find_bundle(args.bundle))
-    table = caption_table(bundle, args.images)
+    bundle, seed = Bundle.open(find_bundle(args.bundle)), Recipe().seed  # the streets that the navigator has seen
+    pairs = embedded(bundle.load_navigator(), captioned(args.images, seed))
+    with TemporaryDirectory() as work:
+        table = caption_table(bundle, pairs, SCHEDULE, Path(work), seed, accelerator_on())
     table.save(bundle.path / CAPTIONS)
     relist(bundle.path / CAPTIONS, BundleError)
     print(f"{bundle.path / CAPTIONS}: {len(table.captions)} captions")

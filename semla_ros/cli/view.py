@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from semla_ros.cli.options import config, natural, settings, task
 from semla_ros.errors import ConfigError
+
+if TYPE_CHECKING:
+    from semla_ros.node.signals import Stopping
+    from semla_ros.view.live import LiveSource
+    from semla_ros.view.player import Player
 
 PORT, MAX_PORT = 8766, 65535
 
@@ -35,7 +40,7 @@ def add(tasks: Any) -> None:
 
 
 def _view(args: argparse.Namespace) -> None:
-    from semla_ros.node.signals import Stopping, run_until_signal
+    from semla_ros.node.signals import run_until_signal
 
     failures: list[Exception] = []
 
@@ -51,14 +56,14 @@ def _view(args: argparse.Namespace) -> None:
         raise failures[0]
 
 
-def _serve(args: argparse.Namespace, stopping: Any) -> None:
+def _serve(args: argparse.Namespace, stopping: Stopping) -> None:
     from semla_ros.view.access import Access
     from semla_ros.view.run import open_player, serve
 
     _check(args)
     access = Access(args.host, args.token)
     if args.recording:
-        source: Any = open_player(args.recording, config(args), args.topic, args.fps, args.images)
+        source: Player | LiveSource = open_player(args.recording, config(args), args.topic, args.fps, args.images)
     else:
         source = _live(args.node)
     try:
@@ -76,7 +81,7 @@ def _check(args: argparse.Namespace) -> None:
         raise ConfigError("--node is for the running node", got=args.recording, hint="Leave one of them out.")
 
 
-def _live(node: str) -> Any:
+def _live(node: str) -> LiveSource:
     from semla_ros.node.environment import name_prefix
 
     name_prefix()

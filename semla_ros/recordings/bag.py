@@ -25,6 +25,7 @@ DECODERS: dict[str, Callable[[Any, BitDepth], NDArray[np.uint8]]] = {
     "sensor_msgs/msg/CompressedImage": decode_compressed,
 }
 GROUND_TRUTH = "/camera/ground_truth"
+DEPTH_NAMES = {"depth", "depth_registered", "aligned_depth_to_color"}
 MASK_ENCODINGS = ("mono8", "mono16", "8UC1", "16UC1")
 
 
@@ -77,13 +78,18 @@ class Bag(Recording):
 
 def _only_camera(topics: dict[str, int], path: Path) -> str:
     """The topic of the only camera, raw rather than compressed."""
-    filled = [name for name, count in topics.items() if count and not name.endswith((GROUND_TRUTH, "/compressedDepth"))]
+    filled = [name for name, count in topics.items() if count and not (name.endswith(GROUND_TRUTH) or _is_depth(name))]
     cameras = sorted(name for name in filled if name.removesuffix("/compressed") not in set(filled) - {name})
     if not cameras:
         raise RecordingError("no images in it", where=path, expected=" or ".join(DECODERS))
     if len(cameras) > 1:
         raise RecordingError("several image topics", where=path, got=_listed(topics), hint="Name one of them.")
     return cameras[0]
+
+
+def _is_depth(name: str) -> bool:
+    """Whether a topic has depth images, by the names that drivers give them."""
+    return name.endswith("/compressedDepth") or bool(DEPTH_NAMES & set(name.split("/")))
 
 
 def _named(topic: str, topics: dict[str, int], path: Path) -> str:

@@ -6,12 +6,15 @@ segmenter has changed it. The image encoder is held fixed, as in LiT (CVPR 2022)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from accelerate import Accelerator
 from numpy.typing import NDArray
+from open_clip.loss import ClipLoss
 from torch import Tensor, nn
 
 from semla_ros.library.bundle import Bundle
@@ -19,72 +22,90 @@ from semla_ros.library.captions import CaptionTable, vocabulary
 from semla_ros.modeling.base import Navigator
 from semla_ros.modeling.clip.network import Clip
 from semla_ros.modeling.clip.tokenizer import tokenize
-from semla_ros.progress import ProgressBar
-from semla_ros.streetworld.dataset import sample
-from semla_ros.streetworld.domains import DOMAINS
+from semla_ros.training.loop import fit
+from semla_ros.training.schedule import Schedule
 
 OUTDOORS, INDOORS = ("a street", "a road through the woods"), ("a corridor inside a building",)
-STEPS, BATCH, LEARNING_RATE, WEIGHT_DECAY, TEMPERATURE = 600, 128, 1e-3, 0.1, 0.05
-SEED = 1  # of the streets that the navigator was trained on
+SCHEDULE = Schedule(steps=600, batch=128, lr=1e-3, warmup=60, weight_decay=0.1)
+TEMPERATURE = 0.05
 Pairs = tuple[NDArray[np.float64], list[str]]
 
 
-def caption_table(bundle: Bundle, images: int) -> CaptionTable:
-    """Renders images, fits the text encoder and encodes the captions of StreetWorld's places.
+class TextContrastive(nn.Module):
+    """CLIP's contrastive loss of a text encoder to fixed image embeddings, in all processes together.
+
+    Args:
+        clip: CLIP whose text encoder is trained, except the token embedding.
+        accelerator: Processes that share a batch.
+    """
+
+    def __init__(self, clip: Clip, accelerator: Accelerator) -> None:
+        super().__init__()
+        self.clip = clip.requires_grad_(True)
+        self.clip.visual.requires_grad_(False)
+        self.clip.token_embedding.requires_grad_(False)
+        rank, processes = accelerator.process_index, accelerator.num_processes
+        self._loss = ClipLoss(local_loss=True, gather_with_grad=True, rank=rank, world_size=processes)
+
+    def forward(self, images: Tensor, tokens: Tensor) -> Tensor:
+        """Returns the loss of L2-normalised embeddings (B, D) with captions' tokens (B, context_length) int64."""
+        out: Tensor = self._loss(images, self.clip.encode_text(tokens), images.new_tensor(1 / TEMPERATURE))
+        return out
+
+
+def caption_table(
+    bundle: Bundle, pairs: Pairs, schedule: Schedule, folder: Path, seed: int, accelerator: Accelerator
+) -> CaptionTable:
+    """Fits the text encoder and encodes the captions of StreetWorld's places.
 
     Args:
         bundle: Bundle that `semla train world` made.
-        images: Rendered images per domain.
+        pairs: Image embeddings of its navigator and captions, see `embedded`.
+        schedule: Number of steps and learning rates.
+        folder: Folder of checkpoint and log; an interrupted training continues from there.
+        seed: Seed of the batches.
+        accelerator: Device and processes.
+
+    Raises:
+        TrainingError: Checkpoint or log is damaged, belongs to another training, or cannot be written.
     """
     clip: Clip = bundle.load_network().clip  # type: ignore[assignment]
-    embeddings, sentences = rendered_pairs(bundle.load_navigator(), images)
-    fit_text(clip, embeddings, sentences)
+    fit_text(clip, *pairs, schedule, folder, seed, accelerator)
     return CaptionTable.encoded(vocabulary(OUTDOORS, INDOORS), lambda texts: _encoded(clip, texts))
 
 
-def rendered_pairs(navigator: Navigator, images: int) -> Pairs:
-    """Returns the navigator's embeddings (N, D) of rendered images of all domains, and the N captions of the images."""
-    samples = [(name, index) for name in DOMAINS for index in range(images)]
-    embeddings, sentences = [], []
-    for name, index in ProgressBar(samples, desc="images", unit="image"):
-        rendered = sample(name, index, SEED)
-        embeddings.append(navigator.embed(rendered.rgb))
-        sentences.append(rendered.caption)
-    return np.array(embeddings), sentences
+def embedded(navigator: Navigator, pairs: Iterable[tuple[NDArray[np.uint8], str]]) -> Pairs:
+    """Returns the navigator's embeddings (N, D) of images (H, W, 3) uint8, and their N captions."""
+    found = [(navigator.embed(rgb), caption) for rgb, caption in pairs]
+    return np.array([embedding for embedding, _ in found]), [caption for _, caption in found]
 
 
-def fit_text(clip: Clip, embeddings: NDArray[np.float64], sentences: Sequence[str], steps: int = STEPS) -> None:
+def fit_text(
+    clip: Clip, embeddings: NDArray[np.float64], sentences: Sequence[str], schedule: Schedule, folder: Path, seed: int,
+    accelerator: Accelerator,
+) -> None:  # fmt: skip
     """Trains the text encoder contrastively, in place, except the token embedding.
 
     Args:
-        clip: CLIP whose text encoder is trained.
+        clip: CLIP whose text encoder is trained; it is on the CPU in the end.
         embeddings: Image embeddings (N, D), fixed.
         sentences: Caption of each image.
-        steps: Number of steps.
+        schedule: Number of steps and learning rates.
+        folder: Folder of checkpoint and log; an interrupted training continues from there.
+        seed: Seed of the batches.
+        accelerator: Device and processes.
+
+    Raises:
+        TrainingError: Checkpoint or log is damaged, belongs to another training, or cannot be written.
     """
-    clip.requires_grad_(True)
-    clip.visual.requires_grad_(False)
-    clip.token_embedding.requires_grad_(False)
-    parameters = [each for each in clip.parameters() if each.requires_grad]
-    optimizer = torch.optim.AdamW(parameters, LEARNING_RATE, weight_decay=WEIGHT_DECAY)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, steps, pct_start=0.1)
     images, tokens = F.normalize(torch.from_numpy(embeddings).float(), dim=-1), _tokens(clip, sentences)
-    draw = torch.Generator().manual_seed(SEED)
-    for _ in ProgressBar(range(steps), desc="text encoder", unit="step"):
-        rows = torch.randint(len(images), (BATCH,), generator=draw)
-        loss = _contrastive_loss(images[rows], clip.encode_text(tokens[rows]))
-        optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
-        schedule.step()
-    clip.requires_grad_(False)
 
+    def draw(generator: torch.Generator, share: slice) -> tuple[Tensor, Tensor]:
+        rows = torch.randint(len(images), (schedule.batch,), generator=generator)[share]
+        return images[rows], tokens[rows]
 
-def _contrastive_loss(images: Tensor, texts: Tensor) -> Tensor:
-    """CLIP's loss of B pairs of L2-normalised embeddings (B, D)."""
-    logits, own = images @ texts.T / TEMPERATURE, torch.arange(len(images))
-    return (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2
+    fit("captions", TextContrastive(clip, accelerator), draw, schedule, folder, seed, accelerator)
+    clip.cpu().requires_grad_(False)
 
 
 def _tokens(clip: Clip, texts: Sequence[str]) -> Tensor:

@@ -12,8 +12,9 @@ CARD = """# {title}
 {about}
 
 Written by `semla train world` with seed {seed}. Training images: {images}.
-The losses are means over the first and over the last 20 steps: contrastive cross-entropy for CLIP, binary cross-entropy
-per class and pixel for the other stages. The seconds are wall time on a machine that sometimes did other work.
+The losses are means over the first and over the last 20 steps: contrastive cross-entropy for CLIP and the captions,
+binary cross-entropy per class and pixel for the other stages. The seconds are wall time on a machine that sometimes did
+other work.
 
 | stage | steps | batch | peak learning rate | first loss | last loss | seconds |
 | --- | ---: | ---: | ---: | ---: | ---: | ---: |

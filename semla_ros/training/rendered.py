@@ -6,10 +6,15 @@ from collections.abc import Iterator
 from multiprocessing import get_context
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from semla_ros.errors import TrainingError
 from semla_ros.evaluation.dataset import LabelledImage
 from semla_ros.images.files import read_rgb, read_unchanged
-from semla_ros.streetworld.dataset import write_dataset
+from semla_ros.progress import ProgressBar
+from semla_ros.streetworld.dataset import sample, write_dataset
+from semla_ros.streetworld.domains import DOMAINS
 
 
 class RenderedFolders:
@@ -62,6 +67,18 @@ def render_datasets(root: Path, counts: dict[str, int], seed: int, processes: in
     with get_context("spawn").Pool(processes) as pool:
         jobs = [(root / domain, domain, count, seed) for domain, count in counts.items()]
         pool.starmap(write_dataset, jobs, chunksize=1)
+
+
+def captioned(images: int, seed: int) -> Iterator[tuple[NDArray[np.uint8], str]]:
+    """Renders images of all domains and yields each one, (H, W, 3) uint8, with its caption.
+
+    Args:
+        images: Number of images per domain.
+        seed: Seed of the streets.
+    """
+    for name, index in ProgressBar([(name, index) for name in DOMAINS for index in range(images)], desc="images"):
+        rendered = sample(name, index, seed)
+        yield rendered.rgb, rendered.caption
 
 
 def _captions(folder: Path) -> list[str]:

@@ -13,12 +13,16 @@ from open_clip.model import CLIP
 from semla_ros.adaptation.statistics import Statistics
 from semla_ros.library.adapter_folder import save_adapter
 from semla_ros.library.bundle import ADAPTERS, Bundle, Defaults
+from semla_ros.library.captions import CAPTIONS
 from semla_ros.library.image_statistics import statistics_of
-from semla_ros.modeling.catseg.architecture import STREETWORLD
+from semla_ros.library.manifest import write_manifest
+from semla_ros.modeling.catseg.architecture import STREETWORLD, CatSegArch
 from semla_ros.modeling.catseg.loss import SegmentationLoss
 from semla_ros.modeling.navigators.clip import ClipNavigator
+from semla_ros.progress import ProgressBar
 from semla_ros.streetworld import CLASSES
 from semla_ros.streetworld.domains import DOMAINS
+from semla_ros.training.captions import SCHEDULE, Pairs, caption_table, embedded
 from semla_ros.training.card import write_card
 from semla_ros.training.clip import navigator_arch, navigator_of, train_clip
 from semla_ros.training.device import accelerator_on
@@ -41,18 +45,26 @@ class Recipe:
     Attributes:
         base_images: Number of clear-day images, for CLIP and the segmenter.
         domain_images: Number of images of each other domain, for CLIP and the adapter of the domain.
+        caption_images: Number of images per domain, for the captions of the library.
         seed: Seed of the streets and of the training.
+        domains: Domains that get an adapter; `BASE_DOMAIN` is one of them.
+        arch: Sizes of the segmenter; its image encoder is also the navigator's.
         clip: Schedule of CLIP.
         segmenter: Schedule of the segmenter.
         adapter: Schedule of each adapter.
+        captions: Schedule of the text encoder that the captions are encoded with.
     """
 
     base_images: int = 4000
     domain_images: int = 400
+    caption_images: int = 150
     seed: int = 1
+    domains: tuple[str, ...] = tuple(DOMAINS)
+    arch: CatSegArch = STREETWORLD
     clip: Schedule = Schedule(steps=300, batch=128, lr=1e-3, warmup=50, weight_decay=0.1)
     segmenter: Schedule = Schedule(steps=900, batch=16, lr=8e-4, warmup=100)
     adapter: Schedule = PRESETS["small"].schedule
+    captions: Schedule = SCHEDULE
 
 
 def train_world(work: Path, out: Path, recipe: Recipe) -> None:
@@ -68,18 +80,27 @@ def train_world(work: Path, out: Path, recipe: Recipe) -> None:
         ImageError: An image cannot be written, or a rendered one is damaged.
     """
     accelerator = accelerator_on()
-    counts = {name: recipe.base_images if name == BASE_DOMAIN else recipe.domain_images for name in DOMAINS}
+    # 1. Images, label maps and captions of all domains.
+    counts = {name: recipe.base_images if name == BASE_DOMAIN else recipe.domain_images for name in recipe.domains}
     with accelerator.main_process_first():
         render_datasets(work / "train", counts, recipe.seed, processes=os.cpu_count() or 1)
+    # 2. CLIP: the navigator, and the backbone of the segmenter.
     clip = _clip(work, recipe, accelerator)
-    loss = SegmentationLoss(backbone(STREETWORLD, clip.state_dict()), NAMES)
+    navigator = navigator_of(clip, recipe.arch)
+    # 3. The segmenter, on the base domain.
+    loss = SegmentationLoss(backbone(recipe.arch, clip.state_dict()), NAMES)
     base = _images(work, BASE_DOMAIN, recipe.base_images, loss)
     train_segmenter(loss, base, recipe.segmenter, work, recipe.seed, accelerator)
-    navigator = navigator_of(clip, STREETWORLD)
-    bundle = Bundle(out, ABOUT, STREETWORLD, navigator.arch, CLASSES, defaults=Defaults(temperature=TEMPERATURE))
+    bundle = Bundle(out, ABOUT, recipe.arch, navigator.arch, CLASSES, defaults=Defaults(temperature=TEMPERATURE))
     if accelerator.is_main_process:
         bundle.save(loss.network, navigator.network)
-    for name in DOMAINS:
+    accelerator.wait_for_everyone()
+    # 4. Captions, in the navigator's space.
+    table = caption_table(bundle, _pairs(bundle, work, recipe), recipe.captions, work, recipe.seed, accelerator)
+    if accelerator.is_main_process:
+        table.save(out / CAPTIONS)
+    # 5. One adapter per domain, with statistics.
+    for name in recipe.domains:
         images = _images(work, name, recipe.domain_images, loss)
         layers, preset = loss.network.adapted_layers(), replace(PRESETS["small"], schedule=recipe.adapter)
         folder = work / "adapters"
@@ -88,17 +109,25 @@ def train_world(work: Path, out: Path, recipe: Recipe) -> None:
             save_adapter(adapter, _statistics(navigator, work / "train" / name, recipe.domain_images), out / ADAPTERS)
     if accelerator.is_main_process:
         _write_card(out / "README.md", work, recipe)
+        write_manifest(out)
 
 
 def _clip(work: Path, recipe: Recipe, accelerator: Accelerator) -> CLIP:
     """Trains CLIP on the images of all domains, at the size that the navigator takes."""
-    pairs = RenderedFolders([work / "train" / name for name in DOMAINS])
-    images = Images.read(pairs, navigator_arch(STREETWORLD).image_size, label_size=1, interpolation=cv2.INTER_AREA)
-    return train_clip(STREETWORLD, images, pairs.captions, recipe.clip, work, recipe.seed, accelerator)
+    pairs = RenderedFolders([work / "train" / name for name in recipe.domains])
+    images = Images.read(pairs, navigator_arch(recipe.arch).image_size, label_size=1, interpolation=cv2.INTER_AREA)
+    return train_clip(recipe.arch, images, pairs.captions, recipe.clip, work, recipe.seed, accelerator)
 
 
 def _images(work: Path, domain: str, limit: int, loss: SegmentationLoss) -> Images:
     return Images.read(RenderedFolders([work / "train" / domain], limit), loss.image_size, loss.label_size)
+
+
+def _pairs(bundle: Bundle, work: Path, recipe: Recipe) -> Pairs:
+    """Image embeddings and captions, by the navigator as the bundle stores it."""
+    folders = RenderedFolders([work / "train" / name for name in recipe.domains], recipe.caption_images)
+    images = (each.rgb for each in ProgressBar(folders, desc="captions", total=len(folders)))
+    return embedded(bundle.load_navigator(), zip(images, folders.captions, strict=True))
 
 
 def _statistics(navigator: ClipNavigator, folder: Path, count: int) -> Statistics:
@@ -109,9 +138,8 @@ def _statistics(navigator: ClipNavigator, folder: Path, count: int) -> Statistic
 
 
 def _write_card(path: Path, work: Path, recipe: Recipe) -> None:
-    stages = {"clip": recipe.clip, "segmenter": recipe.segmenter} | {
-        f"adapters/{name}": recipe.adapter for name in DOMAINS
-    }
+    stages = {"clip": recipe.clip, "segmenter": recipe.segmenter, "captions": recipe.captions}
+    stages |= {f"adapters/{name}": recipe.adapter for name in recipe.domains}
     images = f"{recipe.base_images} of {BASE_DOMAIN}, {recipe.domain_images} of each other domain"
     logs = {name: (work / f"{name}.csv", schedule) for name, schedule in stages.items()}
     write_card(path, ABOUT, recipe.seed, images, logs)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import random
 import sys
@@ -10,16 +9,17 @@ from collections.abc import Mapping
 from typing import Any
 
 import foxglove
-from foxglove import Channel, Context, Schema, Service, ServiceRequest, ServiceSchema, StatusLevel
+from foxglove import Channel, Context, StatusLevel
 from foxglove.channels import CompressedImageChannel, ImageAnnotationsChannel, LogChannel, RawImageChannel
 from foxglove.messages import Log, LogLevel
-from foxglove.websocket import Capability, Client, MessageSchema, Parameter, ServerListener
+from foxglove.websocket import Capability, Client, Parameter, ServerListener
 
 from semla_ros.errors import SemlaError
 from semla_ros.view import foxglove_messages as messages
+from semla_ros.view.foxglove_services import services
 from semla_ros.view.history import DomainSample
 from semla_ros.view.scene import AnyScene
-from semla_ros.view.source import FREEZE, RELOAD, RESET, Source
+from semla_ros.view.source import Source
 
 LOG = logging.getLogger(__name__)
 PREFIX = "/semla"
@@ -35,8 +35,6 @@ DOMAIN_SCHEMA = {
     },
 }
 FIGURES_SCHEMA = {"type": "object", "additionalProperties": {"type": "number"}}
-ANSWER = {"type": "object", "properties": {"success": {"type": "boolean"}, "message": {"type": "string"}}}
-REQUESTS = {FREEZE: {"type": "object", "properties": {"data": {"type": "boolean"}}}, RESET: {}, RELOAD: {}}
 
 
 class FoxgloveServer:
@@ -69,7 +67,7 @@ class FoxgloveServer:
         self._server = foxglove.start_server(
             name=f"semla view {source.title}", host=host, port=0, context=context, message_backlog_size=BACKLOG,
             capabilities=[Capability.Parameters, Capability.Services], supported_encodings=["json"],
-            server_listener=_Listener(self), services=[self._service(name) for name in REQUESTS],
+            server_listener=_Listener(self), services=services(source, PREFIX),
         )  # fmt: skip
         self.address = f"ws://{host}:{self._server.port}"
 
@@ -151,25 +149,6 @@ class FoxgloveServer:
         for level, text in messages.events(before, sample):
             stamp = messages.timestamp(sample.stamp_ns)
             self._log.log(Log(timestamp=stamp, level=level, message=text, name="semla"), log_time=sample.stamp_ns)
-
-    def _service(self, name: str) -> Service:
-        def schema(kind: str, content: Mapping[str, Any]) -> MessageSchema:
-            data = json.dumps({"type": "object", **content}).encode()
-            return MessageSchema(encoding="json", schema=Schema(name=kind, encoding="jsonschema", data=data))
-
-        kind = "std_srvs/srv/SetBool" if name == FREEZE else "std_srvs/srv/Trigger"
-        request, response = schema(f"{kind}_Request", REQUESTS[name]), schema(f"{kind}_Response", ANSWER)
-        described = ServiceSchema(name=kind, request=request, response=response)
-        return Service(name=f"{PREFIX}/{name}", schema=described, handler=lambda asked: self._serve(name, asked))
-
-    def _serve(self, name: str, asked: ServiceRequest) -> bytes:
-        """Answers a service call, in a thread of the SDK."""
-        try:
-            fields = json.loads(asked.payload or b"{}")
-            text, is_done = self._source.act(name, fields.get("data")), True
-        except (SemlaError, ValueError, AttributeError) as error:
-            text, is_done = str(error), False
-        return json.dumps({"success": is_done, "message": text}).encode()
 
     def _tell(self, error: SemlaError) -> None:
         self._server.publish_status(str(error), StatusLevel.Warning)

@@ -21,6 +21,7 @@ from semla_ros.view.spool import Spool
 LOG = logging.getLogger(__name__)
 LEAD = 15  # images that are segmented ahead of the shown one
 WAIT_S = 0.05
+CLOSE_S = 5.0
 
 
 class Footage(Protocol):
@@ -31,7 +32,7 @@ class Footage(Protocol):
 
 
 class Player:
-    """Reads a recording in a thread of its own and shows any image that has been read.
+    """Reads a recording in a thread of its own, from the first `watch` on, and shows any image that has been read.
 
     Args:
         title: Name of the recording.
@@ -54,17 +55,20 @@ class Player:
         self._shown: tuple[int, PackedScene] | None = None
         self._bad, self._last_error, self._failure = 0, "", ""
         self._is_closed = False
-        self._thread = threading.Thread(target=self._read, name="semla_view_reader", daemon=True)
-        self._thread.start()
+        self._thread: threading.Thread | None = None
 
     def close(self) -> None:
         """Ends the reading and frees the temporary file."""
         self._is_closed = True
-        self._thread.join(5.0)
+        if self._thread is not None:
+            self._thread.join(CLOSE_S)
         self._spool.close()
 
     def watch(self, is_watched: bool) -> None:
-        """See `Source.watch`. Nothing to do: the clock stands by itself while nobody looks."""
+        """See `Source.watch`. The first call begins the reading; the clock stands by itself while nobody looks."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._read, name="semla_view_reader", daemon=True)
+            self._thread.start()
 
     def newest(self) -> PackedScene | None:
         """The image at the present position."""

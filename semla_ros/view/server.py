@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -64,9 +66,13 @@ class Server:
         try:
             await site.start()
         except OSError as error:
-            hint = "Another program listens there, perhaps another 'semla view': end it, or choose another --port."
+            hint = "Give --host an address of this machine, and --port a port that you may use."
+            if error.errno == errno.EADDRINUSE:
+                hint = "Another program listens there, perhaps another 'semla view': end it, or choose another --port."
+            code = error.errno or 0
+            reason = os.strerror(code) if code > 0 else error.strerror  # the codes of unknown names are negative
             where = f"{self._access.host}:{self._wanted}"
-            raise ViewError("cannot listen", where=where, got=error.strerror, hint=hint) from error
+            raise ViewError("cannot listen", where=where, got=reason, hint=hint) from error
         self.port = self._runner.addresses[0][1]
 
     async def close(self) -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import argparse
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -47,11 +49,14 @@ def test_a_short_token_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert "token too short" in refused(capsys, "--token", "secret")
 
 
-def test_an_address_that_is_not_of_this_machine_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    (tmp_path / "images").mkdir()
-    (tmp_path / "images/1.png").write_bytes(b"")
-    shown = refused(capsys, str(tmp_path / "images"), "--host", "192.0.2.1", "--port", "0")
-    assert "cannot listen (192.0.2.1:0)" in shown
+def test_an_address_that_is_not_of_this_machine_is_refused_before_anything_is_loaded(tmp_path: Path) -> None:
+    (tmp_path / "1.png").write_bytes(b"")
+    command = [sys.executable, "-m", "semla_ros.cli", "view", str(tmp_path), "--host", "192.0.2.1", "--port", "0"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    assert "cannot listen (192.0.2.1:0)" in done.stderr
+    assert "an address of this machine" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_an_unknown_setting_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ def main() -> None:
     options.add_argument("-o", "--out", type=Path, required=True)
     args = options.parse_args()
     player = open_player(args.recording, NodeConfig(), images=args.images)
+    player.watch(True)
     until(lambda: player.status()["player"]["complete"], "the recording to be read")
     width, height = map(int, args.size.split("x"))
     with serving(player) as (page, _), Browser(page, width, height, args.dark) as browser:

@@ -32,6 +32,12 @@ class Footage:
             raise self.error
 
 
+def watched(*arguments: Any, **options: Any) -> Player:
+    player = Player(*arguments, **options)
+    player.watch(True)
+    return player
+
+
 class Clock:
     now = 1000.0
 
@@ -46,7 +52,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def player(clock: Clock) -> Iterator[Player]:
-    player = Player("drive", Footage(), clock=clock)
+    player = watched("drive", Footage(), clock=clock)
     until(lambda: player.status()["player"]["complete"], "the recording to be read")
     yield player
     player.close()
@@ -126,7 +132,7 @@ def test_a_recording_of_results_cannot_be_frozen(player: Player) -> None:
 
 
 def test_a_recording_that_breaks_off_can_be_played_as_far_as_it_was_read() -> None:
-    player = Player("drive", Footage(3, RecordingError("unreadable bag", hint="'mcap recover' restores it")))
+    player = watched("drive", Footage(3, RecordingError("unreadable bag", hint="'mcap recover' restores it")))
     until(lambda: len(player.notices()) >= 2, "the notices")
     errors = [each.text for each in player.notices()]
     assert "mcap recover" in errors[0]
@@ -137,14 +143,21 @@ def test_a_recording_that_breaks_off_can_be_played_as_far_as_it_was_read() -> No
 
 
 def test_an_unexpected_failure_of_the_reading_is_shown_with_its_type() -> None:
-    player = Player("drive", Footage(0, MemoryError("no memory left")))
+    player = watched("drive", Footage(0, MemoryError("no memory left")))
     until(lambda: player.status()["player"]["complete"], "the end")
     assert "MemoryError: no memory left" in player.notices()[0].text
     player.close()
 
 
+def test_nothing_is_read_before_somebody_may_look() -> None:
+    footage = Footage()
+    player = Player("drive", footage)
+    player.close()
+    assert footage.made == 0
+
+
 def test_an_empty_recording_says_so() -> None:
-    player = Player("drive", Footage(0))
+    player = watched("drive", Footage(0))
     until(lambda: player.status()["player"]["complete"], "the end")
     assert [each.text for each in player.notices()] == ["The recording has no images."]
     assert player.newest() is None
@@ -153,7 +166,7 @@ def test_an_empty_recording_says_so() -> None:
 
 def test_the_pipeline_stays_close_to_the_image_that_is_shown(clock: Clock) -> None:
     footage = Footage(100)
-    player = Player("drive", footage, act=lambda action, value: "done", clock=clock)
+    player = watched("drive", footage, act=lambda action, value: "done", clock=clock)
     until(lambda: footage.made >= LEAD, "the first images")
     assert footage.made <= LEAD + 1
     pass_time(player, clock, 5)
@@ -165,7 +178,7 @@ def test_the_pipeline_stays_close_to_the_image_that_is_shown(clock: Clock) -> No
 def test_the_player_waits_where_nothing_has_been_read_yet(clock: Clock) -> None:
     footage = Footage(2)
     footage.gate.clear()
-    player = Player("drive", footage, clock=clock)
+    player = watched("drive", footage, clock=clock)
     assert player.newest() is None
     assert player.notices()[0].text == "The recording is being opened."
     footage.gate.set()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -10,6 +11,7 @@ pytest.importorskip("aiohttp")
 pytest.importorskip("foxglove")
 
 from live.process import until
+from rosbags.rosbag2 import Reader
 from tiny import drive
 
 from semla_ros.config import NodeConfig, changed
@@ -17,6 +19,7 @@ from semla_ros.errors import RecordingError
 from semla_ros.pipeline.pipeline import SemlaPipeline
 from semla_ros.recordings.writer import result_bag
 from semla_ros.view.history import DomainSample
+from semla_ros.view.player import Player
 from semla_ros.view.results import NoResultsError, Results
 from semla_ros.view.run import open_player
 from semla_ros.view.scene import Scene
@@ -39,6 +42,12 @@ def images(folder: Path) -> Path:
     for frame in FRAMES:
         assert cv2.imwrite(str(folder / f"{frame.stamp_ns:018d}.png"), frame.rgb[..., ::-1])
     return folder
+
+
+def watched(*arguments: Any, **options: Any) -> Player:
+    player = open_player(*arguments, **options)
+    player.watch(True)
+    return player
 
 
 def read(results: Results) -> tuple[list[Scene], list[DomainSample], list[Exception]]:
@@ -65,7 +74,7 @@ def test_the_overlay_in_a_bag_is_shown_as_it_is(tmp_path: Path, pipeline: SemlaP
 
 
 def test_the_cameras_own_recording_gives_the_images(tmp_path: Path, pipeline: SemlaPipeline) -> None:
-    player = open_player(written(tmp_path / "bag", pipeline), NodeConfig(), images=images(tmp_path / "images"))
+    player = watched(written(tmp_path / "bag", pipeline), NodeConfig(), images=images(tmp_path / "images"))
     until(lambda: player.status()["player"]["complete"], "the bag to be read")
     assert not any("read" in each.text for each in player.notices())
     np.testing.assert_allclose(player.newest().scene.rgb.mean((0, 1)), FRAMES[0].rgb.mean((0, 1)), atol=4)
@@ -92,10 +101,9 @@ def test_a_damaged_message_is_counted_and_the_rest_is_shown(tmp_path: Path, pipe
     with mcap_writer(tmp_path / "copy") as writer:
         topic = writer.add_connection("/semla/segmentation/mask", "sensor_msgs/msg/Image", typestore=STORE)
         writer.write(topic, FRAMES[0].stamp_ns, b"\0\1\0\0 no image")
-        source = Results(bag)
         connections = {}
-        with source._opened() as readers:
-            for connection, time_ns, data in readers[0].messages():
+        with Reader(bag) as reader:
+            for connection, time_ns, data in reader.messages():
                 if connection.topic != topic.topic and connection.topic not in connections:
                     connections[connection.topic] = writer.add_connection(
                         connection.topic, connection.msgtype, typestore=STORE
@@ -113,7 +121,7 @@ def test_a_missing_recording_is_refused(tmp_path: Path) -> None:
 
 def test_a_camera_recording_is_segmented_while_it_is_shown(tmp_path: Path, bundle: Path) -> None:
     config = changed(NodeConfig(), {"model.bundle": str(bundle), "model.device": "cpu"})
-    player = open_player(images(tmp_path / "images"), config)
+    player = watched(images(tmp_path / "images"), config)
     until(lambda: player.newest(), "the first image")
     assert player.act("freeze", True) == "the mixture is held"
     assert "3 adapters" in player.act("reload_library")
@@ -139,7 +147,7 @@ def test_a_topic_asks_for_the_images_to_be_segmented_although_the_bag_has_masks(
 ) -> None:
     config = changed(NodeConfig(), {"model.bundle": str(bundle), "model.device": "cpu"})
     bag = written(tmp_path / "bag", pipeline, with_overlay=True)
-    player = open_player(bag, config, topic="semla/segmentation/overlay")
+    player = watched(bag, config, topic="semla/segmentation/overlay")
     until(lambda: player.newest(), "the first image")
     assert player.status()["actions"]
     player.close()
@@ -154,7 +162,7 @@ def test_options_that_a_recording_does_not_have_are_refused(tmp_path: Path, pipe
 
 def test_models_that_cannot_be_loaded_are_reported_in_the_view(tmp_path: Path) -> None:
     config = changed(NodeConfig(), {"model.bundle": str(tmp_path / "none")})
-    player = open_player(images(tmp_path / "images"), config)
+    player = watched(images(tmp_path / "images"), config)
     until(lambda: player.status()["player"]["complete"], "the reading to end")
     assert "bundle" in player.notices()[0].text
     player.close()

@@ -45,6 +45,9 @@ class CatSegArch(Architecture):
         padded_classes: Number of classes that class attention is padded to, as the published networks were trained
             with it. A learned padding token stands for each missing class.
         pooling: Side of the average pooling before class attention, tokens; 1 means no pooling.
+        upsampling: Factor of `semla_ros.modeling.catseg.upsampling.GuidedUpsampling` after the decoder; 1 means none,
+            as in the published networks.
+        upsampling_dim: Channels of the guided upsampling.
     """
 
     kind: ClassVar[str] = "catseg"
@@ -72,6 +75,8 @@ class CatSegArch(Architecture):
     decoder_projection_dims: tuple[int, int] = (32, 16)
     padded_classes: int = 256
     pooling: int = 1
+    upsampling: int = 1
+    upsampling_dim: int = 16
 
     def __post_init__(self) -> None:
         """Refuses sizes that make no network.
@@ -102,6 +107,8 @@ class CatSegArch(Architecture):
             self._refuse("guidance_layers", f"two layers in order, below {self.vision_layers - 1}")
         if self.pooling > self.grid:
             self._refuse("pooling", f"at most {self.grid}, the side of the token grid")
+        if self.upsampling > 1 and self.patch_size % (4 * self.upsampling):
+            self._refuse("upsampling", "1, or a quarter of patch_size divided by a whole number")
 
     def _refuse(self, name: str, expected: str) -> None:
         raise BundleError("sizes that make no network", where=name, got=repr(getattr(self, name)), expected=expected)
@@ -110,6 +117,11 @@ class CatSegArch(Architecture):
     def grid(self) -> int:
         """Side of the token grid: number of patches per image side."""
         return self.image_size // self.patch_size
+
+    @property
+    def out_grid(self) -> int:
+        """Side of the logits."""
+        return 4 * self.grid * self.upsampling
 
     @property
     def vision(self) -> VisionSizes:

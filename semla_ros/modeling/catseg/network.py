@@ -10,6 +10,7 @@ from semla_ros.modeling.base import linear_layers
 from semla_ros.modeling.catseg.aggregator import AggregatorLayer, in_parts
 from semla_ros.modeling.catseg.architecture import CatSegArch
 from semla_ros.modeling.catseg.decoder import Up
+from semla_ros.modeling.catseg.upsampling import GuidedUpsampling
 from semla_ros.modeling.clip.network import Clip
 
 NEVER = -100.0  # logit of a class that is left out of the aggregation: its probability, sigmoid(-100), is practically 0
@@ -87,6 +88,7 @@ class CatSeg(nn.Module):
         self.aggregator = Aggregator(arch)
         self.upsample1 = nn.ConvTranspose2d(arch.vision_width, arch.decoder_guidance_dims[0], 2, 2)
         self.upsample2 = nn.ConvTranspose2d(arch.vision_width, arch.decoder_guidance_dims[1], 4, 4)
+        self.upsampling = GuidedUpsampling(arch) if arch.upsampling > 1 else None
 
     def forward(self, pixels: Tensor, text: Tensor) -> Tensor:
         """Segments images into any number of classes.
@@ -96,12 +98,17 @@ class CatSeg(nn.Module):
             text: Text embeddings of the classes, (T, embed_dim), L2-normalised.
 
         Returns:
-            Logits (B, T, 4 grid, 4 grid). If there are more than ``padded_classes`` classes, only those that are most
-            similar to some patch of the image are aggregated; the others get -100.
+            Logits (B, T, out_grid, out_grid). If there are more than ``padded_classes`` classes, only those that are
+            most similar to some patch of the image are aggregated; the others get -100.
         """
         dense, (early, late) = self.clip.visual(pixels)  # early and late: outputs of the two guidance_layers
         features = self._maps(dense[:, 1:])  # without the class token
         guidance = [self.upsample1(self._maps(early)), self.upsample2(self._maps(late))]
+        logits = self._logits(features, text, guidance)
+        return self.upsampling(logits, pixels, guidance[1]) if self.upsampling else logits
+
+    def _logits(self, features: Tensor, text: Tensor, guidance: list[Tensor]) -> Tensor:
+        """Logits (B, T, 4 grid, 4 grid); see `forward`."""
         if len(text) <= self.arch.padded_classes:
             logits: Tensor = self.aggregator(features, text, guidance)
             return logits
@@ -127,7 +134,8 @@ class CatSeg(nn.Module):
         arch, positions = self.arch, self.arch.grid**2
         tokens = 12 * arch.vision_width + 4 * arch.decoder_guidance_dims[0] + 16 * arch.decoder_guidance_dims[1]
         volume = min(classes, arch.padded_classes) * (4 * arch.aggregator_dim + 2 * 16)
-        return positions * (tokens + volume) * self.upsample1.weight.element_size()
+        fine = 16 * arch.upsampling**2 * 4 * arch.upsampling_dim if self.upsampling else 0
+        return positions * (tokens + volume + fine) * self.upsample1.weight.element_size()
 
     def adapted_layers(self) -> dict[str, nn.Linear]:
         """Returns the linear layers that have an effect on the output, by module name.

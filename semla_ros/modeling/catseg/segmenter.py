@@ -92,7 +92,7 @@ class CatSegSegmenter:
 
     @torch.inference_mode()
     def logits(self, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Returns the logits (T, 4 grid, 4 grid) of the plain mode for an image (H, W, 3) uint8."""
+        """Returns the logits (T, out_grid, out_grid) of the plain mode for an image (H, W, 3) uint8."""
         return self._logits(self.tilings["plain"].crops(self._normalised(rgb)))[0].cpu().numpy()
 
     @torch.inference_mode()
@@ -140,7 +140,7 @@ class CatSegSegmenter:
             yield resized(tiling.blend(chunk), size)[0]
 
     def _logits(self, crops: Tensor) -> Tensor:
-        """Normalised crops (B, 3, h, w), stretched to the network's square input, to logits (B, T, 4 grid, 4 grid).
+        """Normalised crops (B, 3, h, w), stretched to the network's square input, to logits (B, T, out_grid, out_grid).
 
         The result is float32.
         """
