@@ -20,6 +20,7 @@ from std_srvs.srv import Trigger
 
 from semla_ros.errors import BundleError
 from semla_ros.library.bundle import ADAPTERS, Bundle, find_bundle
+from semla_ros.library.manifest import write_manifest
 from semla_ros.node import message_factory
 from semla_ros.recordings import open_recording
 from semla_ros.streetworld.dataset import sample
@@ -168,6 +169,7 @@ def copy_adapters(folder, count):
         source = present[index % len(present)]
         target = shutil.copytree(source, folder / f"{source.name}_{index}")
         (target / f"{source.name}_statistics.npz").rename(target / f"{target.name}_statistics.npz")
+        write_manifest(target)
 
 
 def test_new_classes_are_segmented_at_once(robot):
