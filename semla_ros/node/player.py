@@ -22,6 +22,7 @@ from semla_ros.recordings.recording import refuse
 DEPTH = 20
 CLOCK_PERIOD_S = 0.025
 SETTLE_S = 1.0  # a subscriber that has been discovered here may itself discover the publisher a moment later
+PERIOD_NS = 100_000_000  # of a recording of one image
 ACKNOWLEDGE_S = 60.0  # for the last messages of a reliable publisher
 CLOCK = "rosgraph_msgs/msg/Clock"
 
@@ -115,18 +116,29 @@ class Player:
         time.sleep(SETTLE_S)
 
     def _paced(self, stopping: Stopping, on_error: OnError) -> Iterator[CameraMessage]:
-        """Yields each message when it is due."""
-        pace, begin, first_ns = self._pace, time.monotonic(), None
+        """Yields each message when it is due. In a loop, the period of the first topic goes on from round to round."""
+        pace, begin = self._pace, time.monotonic()
+        times_ns: list[int] = []  # of the first topic
+        topic = ""
         for message in self._playback.messages(pace.start_s, pace.duration_s, on_error):
-            first_ns = message.time_ns if first_ns is None else first_ns
-            due = begin + 1e-9 * (message.time_ns - first_ns) / pace.rate
-            while (left := due - time.monotonic()) > 0 and not stopping():
-                self._publish_clock(message.time_ns - round(1e9 * left * pace.rate))
-                time.sleep(min(left, CLOCK_PERIOD_S))
+            topic = topic or message.topic
+            if message.topic == topic:
+                times_ns.append(message.time_ns)
+            self._wait_until(begin + 1e-9 * (message.time_ns - times_ns[0]) / pace.rate, message.time_ns, stopping)
             if stopping():
                 return
-            self._publish_clock(message.time_ns)
             yield message.stamped(time.time_ns()) if pace.restamp else message
+        if pace.loop and times_ns:  # without a pause, the node would drop an image
+            first_ns, last_ns = times_ns[0], times_ns[-1]
+            end_ns = last_ns + ((last_ns - first_ns) // (len(times_ns) - 1) if len(times_ns) > 1 else PERIOD_NS)
+            self._wait_until(begin + 1e-9 * (end_ns - first_ns) / pace.rate, end_ns, stopping)
+
+    def _wait_until(self, due_s: float, time_ns: int, stopping: Stopping) -> None:
+        """Waits until a monotonic time, seconds, at which the recorded time is ``time_ns``."""
+        while (left := due_s - time.monotonic()) > 0 and not stopping():
+            self._publish_clock(time_ns - round(1e9 * left * self._pace.rate))
+            time.sleep(min(left, CLOCK_PERIOD_S))
+        self._publish_clock(time_ns)
 
     def _publish_clock(self, time_ns: int) -> None:
         if self._clock:
