@@ -23,7 +23,7 @@ check: $(READY)
 $(READY): setup.py pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "Python's venv module is missing: apt install python3-venv"; exit 1; }
 	$(BIN)/python -m pip install --quiet --upgrade uv
-	env -u PYTHONPYCACHEPREFIX $(BIN)/uv pip install --python $(BIN)/python --compile-bytecode --editable '.[ros,workshop,batch,dev]'
+	env -u PYTHONPYCACHEPREFIX $(BIN)/uv pip install --python $(BIN)/python --compile-bytecode --editable '.[ros,workshop,batch,view,dev]'
 	env -u PYTHONPYCACHEPREFIX $(BIN)/python -m compileall -q semla_ros
 	touch $@
 

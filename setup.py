@@ -41,10 +41,15 @@ WORKSHOP = [
     "matplotlib>=3.7,<4",
     "jinja2>=3,<4",
     "rich>=13",
+    "transformers>=4.45,<6",  # Mask2Former, the mask generator of FISA
+    "torchmetrics>=1.4,<2",  # panoptic quality
 ]
 
 # `semla batch`: many images on all cores, or on a cluster.
 BATCH = ["ray[data]>=2.50,<2.64", "scikit-learn>=1.3,<2"]
+
+# `semla view`: the page in the browser and the Foxglove server.
+VIEW = ["foxglove-sdk>=0.30,<1", "aiohttp>=3.9,<4"]
 
 TEST = ["pytest>=8,<10", "hypothesis>=6,<7"]
 
@@ -65,6 +70,7 @@ setup(
         NAME: ["py.typed"],
         f"{NAME}.demo": ["*.jinja"],
         f"{NAME}.gaps": ["*.jinja"],
+        f"{NAME}.view": ["page/*"],
         f"{NAME}.modeling.clip": ["tokenizer.json"],
     },
     data_files=[
@@ -76,7 +82,7 @@ setup(
     ],
     python_requires=">=3.10",
     install_requires=ROBOT,
-    extras_require={"ros": ROS, "workshop": WORKSHOP, "batch": BATCH, "test": TEST, "dev": DEV},
+    extras_require={"ros": ROS, "workshop": WORKSHOP, "batch": BATCH, "view": VIEW, "test": TEST, "dev": DEV},
     zip_safe=False,
     maintainer="semla_ros developers",
     maintainer_email="semla_ros@users.noreply.github.com",

@@ -22,6 +22,7 @@ ARGUMENTS = (
     ("bundle", "", "Model bundle, a name or a folder"),
     ("device", "", "Device that computes: auto, cpu, cuda or cuda:1"),
     ("image_transport", "", "raw or compressed"),
+    ("depth_topic", "", "Topic of depth images that are aligned with the camera image, for segmentation/points"),
     ("autostart", "", "true: the node configures and activates itself; false: a lifecycle manager does"),
     ("use_sim_time", "false", "Time comes from /clock"),
     ("log_level", "info", "debug, info, warn, error or fatal"),
@@ -35,7 +36,8 @@ def semla_node(context: LaunchContext) -> list[Node]:
     def value(name: str) -> str:
         return LaunchConfiguration(name).perform(context)
 
-    given = {"model.bundle": "bundle", "model.device": "device", "image_transport": "image_transport"}
+    given = {"model.bundle": "bundle", "model.device": "device"}
+    given |= {name: name for name in ("image_transport", "depth_topic")}
     switches = {"use_sim_time": value("use_sim_time"), "autostart": value("autostart")}
     respawn = value("respawn").lower() == "true"
     node = Node(

@@ -197,11 +197,24 @@ class GapsConfig:
 class OutputConfig:
     """Size and encoding of the published images."""
 
+    output_size: str = setting(
+        "image",
+        "Size of the published images: that of the camera image, or of the depth camera's point cloud, for Nav2",
+        choices=("image", "cloud"),
+    )
     output_width: int = setting(
-        0, "Width of the published images, at most the input's; 0 keeps the proportions", low=0, high=65535, unit="px"
+        0,
+        "Width of the published images; 0: as output_size, or by the proportions of the camera image",
+        low=0,
+        high=16384,
+        unit="px",
     )
     output_height: int = setting(
-        0, "Height of the published images, at most the input's; 0 keeps the proportions", low=0, high=65535, unit="px"
+        0,
+        "Height of the published images; 0: as output_size, or by the proportions of the camera image",
+        low=0,
+        high=16384,
+        unit="px",
     )
     confidence_encoding: str = setting(
         "mono8", "Confidence image: mono8 is round(255 p), 32FC1 is p itself", choices=("mono8", "32FC1")
@@ -234,6 +247,21 @@ class NodeConfig(OutputConfig, Config):
     )
     image_reliability: str = setting(
         "auto", "Reliability of the subscription; auto takes that of the publishers", choices=RELIABILITIES
+    )
+    cameras: tuple[str, ...] = setting(
+        (),
+        "Names of several cameras, such as front for front/image and front/segmentation/mask; empty: one camera, image",
+        read_only=True,
+    )
+    domain_cameras: tuple[str, ...] = setting(
+        (), "Cameras whose images decide the domain and so the mixture of all; an empty list takes all cameras"
+    )
+    depth_topic: str = setting(
+        "", "Topic of depth images that are aligned with the camera image, for segmentation/points; empty: no points",
+        read_only=True,
+    )  # fmt: skip
+    depth_tolerance_s: float = setting(
+        0.05, "Largest difference of the stamps of a camera image and its depth image", low=0.0, high=10.0, unit="s"
     )
     silence_s: float = setting(5.0, "Time without an image before a warning", low=0.1, high=3600.0, unit="s")
     autostart: bool = setting(True, "Configure and activate the node at its start", read_only=True)

@@ -59,6 +59,13 @@ def resident_mib(process: int | str = "self") -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
+def threads_and_files(process: int | str = "self") -> tuple[int, int]:
+    """Returns the numbers of threads and of open files of a process, by default this one; 0 where /proc is missing."""
+    folders = (Path(f"/proc/{process}/{name}") for name in ("task", "fd"))
+    threads, files = (len(list(folder.iterdir())) if folder.is_dir() else 0 for folder in folders)
+    return threads, files
+
+
 def peak_mib() -> float:
     """Returns the largest resident memory that this process has had, in MiB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10

@@ -1,14 +1,19 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from semla_ros.machine import limit_spinning
 
+# Nodes of other machines on the same network must not take part; a test run there may have chosen the same ROS domain.
+os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
 limit_spinning()  # before torch is imported: tests beside other processes would take many times as long
 
 if TYPE_CHECKING:
@@ -17,6 +22,19 @@ if TYPE_CHECKING:
 
 # The pytest plugins of a sourced ROS 2 workspace make launch's loggers the default; these hide records from caplog.
 logging.setLoggerClass(logging.Logger)
+
+# The same examples in every run, however long one of them takes: by default 200 ms are too long.
+settings.register_profile(
+    "suite", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("suite")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Seeds what tests draw without a generator of their own, whichever tests ran before."""
+    if torch := sys.modules.get("torch"):
+        torch.manual_seed(0)
 
 
 @pytest.fixture(scope="session")
@@ -29,8 +47,8 @@ def pristine_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def bundle(pristine_bundle: Path, tmp_path: Path) -> Path:
-    """A tiny bundle of the test's own, to break."""
-    return Path(shutil.copytree(pristine_bundle, tmp_path / "tiny"))
+    """A tiny bundle of the test's own, to break: without manifests, which would find the damage first."""
+    return Path(shutil.copytree(pristine_bundle, tmp_path / "tiny", ignore=shutil.ignore_patterns("SHA256SUMS")))
 
 
 @pytest.fixture

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
+from unittest.mock import patch
 
 BODY = bytes(range(256)) * 20_000  # 5 MB
 SHA256 = hashlib.sha256(BODY).hexdigest()
@@ -64,7 +66,7 @@ class Server:
 
 @contextmanager
 def serving() -> Iterator[Server]:
-    """Runs a server on a free port of the loopback."""
+    """Runs a server on a free port of the loopback, which no proxy stands before."""
     server = Server()
 
     class Handler(BaseHTTPRequestHandler):
@@ -78,7 +80,8 @@ def serving() -> Iterator[Server]:
     server.url = f"http://127.0.0.1:{http.server_port}/weights/model.pth"
     Thread(target=http.serve_forever, daemon=True).start()
     try:
-        yield server
+        with patch.dict(os.environ, no_proxy="127.0.0.1"):
+            yield server
     finally:
         http.shutdown()
         http.server_close()

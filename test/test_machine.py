@@ -4,10 +4,11 @@ import math
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from semla_ros.machine import SPINS, limit_spinning, machine, resident_mib, versions
+from semla_ros.machine import SPINS, limit_spinning, machine, resident_mib, threads_and_files, versions
 
 
 @pytest.mark.parametrize(
@@ -37,8 +38,18 @@ def test_the_commands_import_no_torch_before_spinning_is_limited(module: str) ->
 
 def test_memory_of_this_and_of_another_process() -> None:
     assert resident_mib() > 10
-    assert resident_mib(os.getppid()) > 0
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
+        assert resident_mib(other.pid) > 0
     assert math.isnan(resident_mib(2**30))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+def test_threads_and_open_files_of_this_and_of_a_missing_process() -> None:
+    before = threads_and_files()
+    with open(os.devnull), ThreadPoolExecutor(1) as thread:
+        thread.submit(int).result()
+        assert threads_and_files() == (before[0] + 1, before[1] + 1)
+    assert threads_and_files(2**30) == (0, 0)
 
 
 def test_a_report_names_what_was_measured_on() -> None:

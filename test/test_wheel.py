@@ -132,6 +132,14 @@ def test_a_command_of_the_desk_names_the_missing_extra(environment: Path) -> Non
     assert "Traceback" not in done.stderr
 
 
+def test_the_view_names_the_missing_extra_and_its_page_is_in_the_wheel(environment: Path) -> None:
+    done = run(environment / "bin/semla", "view", may_fail=True)
+    assert done.returncode == 1
+    assert "pip install 'semla_ros[view]'" in done.stderr
+    pages = [file.name for file in environment.glob("lib/python3*/site-packages/semla_ros/view/page/*")]
+    assert sorted(pages) == sorted(file.name for file in (ROOT / "semla_ros/view/page").iterdir())
+
+
 @pytest.mark.live
 def test_the_node_runs_from_the_wheel(environment: Path) -> None:
     outside = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "AMENT_PREFIX_PATH")}

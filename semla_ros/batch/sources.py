@@ -10,7 +10,7 @@ from pathlib import Path
 from semla_ros.errors import RecordingError
 from semla_ros.images.files import IMAGE_SUFFIXES
 from semla_ros.recordings import Recording, is_bag, open_recording
-from semla_ros.recordings.bag import STORAGES
+from semla_ros.recordings.bag_files import STORAGES
 
 VIDEOS = {".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm"}
 

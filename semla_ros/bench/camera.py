@@ -1,7 +1,9 @@
 """A camera for the live soak test: sends the next frame when the mask of the last one has come.
 
-Usage: ``python -m semla_ros.bench.camera FRAMES EVERY FILE.npy``. FRAMES masks are waited for; after every EVERY frames
-the next image of the array (N, H, W, 3) uint8 is shown. It prints JSON per mask: ``{"masks": ..., "swaps": ...}``.
+Usage: ``python -m semla_ros.bench.camera FRAMES EVERY CHANGE RELOAD FILE.npy``. FRAMES masks are waited for. After each
+EVERY frames the next image of the array (N, H, W, 3) uint8 is shown, after each CHANGE frames a node parameter is
+changed, and after each RELOAD frames its library is read again. It prints JSON per mask, with the numbers of masks,
+swaps, changes and reloads so far.
 """
 
 from __future__ import annotations
@@ -28,19 +30,29 @@ class Camera:
     Args:
         images: Images to show in turn, (N, H, W, 3) uint8, RGB.
         every: Frames before the next image.
+        change_every: Frames before the next change of a parameter.
+        reload_every: Frames before the library is read again.
     """
 
-    def __init__(self, images: np.ndarray[Any, np.dtype[np.uint8]], every: int) -> None:
+    def __init__(
+        self, images: np.ndarray[Any, np.dtype[np.uint8]], every: int, change_every: int, reload_every: int
+    ) -> None:
         import rclpy
         from diagnostic_msgs.msg import DiagnosticArray
+        from rcl_interfaces.srv import SetParametersAtomically
         from rclpy.qos import QoSProfile
         from sensor_msgs.msg import Image
+        from std_srvs.srv import Trigger
 
-        self.images, self.every, self.sent, self.masks, self.swaps = images, every, 0, 0, 0
+        self.images, self.every, self.sent, self._swaps = images, every, 0, 0
+        self.counts = {"masks": 0, "swaps": 0, "changes": 0, "reloads": 0}
+        self._change_every, self._reload_every = change_every, reload_every
         self.node = rclpy.create_node("bench_camera")
         self._publisher = self.node.create_publisher(Image, "image", QoSProfile(depth=1))
         self.node.create_subscription(Image, "segmentation/mask", self._on_mask, QoSProfile(depth=10))
         self.node.create_subscription(DiagnosticArray, "domain/state", self._on_state, QoSProfile(depth=10))
+        self._parameters: Any = self.node.create_client(SetParametersAtomically, "semla/set_parameters_atomically")
+        self._library: Any = self.node.create_client(Trigger, "semla/reload_library")
 
     def send(self) -> None:
         """Publishes the next frame."""
@@ -54,34 +66,60 @@ class Camera:
         message.data = array.array("B", rgb.tobytes())
         self._publisher.publish(message)
         self.sent += 1
+        if self.sent % self._change_every == 0:
+            self._change()
+        if self.sent % self._reload_every == 0:
+            self._reload()
+
+    def _change(self) -> None:
+        """Changes the smallest confidence, which has no effect on the swaps."""
+        from rcl_interfaces.srv import SetParametersAtomically
+        from rclpy.parameter import Parameter
+
+        value = 0.1 * (self.sent // self._change_every % 2)
+        parameter = Parameter("segmenter.min_confidence", value=value).to_parameter_msg()
+        answer = self._parameters.call_async(SetParametersAtomically.Request(parameters=[parameter]))
+        answer.add_done_callback(lambda done: self._count("changes", done.result().result.successful))
+
+    def _reload(self) -> None:
+        from std_srvs.srv import Trigger
+
+        answer = self._library.call_async(Trigger.Request())
+        answer.add_done_callback(lambda done: self._count("reloads", done.result().success))
+
+    def _count(self, what: str, number: int) -> None:
+        self.counts[what] += int(number)
 
     def _on_mask(self, _: Any) -> None:
-        self.masks += 1
-        print(json.dumps({"masks": self.masks, "swaps": self.swaps}), flush=True)
+        self._count("masks", 1)
+        print(json.dumps(self.counts), flush=True)
 
     def _on_state(self, message: Any) -> None:
+        """Adds up the swaps; the node counts from 0 again when it has read its library."""
         values = {pair.key: pair.value for status in message.status for pair in status.values}
-        self.swaps = int(values.get("swaps", self.swaps))
+        before, self._swaps = self._swaps, int(values.get("swaps", self._swaps))
+        self._count("swaps", self._swaps - before if self._swaps >= before else self._swaps)
 
 
-def main(frames: int, every: int, file: Path) -> int:
+def main(frames: int, every: int, change_every: int, reload_every: int, file: Path) -> int:
     """Runs until so many masks have come; returns 1 if none comes for a long time."""
     name_prefix()
     import rclpy
 
     rclpy.init()
-    camera = Camera(np.load(file), every)
+    camera = Camera(np.load(file), every, change_every, reload_every)
     seen, begin, last = -1, time.monotonic(), 0.0
-    while camera.masks < frames and time.monotonic() < begin + PATIENCE_S:
-        if camera.masks > seen or time.monotonic() > last + RESEND_S:
-            begin = time.monotonic() if camera.masks > seen else begin
-            seen, last = camera.masks, time.monotonic()
+    while (masks := camera.counts["masks"]) < frames and time.monotonic() < begin + PATIENCE_S:
+        if masks > seen or time.monotonic() > last + RESEND_S:
+            begin = time.monotonic() if masks > seen else begin
+            seen, last = masks, time.monotonic()
             camera.send()
         rclpy.spin_once(camera.node, timeout_sec=0.5)
     camera.node.destroy_node()
     rclpy.shutdown()
-    return int(camera.masks < frames)
+    return int(camera.counts["masks"] < frames)
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])))
+    frames, every, change_every, reload_every = map(int, sys.argv[1:5])
+    sys.exit(main(frames, every, change_every, reload_every, Path(sys.argv[5])))

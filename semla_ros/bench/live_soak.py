@@ -1,4 +1,4 @@
-"""The soak test on the live node: the real process, its images and masks over DDS."""
+"""The soak test on the live node: the real process, its images, masks, parameters and services over DDS."""
 
 from __future__ import annotations
 
@@ -13,20 +13,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semla_ros.bench.processes import ACTIVE, LIMIT_S, Process
-from semla_ros.bench.stress import SAMPLES, Soak, growth
-from semla_ros.machine import resident_mib
+from semla_ros.bench.stress import SAMPLES, Samples, Soak
 from semla_ros.node.network import local_network
 from semla_ros.progress import ProgressBar
 
+CHANGE_EVERY, RELOAD_EVERY = 90, 360  # frames
 
-def live_soak(images: list[NDArray[np.uint8]], frames: int, every: int, settings: Mapping[str, Any]) -> Soak:
-    """Runs the node until it has published so many masks, and samples its memory meanwhile.
+
+def live_soak(
+    images: list[NDArray[np.uint8]], frames: int, every: int, settings: Mapping[str, Any],
+    change_every: int = CHANGE_EVERY, reload_every: int = RELOAD_EVERY,
+) -> Soak:  # fmt: skip
+    """Runs the node until it has published so many masks, and samples what it takes of the machine meanwhile.
 
     Args:
         images: One image (H, W, 3) uint8 per domain; the domains are far apart.
         frames: Number of masks to wait for; the next frame is sent when a mask has come.
         every: Frames between two changes of the domain.
         settings: Parameters of the node, which bring a swap at each change.
+        change_every: Frames between two changes of a parameter.
+        reload_every: Frames between two calls of ``~/reload_library``.
 
     Raises:
         BenchError: The node or the camera ended, or masks stopped coming.
@@ -38,28 +44,38 @@ def live_soak(images: list[NDArray[np.uint8]], frames: int, every: int, settings
         np.save(file, np.array(images))
         with Process(["semla_ros.node.main", "--ros-args", *given], network) as node:
             node.wait_for(ACTIVE)
-            with Process(["semla_ros.bench.camera", str(frames), str(every), str(file)], network) as camera:
-                return _watched(node, camera, frames)
+            counts = map(str, (frames, every, change_every, reload_every))
+            with Process(["semla_ros.bench.camera", *counts, str(file)], network) as camera:
+                return watched(node, camera, frames)
 
 
-def _watched(node: Process, camera: Process, frames: int) -> Soak:
-    """Samples the node's memory at even distances of masks, until the last one."""
-    step, seen = max(1, frames // SAMPLES), {"masks": 0, "swaps": 0}
-    resident: list[float] = []
+def watched(node: Process, camera: Process, frames: int) -> Soak:
+    """Takes samples of the node at even distances of masks, until the last one.
+
+    Args:
+        node: The node.
+        camera: Prints the number of masks and swaps after each mask, and ends after the last one.
+        frames: Number of masks to wait for.
+
+    Raises:
+        BenchError: The node or the camera ended, or masks stopped coming.
+    """
+    step, seen = max(1, frames // SAMPLES), {"masks": 0, "swaps": 0, "changes": 0, "reloads": 0}
+    samples = Samples(node.pid)
     changed_s = time.monotonic()
     with ProgressBar(total=frames, desc="soak, live") as bar:
         while seen["masks"] < frames:
             time.sleep(0.05)
+            ended = [process for process in (node, camera) if process.ended]  # what they printed before it is read now
             line = camera.log.strip().rpartition("\n")[2]
             newest = json.loads(line) if line.startswith("{") and line.endswith("}") else seen
             if newest["masks"] > seen["masks"]:
                 bar.update(newest["masks"] - seen["masks"])
                 seen, changed_s = newest, time.monotonic()
-            if seen["masks"] >= step * len(resident) + 1:
-                resident.append(resident_mib(node.pid))
-            for process in (node, camera):
-                if process.ended and seen["masks"] < frames:
-                    raise process.failure("it ended", f"{frames} masks")
+            if seen["masks"] >= step * len(samples.resident_mib) + 1:
+                samples.take()
+            if ended and seen["masks"] < frames:
+                raise ended[0].failure("it ended", f"{frames} masks")
             if time.monotonic() > changed_s + LIMIT_S:
                 raise node.failure(f"no mask for {LIMIT_S:.0f} s", f"{frames} masks")
-    return Soak(seen["masks"], seen["swaps"], tuple(resident), growth(resident))
+    return samples.soak(seen["masks"], seen["swaps"], seen["changes"], seen["reloads"])

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from semla_ros.config import Config, changed
 from semla_ros.images.frame import Frame
-from semla_ros.machine import resident_mib
+from semla_ros.machine import resident_mib, threads_and_files
 from semla_ros.pipeline.pipeline import SemlaPipeline
 from semla_ros.progress import ProgressBar
 
@@ -50,19 +50,51 @@ class Lateness:
 
 @dataclass(frozen=True)
 class Soak:
-    """Memory of a long run.
+    """What a long run takes of the machine. Each growth is that from the second quarter of the samples to the last one.
 
     Attributes:
         frames: Number of frames segmented.
         swaps: Number of frames that brought a swap.
         resident_mib: Resident memory, MiB, sampled at even distances from the first frame to the last.
-        growth_mib: From the median of the second quarter of the samples to that of the last quarter, MiB.
+        growth_mib: Growth of the memory, MiB.
+        thread_growth: Growth of the number of threads.
+        file_growth: Growth of the number of open files, sockets included.
+        changes: Number of parameter changes meanwhile.
+        reloads: Number of times that the library was read again meanwhile.
     """
 
     frames: int
     swaps: int
     resident_mib: tuple[float, ...]
     growth_mib: float
+    thread_growth: float
+    file_growth: float
+    changes: int = 0
+    reloads: int = 0
+
+
+class Samples:
+    """Memory, threads and open files of a process over time.
+
+    Args:
+        process: Process id; by default this process.
+    """
+
+    def __init__(self, process: int | str = "self") -> None:
+        self._process = process
+        self.resident_mib: list[float] = []
+        self._counts: list[tuple[int, int]] = []
+
+    def take(self) -> None:
+        """Takes one more sample."""
+        self.resident_mib.append(resident_mib(self._process))
+        self._counts.append(threads_and_files(self._process))
+
+    def soak(self, frames: int, swaps: int, changes: int = 0, reloads: int = 0) -> Soak:
+        """Returns the result of the run."""
+        threads, files = zip(*self._counts, strict=True)
+        memory = tuple(self.resident_mib)
+        return Soak(frames, swaps, memory, growth(memory), growth(threads), growth(files), changes, reloads)
 
 
 def stress_settings(every: int, rate_hz: float) -> dict[str, Any]:
@@ -112,7 +144,7 @@ def lateness(
 
 
 def soak(pipeline: SemlaPipeline, images: list[NDArray[np.uint8]], frames: int, every: int = 20) -> Soak:
-    """Segments frames one after the other, with a swap every ``every`` frames, and samples the memory.
+    """Segments frames one after the other, with a swap every ``every`` frames, and samples what the process takes.
 
     Args:
         pipeline: Configured by `stress`.
@@ -120,18 +152,18 @@ def soak(pipeline: SemlaPipeline, images: list[NDArray[np.uint8]], frames: int, 
         frames: Number of frames.
         every: Frames between two changes of the domain.
     """
-    resident, swaps, step = [], 0, max(1, frames // SAMPLES)
+    samples, swaps, step = Samples(), 0, max(1, frames // SAMPLES)
     for index, frame in zip(ProgressBar(range(frames), desc="soak"), drive(images, every, 10.0), strict=False):
         swaps += pipeline.process(frame).domain.swapped
         if index % step == 0:
-            resident.append(resident_mib())
-    return Soak(frames, swaps, tuple(resident), growth(resident))
+            samples.take()
+    return samples.soak(frames, swaps)
 
 
-def growth(resident: Sequence[float]) -> float:
+def growth(samples: Sequence[float]) -> float:
     """From the median of the second quarter of the samples to that of the last quarter."""
-    quarter = max(1, len(resident) // 4)
-    return float(np.median(resident[-quarter:]) - np.median(resident[quarter : 2 * quarter]))
+    quarter = max(1, len(samples) // 4)
+    return float(np.median(samples[-quarter:]) - np.median(samples[quarter : 2 * quarter]))
 
 
 def _worst(late: NDArray[np.float64]) -> float:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from semla_ros import __version__
-from semla_ros.cli import batch, bench, demo, evaluate, library, models, replay, train, world
+from semla_ros.cli import batch, bench, demo, evaluate, library, models, play, replay, train, view, world
 from semla_ros.cli.extras import remedy
 from semla_ros.errors import SemlaError
 from semla_ros.machine import limit_spinning
@@ -50,6 +50,6 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="semla", description="Semantic segmentation that adapts to light and weather.")
     top.add_argument("--version", action="version", version=f"semla_ros {__version__}")
     tasks = top.add_subparsers(required=True, metavar="TASK")
-    for each in (demo, replay, batch, evaluate, bench, models, library, train, world):
+    for each in (demo, view, replay, play, batch, evaluate, bench, models, library, train, world):
         each.add(tasks)
     return top

@@ -13,6 +13,7 @@ from semla_ros.cli.options import above_zero, claimed, config, positive, setting
 from semla_ros.errors import ConfigError
 
 MOST_CLASSES = 256  # the official code, and our reference with it, pads to this number
+FISA_SIZES = "fisa-vitb16", "fisa-vitl14"
 IMAGES = ".png", ".svg", ".pdf"
 
 
@@ -20,8 +21,9 @@ def add(tasks: Any) -> None:
     """Adds the subcommand."""
     bench = task(tasks, "bench", _bench, "measure speed and memory; speed beside PEFT and a plain reference, as ratios")
     bench.add_argument(
-        "--size", action="append", choices=("streetworld", "vitb16", "vitl14"),
-        help="model size, repeatable; the official sizes get random weights (streetworld and vitb16)",
+        "--size", action="append", choices=("streetworld", "vitb16", "vitl14", *FISA_SIZES),
+        help="model size, repeatable; the official sizes get random weights (streetworld and vitb16); those of FISA "
+        "have tables of their own",
     )  # fmt: skip
     bench.add_argument("--repeats", type=positive, default=15, help="repetitions of the fast rows (%(default)s)")
     bench.add_argument("--quick", action="store_true", help="three repetitions")
@@ -36,7 +38,8 @@ def add(tasks: Any) -> None:
     others.add_argument("--swaps", type=positive, metavar="N", help="N swaps at a steady rate: is any frame late?")
     others.add_argument(
         "--soak", type=positive, metavar="N",
-        help="N frames, a swap every 20, in a pipeline and in the live node: does memory grow?",
+        help="N frames in a pipeline and in the live node, with swaps, parameter changes and reloads of the library:"
+        " do memory, threads or open files grow? (one hour at 10 Hz: 36000)",
     )  # fmt: skip
     others.add_argument("--startup", action="store_true", help="start of the node beside 'import torch' alone")
     others.add_argument(
@@ -52,6 +55,9 @@ def add(tasks: Any) -> None:
         type=positive,
         metavar="N",
         help="a library of N adapters: time to open it and to look at a frame",
+    )
+    others.add_argument(
+        "--cameras", type=positive, metavar="N", help="N cameras on one node, beside a node each: memory and speed"
     )
     bench.add_argument("--rate", type=above_zero, default=10.0, help="frames per second of --swaps (%(default)s)")
     settings(bench)
@@ -81,6 +87,7 @@ def _others(args: argparse.Namespace) -> list[tuple[Any, Callable[[argparse.Name
         (args.library, _library),
         (args.batch, _batch),
         (args.gaps, _gaps),
+        (args.cameras, _cameras),
     ]
 
 
@@ -93,8 +100,20 @@ def _tables(args: argparse.Namespace) -> None:
     if args.threads:
         torch.set_num_threads(args.threads)
     repeats = 3 if args.quick else args.repeats
+    fisa = [size for size in args.size or [] if size in FISA_SIZES]
+    if fisa:
+        _fisa_tables(args, fisa, repeats)
+        return
     options = Options(args.classes, args.adapters, args.k, args.rank, repeats)
     run(args.size or ["streetworld", "vitb16"], options, args.json, args.plot)
+
+
+def _fisa_tables(args: argparse.Namespace, sizes: list[str], repeats: int) -> None:
+    from semla_ros.bench.fisa import run
+
+    if others := sorted(set(args.size) - set(sizes)):
+        raise ConfigError("sizes of two kinds", where="--size", got=", ".join(others), expected="those of FISA alone")
+    run(sizes, args.classes, repeats, args.json, args.plot)
 
 
 def _swaps(args: argparse.Namespace) -> dict[str, Any]:
@@ -115,6 +134,7 @@ def _soak(args: argparse.Namespace) -> dict[str, Any]:
     every, rate_hz, images = 20, 10.0, _images()
     figures = asdict(soak(build_pipeline(stress(config(args), every, rate_hz)), images, args.soak, every))
     given = {**_differences(args), **stress_settings(every, rate_hz), "navigator.max_share": 1.0}
+    # The node with the default budget keeps all adapters in memory; with 1 MiB it reads them from disk at every swap.
     for name, budget in (("live", {}), ("live_small_budget", {"library.memory_mib": 1})):
         figures[name] = asdict(live_soak(images, args.soak, every, given | budget))
     return figures
@@ -152,6 +172,12 @@ def _library(args: argparse.Namespace) -> dict[str, Any]:
     from semla_ros.bench.library_scale import library_scale
 
     return asdict(library_scale(args.library))
+
+
+def _cameras(args: argparse.Namespace) -> dict[str, Any]:
+    from semla_ros.bench.cameras import sharing
+
+    return asdict(sharing(args.cameras, 3.0 if args.quick else 30.0, _images(), _differences(args)))
 
 
 def _images() -> list[Any]:

@@ -22,22 +22,23 @@ def add(tasks: Any) -> None:
     )
     evaluate = task(tasks, "evaluate", _evaluate, about)
     evaluate.add_argument(
-        "--protocol", choices=("streetworld", "semla", "ood"), default="streetworld",
-        help="streetworld: rendered images; semla: the protocol of the paper on data sets of your own; ood: share of"
-        " real and of rendered images that are flagged as out of distribution (%(default)s)",
+        "--protocol", choices=("streetworld", "semla", "panoptic", "ood"), default="streetworld",
+        help="streetworld: rendered images; semla: the protocol of the paper on data sets of your own; panoptic: data"
+        " sets of your own in the panoptic format of COCO; ood: share of real and of rendered images that are flagged"
+        " as out of distribution (%(default)s)",
     )  # fmt: skip
     evaluate.add_argument(
         "--data",
         type=Path,
         metavar="DIR",
-        help="for semla: folder with one subfolder per domain in the layout of Cityscapes; for ood: folder of real"
-        " recordings (videos, bags, folders of images)",
+        help="for semla: folder with one subfolder per domain in the layout of Cityscapes; for panoptic: one with"
+        " images/, panoptic/ and panoptic.json; for ood: folder of real recordings (videos, bags, folders of images)",
     )
     evaluate.add_argument("--split", default="val", help="for semla: split to evaluate (%(default)s)")
     evaluate.add_argument(
         "--mode",
         choices=("sliding", "plain"),
-        help="sliding window or whole image (semla: sliding, streetworld: plain)",
+        help="sliding window or whole image (semla: sliding, others: plain)",
     )
     evaluate.add_argument(
         "--short-side", type=positive, default=640, help="for semla: shorter side after resizing, pixels (%(default)s)"
@@ -49,7 +50,12 @@ def add(tasks: Any) -> None:
         help="for semla: upper limit of the longer side, pixels (%(default)s)",
     )
     evaluate.add_argument("--methods", default=METHODS, help="comma-separated, some of %(default)s")
-    evaluate.add_argument("--images", type=positive, help="images per domain or recording (40; semla: all)")
+    evaluate.add_argument(
+        "--oracle", choices=("masks", "classes"),
+        help="for segmenters that classify masks, such as FISA: true masks or classes replace the segmenter's own."
+        " The higher score tells which half limits the segmenter",
+    )  # fmt: skip
+    evaluate.add_argument("--images", type=positive, help="images per domain or recording (40; semla, panoptic: all)")
     evaluate.add_argument("--json", type=Path, metavar="FILE", help="write the scores to this file")
     settings(evaluate)
 
@@ -60,22 +66,22 @@ def _evaluate(args: argparse.Namespace) -> None:
     from semla_ros.pipeline.build import build_pipeline
 
     methods = _methods(args.methods)
-    if args.protocol == "semla" and not args.data:
+    if args.protocol in DATASETS and not args.data:
         raise ConfigError("no data sets", where="--data", expected="a folder with one subfolder per domain")
     if args.protocol == "ood":
         _out_of_distribution(args)
         return
-    if args.protocol != "semla" and args.data:
+    if args.protocol not in DATASETS and args.data:
         raise ConfigError("StreetWorld needs no data sets", where="--data", got=args.data, hint="Add --protocol semla.")
     claimed(args.json)
     pipeline = build_pipeline(config(args))
-    datasets, inference = _semla(args, pipeline) if args.protocol == "semla" else _streetworld(args, pipeline)
+    datasets, inference = DATASETS.get(args.protocol, _streetworld)(args, pipeline)
     scores = LeaveOneOut(pipeline, inference, methods).run(datasets)
     print(as_table(scores, [each.name for each in datasets]))
     for each in datasets:
         _print_skipped(each)
     if args.json:
-        metadata = _metadata(args, pipeline, datasets) if args.protocol == "semla" else {}
+        metadata = _metadata(args, pipeline, inference, datasets) if args.protocol in DATASETS else {}
         args.json.write_text(json.dumps({**metadata, **as_json(scores)}, indent=2, allow_nan=False) + "\n")
 
 
@@ -106,7 +112,7 @@ def _streetworld(args: argparse.Namespace, pipeline: Any) -> Any:
     from semla_ros.evaluation.rendered import RenderedDataset
 
     datasets = [RenderedDataset(name, args.images or 40) for name in pipeline.library.names]
-    return datasets, Inference(args.mode or "plain")
+    return datasets, Inference(args.mode or "plain", oracle=args.oracle)
 
 
 def _semla(args: argparse.Namespace, pipeline: Any) -> Any:
@@ -118,7 +124,21 @@ def _semla(args: argparse.Namespace, pipeline: Any) -> Any:
         raise ConfigError("long side too short", where="--long-side", got=args.long_side, expected=expected)
     names = [each.name for each in pipeline.classes]
     datasets = [CityscapesFolder(root, args.split, names, args.images or 0) for root in domains(args.data)]
-    return datasets, Inference(args.mode or "sliding", args.short_side, args.long_side)
+    return datasets, Inference(args.mode or "sliding", args.short_side, args.long_side, args.oracle)
+
+
+def _panoptic(args: argparse.Namespace, pipeline: Any) -> Any:
+    from semla_ros.evaluation.coco_panoptic import CocoPanoptic, domains
+    from semla_ros.evaluation.leave_one_out import Inference
+    from semla_ros.streetworld.panoptic import ANNOTATIONS
+
+    names, limit = [each.name for each in pipeline.classes], args.images or 0
+    roots = domains(args.data)
+    datasets = [CocoPanoptic(root / "images", root / ANNOTATIONS, names, limit) for root in roots]
+    return datasets, Inference(args.mode or "plain", oracle=args.oracle)
+
+
+DATASETS = {"semla": _semla, "panoptic": _panoptic}  # protocols on data sets of the user's own
 
 
 def _print_skipped(dataset: Any) -> None:
@@ -131,15 +151,13 @@ def _print_skipped(dataset: Any) -> None:
         )
 
 
-def _metadata(args: argparse.Namespace, pipeline: Any, datasets: Any) -> dict[str, Any]:
+def _metadata(args: argparse.Namespace, pipeline: Any, inference: Any, datasets: Any) -> dict[str, Any]:
     """Protocol, settings and the number of evaluated and skipped images, for the JSON file."""
-    settings = {
-        "split": args.split,
-        "mode": args.mode or "sliding",
-        "k": pipeline.k,
-        "temperature": pipeline.temperature,
-    }
-    settings |= {"short_side": args.short_side, "long_side": args.long_side}
+    settings = {"mode": inference.mode, "k": pipeline.k, "temperature": pipeline.temperature}
+    if args.protocol == "semla":
+        settings |= {"split": args.split, "short_side": args.short_side, "long_side": args.long_side}
+    if args.oracle:
+        settings["oracle"] = args.oracle
     images = {each.name: len(each) - len(each.skipped) for each in datasets}
     skipped = {each.name: [str(path) for path in each.skipped] for each in datasets if each.skipped}
-    return {"protocol": "semla", "settings": settings, "images": images, "skipped": skipped}
+    return {"protocol": args.protocol, "settings": settings, "images": images, "skipped": skipped}

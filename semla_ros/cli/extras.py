@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
-WORKSHOP = "open_clip", "torchvision", "peft", "accelerate", "scipy", "matplotlib", "jinja2", "rich", "transformers"
+WORKSHOP = (
+    "open_clip",
+    "torchvision",
+    "peft",
+    "accelerate",
+    "scipy",
+    "matplotlib",
+    "jinja2",
+    "rich",
+    "transformers",
+    "torchmetrics",
+)
 EXTRAS = {
     "workshop": WORKSHOP,
     "batch": ("ray", "sklearn"),
+    "view": ("aiohttp", "foxglove"),
     "ros": ("rclpy", "sensor_msgs", "std_msgs", "std_srvs", "diagnostic_msgs"),
 }
 

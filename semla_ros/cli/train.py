@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from semla_ros.cli.options import above_zero, group, natural, positive, task
-from semla_ros.errors import ConfigError
+from semla_ros.errors import BundleError, ConfigError
 
 RECIPES = ("bundled", "detailed")
 METHODS = ("lora", "recyclelora", "full")
@@ -23,6 +23,13 @@ presets (rank 8 unless noted; without --preset, the first that fits the size of 
 A training that was interrupted continues when the same command is run again. Label maps are grey images of class ids
 (0 is the first class, 255 is unlabelled) with the names of the images. Several GPUs: accelerate launch -m semla_ros.cli
 train adapter ...
+"""
+
+FISA_PRESETS = """\
+presets (without --preset, the first for networks such as the bundled one, else the second):
+  small      1,500 steps of 8 images
+  paper      25,000 steps of 16 crops of 1024 pixels, large-scale jittering of 0.1 to 2, as published
+  ablation   the same with 10,000 steps, as in the paper's ablations
 """
 
 
@@ -48,6 +55,8 @@ def add(tasks: Any) -> None:
         help="bundled: the model in models/streetworld, an hour on two cores; detailed: sharper masks, more images and"
         " steps, for a GPU or a night (%(default)s)",
     )  # fmt: skip
+    _add_masks(train)
+    _add_fisa(train)
     captions = task(
         train,
         "captions",
@@ -63,6 +72,7 @@ def _train_captions(args: argparse.Namespace) -> None:
 
     from semla_ros.library.bundle import Bundle, find_bundle
     from semla_ros.library.captions import CAPTIONS
+    from semla_ros.library.manifest import relist
     from semla_ros.training.captions import SCHEDULE, caption_table, embedded
     from semla_ros.training.device import accelerator_on
     from semla_ros.training.rendered import captioned
@@ -73,7 +83,83 @@ def _train_captions(args: argparse.Namespace) -> None:
     with TemporaryDirectory() as work:
         table = caption_table(bundle, pairs, SCHEDULE, Path(work), seed, accelerator_on())
     table.save(bundle.path / CAPTIONS)
+    relist(bundle.path / CAPTIONS, BundleError)
     print(f"{bundle.path / CAPTIONS}: {len(table.captions)} captions")
+
+
+def _add_masks(train: Any) -> None:
+    about = "train a small mask generator for FISA from panoptic ground truth; continues where it was interrupted"
+    masks = task(train, "masks", _train_masks, about)
+    masks.add_argument("images", type=Path, help="folder of images, such as DIR/images of 'semla world dataset'")
+    masks.add_argument(
+        "annotations", type=Path,
+        help="JSON file in the panoptic format of COCO, with a folder of PNG files of the same name; such as"
+        " DIR/panoptic.json of 'semla world dataset --layout coco'",
+    )  # fmt: skip
+    masks.add_argument(
+        "-o", "--out", type=Path, required=True, help="folder of the generator, its checkpoint and its log"
+    )
+    masks.add_argument("--steps", type=positive, default=0, help="number of steps (3000)")
+    masks.add_argument("--batch", type=positive, default=0, help="images per step, over all GPUs (8)")
+    masks.add_argument("--lr", type=above_zero, default=0, help="peak learning rate (0.0005)")
+    masks.add_argument("--seed", type=natural, default=0, help="seed of initial weights and batches (%(default)s)")
+
+
+def _train_masks(args: argparse.Namespace) -> None:
+    from dataclasses import replace
+
+    from semla_ros.training.mask_generator import SCHEDULE, train_masks
+
+    changes = {name: getattr(args, name) for name in ("steps", "batch", "lr") if getattr(args, name)}
+    images = train_masks(args.images, args.annotations, args.out, replace(SCHEDULE, **changes), args.seed)
+    print(f"{args.out}: trained with {images} images. The losses are in {args.out / 'masks.csv'}.")
+
+
+def _add_fisa(train: Any) -> None:
+    about = "train FISA from panoptic ground truth; continues where it was interrupted"
+    fisa = task(train, "fisa", _train_fisa, about)
+    fisa.epilog, fisa.formatter_class = FISA_PRESETS, argparse.RawDescriptionHelpFormatter
+    fisa.add_argument("images", type=Path, help="folder of images, such as COCO's train2017")
+    fisa.add_argument(
+        "annotations", type=Path,
+        help="JSON file in the panoptic format of COCO, with a folder of PNG files of the same name",
+    )  # fmt: skip
+    fisa.add_argument("-o", "--out", type=Path, required=True, metavar="BUNDLE", help="folder of the new bundle")
+    fisa.add_argument(
+        "--bundle", required=True,
+        help="bundle to begin with: its mask generator and CLIP are used; see 'semla models import --kind fisa'",
+    )  # fmt: skip
+    fisa.add_argument(
+        "--trained", choices=("simo", "seve", "clip"), default="simo",
+        help="what is trained: SEVE and CLIP's query projections; SEVE alone; SEVE and CLIP's whole image encoder "
+        "(%(default)s)",
+    )  # fmt: skip
+    fisa.add_argument("--preset", default="", metavar="NAME", help="settings, see below; the following change some")
+    fisa.add_argument("--steps", type=positive, default=0, help="number of steps")
+    fisa.add_argument("--batch", type=positive, default=0, help="images per step, over all GPUs")
+    fisa.add_argument("--lr", type=above_zero, default=0, help="peak learning rate of SEVE")
+    fisa.add_argument(
+        "--adapter-layers",
+        type=natural,
+        metavar="N",
+        help="convolutions of the Distribution Adapter (those of --bundle)",
+    )
+    fisa.add_argument("--seed", type=natural, default=0, help="seed of first weights and batches (%(default)s)")
+    fisa.add_argument(
+        "--device", choices=("auto", "cpu", "cuda"), default="auto", help="(%(default)s: a GPU if there is one)"
+    )
+
+
+def _train_fisa(args: argparse.Namespace) -> None:
+    from semla_ros.training.fisa import PRESETS, FisaTask, train_fisa
+
+    if args.preset and args.preset not in PRESETS:
+        raise ConfigError("no such preset", where="--preset", got=args.preset, expected=" or ".join(PRESETS))
+    changes = {name: getattr(args, name) for name in ("steps", "batch", "lr")}
+    fields = {} if args.adapter_layers is None else {"adapter_layers": args.adapter_layers}
+    places = args.images, args.annotations, args.out, args.bundle
+    images = train_fisa(FisaTask(*places, args.trained, args.preset, changes, fields, args.seed, args.device))
+    print(f"{args.out}: trained with {images} images. The losses are in {args.out / 'training.csv'}.")
 
 
 def _add_compare(train: Any) -> None:

@@ -20,8 +20,9 @@ def add(tasks: Any) -> None:
     dataset.add_argument("-n", "--count", type=positive, default=100, help="number of images (%(default)s)")
     dataset.add_argument("--seed", type=natural, default=0, help="seed of the streets (%(default)s)")
     dataset.add_argument(
-        "--layout", choices=("plain", "cityscapes"), default="plain",
-        help="names of the files; 'semla evaluate --protocol semla' reads cityscapes (%(default)s)",
+        "--layout", choices=("plain", "cityscapes", "coco"), default="plain",
+        help="plain: label maps, for 'semla train adapter'; cityscapes: those of 'semla evaluate --protocol semla';"
+        " coco: with instances, in the panoptic format of COCO, for 'semla train masks' (%(default)s)",
     )  # fmt: skip
     drive = task(
         render,
@@ -37,6 +38,7 @@ def add(tasks: Any) -> None:
         metavar="DOMAIN:STEADY_S:TRANSITION_S",
         help="one leg of the drive; repeatable (the four legs of the demo)",
     )
+    drive.add_argument("--depth", action="store_true", help="also write depth images, for segmentation/points")
 
 
 def _dataset(args: argparse.Namespace) -> None:
@@ -53,7 +55,8 @@ def _dataset(args: argparse.Namespace) -> None:
 def _drive(args: argparse.Namespace) -> None:
     from semla_ros.streetworld.drive import DEMO_LEGS, Drive, write_drive
 
-    write_drive(args.out, Drive([_leg(text) for text in args.leg] if args.leg else DEMO_LEGS, args.seed))
+    legs = [_leg(text) for text in args.leg] if args.leg else DEMO_LEGS
+    write_drive(args.out, Drive(legs, args.seed), args.depth)
 
 
 def _leg(text: str) -> Any:

@@ -16,6 +16,7 @@ from semla_ros.demo.topics import IMAGE, NAMESPACE
 from semla_ros.node.network import local_network
 
 READY_S, SETTLE_S, DRIVE_S = 300.0, 60.0, 3600.0  # generous: other programs may use the same cores
+QUEUE = 100  # camera images that wait for a node without a core: all of them are to be accounted for
 
 
 def perform(
@@ -79,7 +80,8 @@ def _accounted(says: Mapping[str, Any], masks: int, sent: int) -> bool:
 def _arguments(settings: Mapping[str, Any]) -> list[str]:
     parameters = {name: list(value) if isinstance(value, tuple) else value for name, value in settings.items()}
     given = [word for name, value in parameters.items() for word in ("-p", f"{name}:={json.dumps(value)}")]
-    return ["--ros-args", "-r", f"__ns:={NAMESPACE}", "-r", f"image:={IMAGE}", *given]
+    queue = f"qos_overrides.{IMAGE}.subscription.depth:={QUEUE}"
+    return ["--ros-args", "-r", f"__ns:={NAMESPACE}", "-r", f"image:={IMAGE}", "-p", queue, *given]
 
 
 @contextmanager

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,9 @@ from PIL import Image
 from semla_ros.adaptation.retrieval import Mixture
 from semla_ros.errors import AdapterError
 from semla_ros.evaluation.dataset import Dataset, LabelledImage
-from semla_ros.evaluation.metrics import ConfusionMatrix, harmonic_mean
+from semla_ros.evaluation.metrics import harmonic_mean
+from semla_ros.evaluation.oracle import Oracle
+from semla_ros.evaluation.tally import Tally
 from semla_ros.modeling.base import Mode
 from semla_ros.pipeline.pipeline import SemlaPipeline
 from semla_ros.progress import ProgressBar
@@ -31,11 +34,14 @@ class Score:
             without an adapter.
         h_mean: Harmonic mean over the domains; NaN without any domain.
         per_class: Domain to class to IoU, percent, for the classes that occur in the ground truth.
+        pq: Domain to panoptic quality, percent, for the domains whose ground truth has instances, if the segmenter has
+            instances, too.
     """
 
     per_domain: dict[str, float]
     h_mean: float
     per_class: dict[str, dict[str, float]]
+    pq: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -46,11 +52,13 @@ class Inference:
         mode: "plain" segments the whole image at once, "sliding" uses the paper's sliding window.
         short_side: Length that the shorter side is resized to before segmentation, pixels; 0 does not resize.
         long_side: Upper limit of the longer side after resizing, pixels; it takes precedence over ``short_side``.
+        oracle: What the ground truth gives, see `semla_ros.evaluation.oracle`; None for nothing.
     """
 
     mode: Mode = "plain"
     short_side: int = 0
     long_side: int = 0
+    oracle: Oracle | None = None
 
     def resized(self, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Resizes an image (H, W, 3) uint8 bilinearly with Pillow, as the official evaluation does."""
@@ -90,7 +98,7 @@ class LeaveOneOut:
         self._fused: Mixture | None = None
 
     def run(self, datasets: Sequence[Dataset]) -> dict[str, Score]:
-        """Evaluates every method on every domain, with one confusion matrix for each combination.
+        """Evaluates every method on every domain, with one tally for each combination.
 
         Args:
             datasets: One data set per domain. The name of a data set is the name of the domain's own adapter.
@@ -100,8 +108,10 @@ class LeaveOneOut:
 
         Raises:
             AdapterError: An adapter is damaged or does not fit the segmenter.
+            ConfigError: There is an oracle, but the ground truth has no instances or the segmenter does not classify
+                masks.
         """
-        tallies: dict[str, dict[str, ConfusionMatrix]] = {method: {} for method in self.methods}
+        tallies: dict[str, dict[str, Tally]] = {method: {} for method in self.methods}
         with ProgressBar(total=len(self.methods) * sum(map(len, datasets)), desc="evaluate", unit="image") as bar:
             for dataset in datasets:
                 has_own = dataset.name in self.library.names
@@ -115,18 +125,16 @@ class LeaveOneOut:
                 self._explain_missing_score(dataset.name, tallies)
         return {method: self._score(each) for method, each in tallies.items()}
 
-    def _tally(self, method: str, dataset: Dataset, bar: ProgressBar) -> ConfusionMatrix:
-        """Confusion matrix of one method on one domain."""
-        confusion = ConfusionMatrix(len(self.pipeline.classes))
+    def _tally(self, method: str, dataset: Dataset, bar: ProgressBar) -> Tally:
+        """Segments all images of one domain by one method."""
+        tally = Tally(self.pipeline, dataset, self.inference.oracle)
         self.pipeline.encode_classes()
         self._fused = None
         for image in dataset:
             self._fuse(self._mixture(method, dataset.name, image))
-            size = image.labels.shape[0], image.labels.shape[1]
-            predicted, _ = self.pipeline.segment(self.inference.resized(image.rgb), self.inference.mode, size)
-            confusion.add(image.labels, predicted)
+            tally.add(image, self.inference.resized(image.rgb), self.inference.mode)
             bar.update()
-        return confusion
+        return tally
 
     def _mixture(self, method: str, domain: str, image: LabelledImage) -> Mixture:
         """The mixture that a method uses for one image of a domain."""
@@ -145,20 +153,22 @@ class LeaveOneOut:
             self.pipeline.fuse(mixture)
             self._fused = mixture
 
-    def _explain_missing_score(self, domain: str, tallies: dict[str, dict[str, ConfusionMatrix]]) -> None:
+    def _explain_missing_score(self, domain: str, tallies: dict[str, dict[str, Tally]]) -> None:
         """Logs why a domain that was evaluated has no score."""
         evaluated = [each[domain] for each in tallies.values() if domain in each]
-        if evaluated and not evaluated[0].counts.any():
+        if evaluated and not evaluated[0].confusion.counts.any():
             classes = ", ".join(each.name for each in self.pipeline.classes)
             reason = "no pixel of its ground truth has one of the evaluated classes"
             LOG.warning("%s has no score: %s (%s). It is left out of the mean.", domain, reason, classes)
 
-    def _score(self, tallies: dict[str, ConfusionMatrix]) -> Score:
-        tallies = {domain: confusion for domain, confusion in tallies.items() if confusion.counts.any()}
-        miou = {domain: confusion.miou for domain, confusion in tallies.items()}
+    def _score(self, tallies: dict[str, Tally]) -> Score:
+        scored = {domain: tally for domain, tally in tallies.items() if tally.confusion.counts.any()}
+        miou = {domain: tally.confusion.miou for domain, tally in scored.items()}
+        pq = {domain: tally.quality.mean for domain, tally in scored.items() if tally.quality}
+        pq = {domain: value for domain, value in pq.items() if math.isfinite(value)}
         names = [each.name for each in self.pipeline.classes]
         iou = {
             domain: {names[i]: float(100 * confusion.iou[i]) for i in np.flatnonzero(confusion.counts.sum(1))}
-            for domain, confusion in tallies.items()
+            for domain, confusion in ((domain, tally.confusion) for domain, tally in scored.items())
         }
-        return Score(miou, harmonic_mean(miou.values()) if miou else float("nan"), iou)
+        return Score(miou, harmonic_mean(miou.values()) if miou else float("nan"), iou, pq)

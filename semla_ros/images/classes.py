@@ -75,6 +75,12 @@ def class_table(
     return tuple(ClassInfo(i, name, colors.get(name.split(",")[0].strip(), _hue(i))) for i, name in enumerate(names))
 
 
+def class_names(classes: Sequence[ClassInfo]) -> list[str]:
+    """Returns the first synonym of each class; the whole name where two classes have the same first synonym."""
+    first = [info.name.split(",")[0].strip() for info in classes]
+    return [name if first.count(name) == 1 else info.name for name, info in zip(first, classes, strict=True)]
+
+
 def unlabelled(labels: Labels) -> int:
     """Returns the value that marks unlabelled pixels in a label image: 255 for uint8, 65535 for uint16."""
     return int(np.iinfo(labels.dtype).max)

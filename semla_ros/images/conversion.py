@@ -160,7 +160,8 @@ def _announced_size(data: bytes) -> tuple[int, int]:
     """Width and height in the header of an image file. Nothing is decompressed."""
     try:
         with Image.open(io.BytesIO(data)) as image:
-            return image.size
+            size: tuple[int, int] = image.size
+            return size
     except Image.DecompressionBombError as error:
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
         expected = f"at most {limit} pixels, with sides of at most {MAX_SIDE} pixels"

@@ -83,17 +83,31 @@ def encoding_of(message: ImageMessage) -> Encoding:
     encoding = ENCODINGS.get(message.encoding)
     if encoding is None:
         raise ImageError("unknown encoding", got=quoted(message.encoding), expected="one of " + ", ".join(ENCODINGS))
+    check_layout(message, encoding.pixel_bytes)
+    if encoding.paired and message.width % 2:
+        where = f"encoding {message.encoding}"
+        raise ImageError("odd width", where=where, got=message.width, expected="an even number of columns")
+    return encoding
+
+
+def check_layout(message: ImageMessage, pixel_bytes: int) -> None:
+    """Checks that a message has all bytes of an image of its size.
+
+    Args:
+        message: The message.
+        pixel_bytes: Bytes from one column to the next.
+
+    Raises:
+        ImageError: The image is empty or too large, ``step`` is too small for a row, or bytes are missing.
+    """
     width, height, where = message.width, message.height, f"encoding {message.encoding}"
     check_size(width, height)
-    if encoding.paired and width % 2:
-        raise ImageError("odd width", where=where, got=width, expected="an even number of columns")
-    row = width * encoding.pixel_bytes
+    row = width * pixel_bytes
     if message.step < row:
         raise ImageError("step too small", where=where, got=message.step, expected=f"{row} bytes for {width} columns")
     got, needed = buffer(message.data).nbytes, message.step * height
     if got < needed:
         raise ImageError("truncated image", where=where, got=f"{got} bytes", expected=f"{needed} for {width}x{height}")
-    return encoding
 
 
 def check_size(width: int, height: int) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from semla_ros.errors import AdapterError
+from semla_ros.library.manifest import check_listed
 from semla_ros.library.untrusted_file import read_file
 
 MAX_BYTES, MAX_RANK, MAX_ALPHA = 2**20, 2**16, 1e6
@@ -43,10 +44,13 @@ class AdapterConfig:
         """Reads ``adapter_config.json``.
 
         Raises:
-            AdapterError: The file is missing or malformed, or a field in it asks for more than plain LoRA or rsLoRA.
+            AdapterError: The file is missing, malformed or not that of the manifest, or a field in it asks for more
+                than plain LoRA or rsLoRA.
         """
         try:
-            config = json.loads(read_file(path, MAX_BYTES))
+            content = read_file(path, MAX_BYTES)
+            check_listed(path, AdapterError, content)
+            config = json.loads(content)
         except (OSError, ValueError, RecursionError) as error:
             raise AdapterError("unreadable adapter configuration", where=path, hint=str(error)) from error
         if not isinstance(config, dict) or config.get("peft_type") != "LORA":

@@ -20,6 +20,7 @@ from semla_ros.adaptation.statistics_file import load_statistics, save_statistic
 from semla_ros.errors import AdapterError
 from semla_ros.library.adapter_config import AdapterConfig
 from semla_ros.library.adapter_weights import METHOD, PREFIX, A, AdapterWeights, B
+from semla_ros.library.manifest import check_listed, write_manifest
 from semla_ros.library.tensor_file import save_tensors
 from semla_ros.library.untrusted_file import check_file
 from semla_ros.library.weight_difference import DIFFERENCE, WeightDifference
@@ -144,6 +145,7 @@ class AdapterFolder:
         card = [name for name in CARD if (self.path / name).is_file() and not (self.path / name).is_symlink()]
         for name in (*self.files, statistics_file(self.path).name, *card):
             shutil.copyfile(self.path / name, target / name)
+        write_manifest(target)
 
 
 def statistics_file(adapter: Path) -> Path:
@@ -155,11 +157,12 @@ def read_statistics(adapter: Path) -> Statistics:
     """Reads the statistics in the folder of an adapter.
 
     Raises:
-        AdapterError: The file is missing, damaged or too large.
+        AdapterError: The file is missing, damaged, too large or not that of the manifest.
     """
     path = statistics_file(adapter)
     try:
         check_file(path, MAX_STATISTICS_BYTES)
+        check_listed(path, AdapterError)
     except FileNotFoundError as error:
         hint = "'semla library build' computes them from the training images."
         raise AdapterError("unreadable statistics", where=path, got="no such file", hint=hint) from error
@@ -194,7 +197,7 @@ def check_statistics(statistics: Statistics, dimension: int, metric: Metric, whe
 def save_adapter(
     adapter: Adapter, statistics: Statistics, folder: Path, dtype: torch.dtype = torch.float16, method: str = LORA
 ) -> None:
-    """Writes an adapter in PEFT's format or as a weight difference, and its statistics, into ``folder / adapter.name``.
+    """Writes an adapter into ``folder / adapter.name``: PEFT's files or a weight difference, statistics, manifest.
 
     Args:
         adapter: The adapter, of one rank for all modules.
@@ -202,14 +205,21 @@ def save_adapter(
         folder: Folder of the adapter library.
         dtype: Floating-point type of the tensors on disk.
         method: How the adapter was trained, for people to read.
+
+    Raises:
+        AdapterError: The name is no name of a folder in ``folder``.
     """
-    path = folder / adapter.name
+    name = adapter.name
+    if not name or name.startswith(".") or "/" in name or "\0" in name:
+        raise AdapterError("not the name of an adapter", where=folder, got=repr(name), expected="the name of a folder")
+    path = folder / name
     path.mkdir(parents=True, exist_ok=True)
     if adapter.factors:
         _save_factors(adapter, path, dtype, method)
     if adapter.difference:
         save_tensors(adapter.difference, path / DIFFERENCE, dtype)
     save_statistics(statistics, statistics_file(path))
+    write_manifest(path)
 
 
 def _save_factors(adapter: Adapter, path: Path, dtype: torch.dtype, method: str) -> None:

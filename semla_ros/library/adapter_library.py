@@ -21,6 +21,7 @@ from semla_ros.errors import AdapterError
 from semla_ros.library.adapter_cache import AdapterCache
 from semla_ros.library.adapter_folder import AdapterFolder, check_statistics
 from semla_ros.library.library_folder import LibraryFolder
+from semla_ros.library.manifest import MANIFEST
 from semla_ros.modeling.lora import Adapter
 
 LOG = logging.getLogger(__name__)
@@ -87,6 +88,8 @@ class AdapterLibrary:
         self.names = tuple(self._folders)
         if not self.names:
             LOG.warning("no adapter of %s is in use: the base model segments all images", folder)
+        if unlisted := [name for name in self.names if not (folder / name / MANIFEST).exists()]:
+            LOG.info("adapters of %s without %s are not checked: %s", folder, MANIFEST, ", ".join(unlisted))
         self.statistics = tuple(each.statistics for each in self._folders.values())
         self.index = self._indexed(dimension)
         self._neighbours = self.index if self.metric is EUCLIDEAN else CentroidIndex(self.index.centroids)

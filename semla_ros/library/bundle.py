@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,11 +20,13 @@ from semla_ros.config import changed, setting
 from semla_ros.errors import BundleError, SemlaError
 from semla_ros.images.classes import CITYSCAPES_COLORS, ClassInfo, class_table
 from semla_ros.library.downloads import bundles_folder
+from semla_ros.library.manifest import MANIFEST, check_listed, write_manifest
 from semla_ros.library.stored_network import stored_network
 from semla_ros.modeling.base import Architecture, Navigator, navigator_kind, segmenter_kind
 from semla_ros.plain_yaml import read_yaml
 from semla_ros.resources import shared
 
+LOG = logging.getLogger(__name__)
 DESCRIPTION, SEGMENTER, NAVIGATOR, ADAPTERS = (
     "bundle.yaml",
     "segmenter.safetensors",
@@ -70,11 +74,15 @@ class Bundle:
         """Reads the description. The weights are not read.
 
         Raises:
-            BundleError: The folder or its description is missing, or an entry is missing or wrong.
+            BundleError: The folder or its description is missing, an entry is missing or wrong, or the description is
+                not that of the bundle's manifest.
         """
         file = path / DESCRIPTION
         if not file.is_file():
             raise BundleError("no model bundle", where=path, expected=f"a folder with {DESCRIPTION}")
+        if not (path / MANIFEST).exists():
+            LOG.info("%s has no %s: its files are not checked", path, MANIFEST)
+        check_listed(file, BundleError)
         try:
             tree = _mapping(read_yaml(file), DESCRIPTION)
             colors = _colors(_mapping(tree.get("classes"), "classes"))
@@ -94,26 +102,28 @@ class Bundle:
         """Loads the segmenter's network, float32.
 
         Raises:
-            BundleError: The weights are missing, damaged or of other sizes.
+            BundleError: The weights are missing, damaged, of other sizes or not those of the manifest.
         """
         kind = segmenter_kind(self.segmenter.kind)
-        return stored_network(lambda: kind.network(self.segmenter), self.path / SEGMENTER)
+        network: nn.Module = self._stored(lambda: kind.network(self.segmenter), SEGMENTER)
+        return network
 
     def load_navigator(self) -> Navigator:
         """Loads the navigator, float32.
 
         Raises:
-            BundleError: The weights are missing, damaged or of other sizes, or the preprocessing is unknown.
+            BundleError: The weights are missing, damaged, of other sizes or not those of the manifest, or the
+                preprocessing is unknown.
         """
         kind = navigator_kind(self.navigator.kind)
-        network = stored_network(lambda: kind.network(self.navigator), self.path / NAVIGATOR)
+        network = self._stored(lambda: kind.network(self.navigator), NAVIGATOR)
         try:
             return kind.navigator(network, self.navigator)
         except (TypeError, ValueError, LookupError, AssertionError) as error:
             raise BundleError("navigator that cannot be used", where=self.path, hint=repr(error)) from error
 
     def save(self, segmenter: nn.Module, navigator: nn.Module, dtype: torch.dtype = torch.float16) -> None:
-        """Writes description and weights. `semla_ros.library.adapter_folder.save_adapter` writes the adapters.
+        """Writes description, weights and manifest. The adapters are written by `save_adapter` (adapter_folder.py).
 
         Args:
             segmenter: The segmenter's network.
@@ -128,6 +138,18 @@ class Bundle:
             "classes": {c.name: list(c.color) for c in self.class_table()}, "defaults": asdict(self.defaults),
         }  # fmt: skip
         (self.path / DESCRIPTION).write_text(yaml.safe_dump(tree, sort_keys=False))
+        write_manifest(self.path)
+
+    def _stored(self, build: Callable[[], nn.Module], name: str) -> Any:
+        """Builds a network and loads its weights; meanwhile a thread compares their file with the manifest."""
+        file = self.path / name
+        with ThreadPoolExecutor(1) as beside:
+            listed = beside.submit(check_listed, file, BundleError) if file.is_file() else None
+            try:
+                return stored_network(build, file)
+            finally:
+                if listed:
+                    listed.result()  # its error tells more than that of a damaged file
 
 
 def find_bundle(name: str) -> Path:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semla_ros.errors import BundleError
+from semla_ros.library.manifest import check_listed
 from semla_ros.library.untrusted_file import check_file
 
 CAPTIONS = "captions.npz"  # in the folder of a bundle
@@ -97,16 +98,19 @@ class CaptionTable:
         """Reads what `save` has written.
 
         Raises:
-            BundleError: The file is missing or damaged.
+            BundleError: The file is missing, damaged or not that of the manifest.
         """
         try:
             check_file(path, MAX_BYTES)
+            check_listed(path, BundleError)
             with np.load(path, allow_pickle=False) as file:
                 columns = [file[name].astype(str).tolist() for name in ATTRIBUTES]
                 captions = [Caption(*row) for row in zip(*columns, strict=True)]
                 embeddings = file["embeddings"].astype(np.float64)
             if embeddings.ndim != 2 or len(embeddings) != len(captions) or not np.isfinite(embeddings).all():
                 raise ValueError(f"{len(captions)} captions with embeddings of shape {embeddings.shape}")
+        except BundleError:
+            raise
         except Exception as error:  # NumPy and zipfile report a damaged file by a dozen exception types
             raise BundleError("unreadable captions", where=path, hint=str(error)) from error
         return cls(captions, embeddings)

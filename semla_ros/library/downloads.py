@@ -5,7 +5,6 @@ Plain HTTP: a mirror or a local server works too. huggingface_hub would compare 
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable
 from http.client import HTTPException, HTTPResponse
@@ -15,10 +14,10 @@ from urllib.request import Request, urlopen
 
 from semla_ros.errors import FetchError
 from semla_ros.library.catalogue import Download
+from semla_ros.library.checksum import CHUNK, sha256
 
 CACHE = "SEMLA_CACHE"  # environment variable that moves the cache
 TIMEOUT_S = 10.0
-CHUNK = 2**20
 Progress = Callable[[int, "int | None"], object]
 
 
@@ -70,15 +69,6 @@ def fetch(
     part.rename(file)
     _tag_of(part).unlink(missing_ok=True)
     return file
-
-
-def sha256(path: Path) -> str:
-    """Returns the SHA-256 checksum of a file, hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while chunk := stream.read(CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def _receive(download: Download, file: Path, part: Path, on_progress: Progress) -> None:

@@ -14,6 +14,7 @@ from semla_ros.errors import AdapterError, ImageError
 from semla_ros.images.files import IMAGE_SUFFIXES, read_rgb
 from semla_ros.images.texture import texture
 from semla_ros.library.adapter_folder import statistics_file
+from semla_ros.library.manifest import relist
 from semla_ros.modeling.base import Navigator
 from semla_ros.whole_file import whole_file
 
@@ -94,6 +95,7 @@ def write_statistics(statistics: Statistics, adapter: Path) -> None:
     try:
         with whole_file(file) as partial:
             save_statistics(statistics, partial)
+        relist(file, AdapterError)
     except OSError as error:
         raise AdapterError(
             "statistics cannot be written", where=file, got=error.strerror or error,

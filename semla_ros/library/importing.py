@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -28,6 +29,8 @@ from semla_ros.modeling.base import (
     navigator_kind,
     segmenter_kind,
 )
+from semla_ros.modeling.clip.network import Clip
+from semla_ros.modeling.clip.published import PublishedClip, whole_clip
 from semla_ros.modeling.weights import load_strictly
 
 LOG = logging.getLogger(__name__)
@@ -73,6 +76,62 @@ def import_models(
             folder.copy_to(bundle.path / ADAPTERS)
         bundle.path.rename(out)
     return Bundle.open(out)
+
+
+def import_parts(
+    mask_generator: Path, clip: Path, out: Path, segmenter_name: str, image_size: int = 896, clip_model: str = "",
+    logit_scale: float = 0,
+) -> Bundle:  # fmt: skip
+    """Makes a bundle of a published mask generator and a published CLIP, with an empty library of adapters.
+
+    The image encoder of the CLIP is the navigator, too.
+
+    Args:
+        mask_generator: Folder of a mask generator as transformers stores it.
+        clip: A file with the state dict of a CLIP; or a bundle whose segmenter contains one.
+        out: Folder of the bundle, which must not exist. It appears when it is complete.
+        segmenter_name: Kind of the segmenter, see `semla_ros.modeling.base.SEGMENTERS`.
+        image_size: Side of the square image that CLIP is shown, pixels.
+        clip_model: open_clip's name of the model; needed where no configuration lies beside its file.
+        logit_scale: Factor of cosines before the softmax over classes; 0 takes that of the CLIP's file, or 100.
+
+    Returns:
+        The bundle.
+
+    Raises:
+        BundleError: A part is missing, damaged or of another architecture, the kind is not made of these parts, or
+            ``out`` exists.
+    """
+    check_is_new(out)
+    kind = segmenter_kind(segmenter_name)
+    if kind.from_parts is None:
+        raise BundleError("this kind is not made of parts", where=segmenter_name, hint="Give --segmenter a checkpoint.")
+    whole, classes, (navigator_arch, encoder) = _clip(clip, clip_model)
+    whole = replace(whole, logit_scale=logit_scale or whole.logit_scale)
+    arch, network = kind.from_parts(mask_generator, whole, image_size)
+    about = f"{segmenter_name} of {mask_generator.name} and {clip.name}, not trained together"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as place:
+        bundle = Bundle(Path(place, out.name), about, arch, navigator_arch, classes)
+        bundle.save(network, encoder, torch.float32)
+        (bundle.path / ADAPTERS).mkdir()
+        bundle.path.rename(out)
+    return Bundle.open(out)
+
+
+def _clip(source: Path, model: str) -> tuple[PublishedClip, tuple[str, ...], tuple[Architecture, nn.Module]]:
+    """Returns a CLIP, classes, and the navigator."""
+    if not source.is_dir():
+        state = read_state(source)
+        whole = whole_clip(state, str(source), model)
+        return whole, tuple(CITYSCAPES_COLORS), _navigator(navigator_kind(DEFAULT_NAVIGATOR), str(source), model)
+    bundle = Bundle.open(source)
+    network: Any = bundle.load_network()
+    if not isinstance(getattr(network, "clip", None), Clip):
+        raise BundleError("segmenter without a CLIP", where=source, got=bundle.segmenter.kind)
+    sizes: Any = bundle.segmenter
+    whole = PublishedClip(sizes.vision, sizes.text, network.clip.state_dict())
+    return whole, bundle.classes, (bundle.navigator, bundle.load_navigator().network)
 
 
 def check_is_new(out: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
@@ -12,6 +13,7 @@ from tempfile import TemporaryDirectory
 from semla_ros.errors import AdapterError
 from semla_ros.library.adapter_folder import AdapterFolder
 
+LOG = logging.getLogger(__name__)
 REMOVED = ".removed"  # folder in the library; what is taken out of the library goes there
 
 
@@ -131,12 +133,17 @@ class LibraryFolder:
 
 
 def adapter_paths(folder: Path) -> list[Path]:
-    """Returns the folders in a folder, sorted, without hidden ones and what macOS adds to zip files.
+    """Returns the folders in a folder, sorted, without hidden ones, links that lead out of it and what macOS adds.
 
     Raises:
         OSError: The folder cannot be read.
     """
-    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith((".", "__MACOSX")))
+    paths = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith((".", "__MACOSX")))
+    inside = [path for path in paths if path.resolve().is_relative_to(folder.resolve())]
+    if len(inside) < len(paths):
+        outside = ", ".join(str(path) for path in paths if path not in inside)
+        LOG.warning("adapters left out: %s leads out of the library; copy it with 'semla library add'", outside)
+    return inside
 
 
 def _move(source: Path, target: Path, undo: ExitStack) -> None:

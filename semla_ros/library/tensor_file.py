@@ -12,6 +12,7 @@ from safetensors.torch import save as save_bytes
 from torch import Tensor
 
 from semla_ros.errors import AdapterError
+from semla_ros.library.manifest import check_listed
 from semla_ros.library.untrusted_file import check_file, read_file
 
 FLOATS = "F64", "F32", "F16", "BF16"
@@ -62,11 +63,16 @@ class TensorFile:
             dtype: Floating-point type to convert them to.
 
         Raises:
-            AdapterError: The file changed since it was opened, or values are not finite in ``dtype``.
+            AdapterError: The file changed since it was opened, is not that of the manifest, or its values are not
+                finite in ``dtype``.
         """
         try:  # from bytes: safe_open().get_tensor() leaks memory at every call
-            stored = load_bytes(read_file(self.path, self._max_bytes))
+            content = read_file(self.path, self._max_bytes)
+            check_listed(self.path, AdapterError, content)
+            stored = load_bytes(content)
             tensors = {key: stored[key].to(device, dtype) for key in keys}
+        except AdapterError:
+            raise
         except Exception as error:  # safetensors, torch and the file system raise errors of many types
             reason = f"{type(error).__name__}: {error}"
             raise AdapterError("unreadable adapter", where=self.path, hint=reason) from error

@@ -11,7 +11,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib import import_module
-from typing import Any, ClassVar, Literal, Protocol
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -21,12 +22,13 @@ from typing_extensions import Self
 
 from semla_ros.errors import BundleError
 
+Size = tuple[int, int]  # height and width
 Mode = Literal["plain", "sliding"]
 PromptTemplates = Literal["official", "synonyms", "imagenet"]
 UNDEFINED = -1  # label of a pixel for which the network computed NaN or infinity
 
 # ``kind`` in bundle.yaml to the module that defines KIND. It is imported when a bundle names the kind.
-SEGMENTERS = {"catseg": "semla_ros.modeling.catseg"}
+SEGMENTERS = {"catseg": "semla_ros.modeling.catseg", "fisa": "semla_ros.modeling.fisa"}
 NAVIGATORS = {"clip": "semla_ros.modeling.navigators.clip"}
 DEFAULT_SEGMENTER, DEFAULT_NAVIGATOR = "catseg", "clip"
 
@@ -69,9 +71,12 @@ class Segmenter(Protocol):
 
     Attributes:
         classes: Class names, synonyms after commas ("car, automobile").
+        memory_mib: Memory limit for the activations that are computed in one batch, MiB. It is lowered when memory has
+            run out, and applies from the next image on.
     """
 
     classes: tuple[str, ...]
+    memory_mib: int
 
     @property
     def network(self) -> nn.Module:
@@ -124,6 +129,65 @@ class Segmenter(Protocol):
         """
 
 
+@dataclass(frozen=True)
+class Instances:
+    """What a panoptic segmenter finds in an image.
+
+    Attributes:
+        labels: Class indices (h, w) int64, as `Segmenter.segment` returns them.
+        confidence: Probabilities (h, w) float32, as `Segmenter.segment` returns them.
+        instances: Instance of each pixel, (h, w) int64: 1 to n, numbered per frame; 0 where there is none. Only the
+            classes that are things have instances.
+        panoptic: Class index of the segment of each pixel, (h, w) int64; `UNDEFINED` where no segment is certain
+            enough. All pixels of an instance have the same. It may differ from ``labels``, which are decided per pixel.
+    """
+
+    labels: NDArray[np.int64]
+    confidence: NDArray[np.float32]
+    instances: NDArray[np.int64]
+    panoptic: NDArray[np.int64]
+
+
+@runtime_checkable
+class PanopticSegmenter(Segmenter, Protocol):
+    """A segmenter that also tells objects of one class apart."""
+
+    @property
+    def things(self) -> tuple[bool, ...]:
+        """Whether each class is a thing, which has instances, in the order of ``classes``."""
+
+    def segment_instances(
+        self, rgb: NDArray[np.uint8], mode: Mode = "plain", size: tuple[int, int] | None = None
+    ) -> Instances:
+        """Finds classes and instances in one pass.
+
+        Args:
+            rgb: Image (H, W, 3) uint8, RGB.
+            mode: As for `Segmenter.segment`.
+            size: Height and width of the result; by default those of the image.
+        """
+
+
+@runtime_checkable
+class MaskClassifier(PanopticSegmenter, Protocol):
+    """A panoptic segmenter that classifies the masks of a generator. It can be given other masks, or other classes."""
+
+    def classified(self, rgb: NDArray[np.uint8], proposals: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Classifies masks of an image.
+
+        Args:
+            rgb: Image (H, W, 3) uint8, RGB.
+            proposals: Logits of m masks, (m, h, w); by default those of the generator.
+
+        Returns:
+            Logits of the T classes, or of void besides, (m, T or T + 1), and of the masks as the segmenter adjusts
+            them, (m, h, w); both float32.
+        """
+
+    def merged(self, scores: Tensor, masks: Tensor, size: tuple[int, int]) -> Instances:
+        """Merges classified masks, see `classified`, to maps of a size (height, width)."""
+
+
 class Navigator(Protocol):
     """An image encoder whose embeddings differ between domains and are similar within one domain."""
 
@@ -144,11 +208,11 @@ class TrainingLoss(nn.Module, ABC):
 
     Args:
         network: Network to train.
-        image_size: Side S of the square images, pixels.
-        label_size: Side s of the square label maps, pixels.
+        image_size: Side S of the square images, or their height and width, pixels.
+        label_size: Side s of the square label maps, or their height and width, pixels.
     """
 
-    def __init__(self, network: nn.Module, image_size: int, label_size: int) -> None:
+    def __init__(self, network: nn.Module, image_size: int | Size, label_size: int | Size) -> None:
         super().__init__()
         self.network: Any = network
         self.image_size, self.label_size = image_size, label_size
@@ -201,6 +265,8 @@ class SegmenterKind:
         module_name: Called with a published module name; returns ours. Adapters are published with such names.
         loss: Called with (network, class names); returns the loss that a training lowers. None if this kind cannot be
             trained.
+        from_parts: Called with (folder of a published mask generator, published CLIP, side of CLIP's input in pixels);
+            returns (architecture, network). None if this kind is not made of a mask generator and a CLIP.
     """
 
     architecture: type[Architecture]
@@ -211,6 +277,7 @@ class SegmenterKind:
     unused_keys: Callable[[Mapping[str, Tensor]], list[str]]
     module_name: Callable[[str], str]
     loss: Callable[[Any, Sequence[str]], TrainingLoss] | None = None
+    from_parts: Callable[[Path, Any, int], tuple[Any, nn.Module]] | None = None
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,13 @@ class CameraInfoSubscription:
     """Keeps the newest message of ``camera_info`` beside the image topic, where ROS camera drivers publish it.
 
     Args:
-        node: The node that subscribes. If ``image`` is remapped to /camera/image_raw, the topic is /camera/camera_info.
+        node: The node that subscribes.
+        image: Name of the image topic. If it is remapped to /camera/image_raw, the topic is /camera/camera_info.
     """
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, image: str = "image") -> None:
         self._newest: Any = None
-        topic = str(node.resolve_topic_name("image")).rpartition("/")[0] + "/camera_info"
+        topic = str(node.resolve_topic_name(image)).rpartition("/")[0] + "/camera_info"
         qos = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)  # matches any publisher
         node.create_subscription(CameraInfo, topic, self._keep, qos)
 

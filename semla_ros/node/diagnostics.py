@@ -11,9 +11,9 @@ from rclpy.node import Node
 from std_msgs.msg import Header
 
 from semla_ros.machine import resident_mib
+from semla_ros.node.cameras import Cameras
 from semla_ros.node.compatibility import conflicts
 from semla_ros.node.statistics import Statistics
-from semla_ros.node.subscription import ImageSubscription
 
 OK, WARN = 0, 1
 
@@ -24,50 +24,47 @@ class Diagnostics:
     Args:
         node: The node that reports.
         topics: Full names of the node's topics; subscribers with incompatible QoS are reported.
-        subscription: The subscription to the camera.
+        cameras: The cameras.
         statistics: Counts, latencies and the last error.
     """
 
-    def __init__(
-        self, node: Node, topics: Sequence[str], subscription: ImageSubscription, statistics: Statistics
-    ) -> None:
+    def __init__(self, node: Node, topics: Sequence[str], cameras: Cameras, statistics: Statistics) -> None:
         self._node = node
         self._topics = topics
-        self._subscription = subscription
+        self._cameras = cameras
         self._statistics = statistics
         self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
 
-    def report(self, state: str, warnings: Sequence[str], gaps: Mapping[str, str]) -> None:
+    def report(self, state: str, warnings: Sequence[str], values: Mapping[str, str]) -> None:
         """Publishes one report. The status is named after the node's full name, so that robots can run several.
 
         Args:
             state: Lifecycle state of the node.
-            warnings: What is wrong around the node, such as missing images.
-            gaps: State of the record of gaps, see `semla_ros.pipeline.gap_recorder.GapRecorder.key_values`.
+            warnings: What is wrong around the node or limits it, such as missing images.
+            values: Further details, such as the state of the record of gaps
+                (`semla_ros.pipeline.gap_recorder.GapRecorder.key_values`).
         """
         header = Header(stamp=self._node.get_clock().now().to_msg())  # first, so that all figures are newer
-        camera = self._subscription.key_values()
-        topics = filter(None, (camera["image_topic"], *self._topics))
+        topics = (*self._cameras.image_topics(), *self._topics)
         incompatible = [conflict for topic in topics for conflict in conflicts(self._node, topic)]
-        values = {
+        details = {
             "state": state,
-            **camera,
+            **self._cameras.key_values(),
             **self._statistics.key_values(),
-            **gaps,
+            **values,
             "incompatible_qos": "; ".join(incompatible),
             **resources(),
         }
-        problem = gaps.get("gap_problem")
+        problem = values.get("gap_problem")
         level, text = self._summary(state, [*warnings, problem] if problem else warnings, incompatible)
         name = f"{self._node.get_fully_qualified_name()}: segmentation"
-        report = status(level, name, text, values, values["device"])
+        report = status(level, name, text, details, details["device"])
         self._publisher.publish(DiagnosticArray(header=header, status=[report]))
 
     def _summary(self, state: str, warnings: Sequence[str], incompatible: list[str]) -> tuple[int, str]:
-        if self._statistics.alarming:
-            return WARN, self._statistics.last_error
-        if warnings:
-            return WARN, "; ".join(warnings)
+        problems = [self._statistics.last_error, *warnings] if self._statistics.alarming else warnings
+        if problems:
+            return WARN, "; ".join(problems)
         if incompatible:
             return WARN, "incompatible QoS: " + "; ".join(incompatible)
         return OK, f"{self._statistics.fps:.1f} frames per second" if state == "active" else state

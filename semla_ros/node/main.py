@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from semla_ros.errors import SemlaError
 from semla_ros.machine import limit_spinning
 from semla_ros.node.environment import name_prefix
+from semla_ros.node.shared_memory import remove_left_segments
 from semla_ros.node.signals import Stopping, run_until_signal
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def main(args: list[str] | None = None, build: Build | None = None) -> int:
 def _run(stopping: Stopping, args: list[str] | None, build: Build | None) -> int:
     name_prefix()
     limit_spinning()
+    freed = remove_left_segments()
     import rclpy  # takes seconds, and a signal must be noticed meanwhile
     from rclpy.signals import SignalHandlerOptions
 
@@ -54,6 +56,8 @@ def _run(stopping: Stopping, args: list[str] | None, build: Build | None) -> int
     node: SemlaNode | None = None
     try:
         node = SemlaNode(build or build_bundle, stopping)
+        if freed:
+            node.get_logger().info(f"removed {freed / 1e6:.1f} MB of shared memory that killed processes had left")
         if node.config.autostart and not node.start():
             return 1
         node.spin()

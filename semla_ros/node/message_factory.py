@@ -33,9 +33,11 @@ def new(kind: str, /, **fields: Any) -> Any:
         kind: Name of the type, for example "sensor_msgs/msg/Image".
         fields: Values of the fields. Arrays are 1-D; byte arrays are uint8. Diagnostic levels are integers.
     """
-    message = message_type(kind)
+    message = message_type(kind)()
     types = message.get_fields_and_field_types()
-    return message(**{name: _converted(value, types[name]) for name, value in fields.items()})
+    for name, value in fields.items():
+        setattr(message, name, _converted(value, types[name]))  # the constructor would copy an array once more
+    return message
 
 
 def _converted(value: Any, field_type: str) -> Any:

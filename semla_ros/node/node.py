@@ -16,18 +16,20 @@ from rclpy.parameter import Parameter
 
 from semla_ros.config import Config
 from semla_ros.node import settings
-from semla_ros.node.camera_info import CameraInfoSubscription
+from semla_ros.node.cameras import Camera, Cameras
 from semla_ros.node.compatibility import missing_time, namesakes
 from semla_ros.node.diagnostics import Diagnostics
+from semla_ros.node.nav2 import nav2_problem
 from semla_ros.node.publishers import Publishers
 from semla_ros.node.ros_logging import RosLogHandler
 from semla_ros.node.services import Services
 from semla_ros.node.signals import Stopping
+from semla_ros.node.slow_device import SlowDevice
 from semla_ros.node.statistics import Statistics
 from semla_ros.node.stream import Stream
-from semla_ros.node.subscription import ImageSubscription
 from semla_ros.node.throttled_log import ThrottledLogger, explained, reason
 from semla_ros.node.transitions import logged
+from semla_ros.topics.sources import ClassList, DomainReport
 
 if TYPE_CHECKING:
     from semla_ros.pipeline.pipeline import SemlaPipeline
@@ -67,11 +69,13 @@ class SemlaNode(LifecycleNode):
         self._stream: Stream | None = None
         self._active = False
         self._statistics = Statistics()
+        self._slow_device = SlowDevice(self._statistics)
         self._log = ThrottledLogger(self.get_logger())
         with settings.qos_overrides_checked("a published topic"):
-            self._outputs = Publishers(self, CameraInfoSubscription(self).newest)
-        self._camera = ImageSubscription(self, self._receive)
-        self._diagnostics = Diagnostics(self, self._outputs.topics, self._camera, self._statistics)
+            self._outputs = Publishers(self, sources=(ClassList, DomainReport))
+        self._cameras = Cameras(self, self.config, self._receive)
+        topics = [*self._cameras.topics, *self._outputs.topics]
+        self._diagnostics = Diagnostics(self, topics, self._cameras, self._statistics)
         Services(self, lambda: self._stream)
         self._accept_parameters()
         wall = Clock()  # the timers run while simulated time is paused
@@ -101,6 +105,7 @@ class SemlaNode(LifecycleNode):
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Loads the models."""
         build = partial(self._build, self.config)
+        self._cameras.renew()
         self._stream = Stream(
             self, build, self._outputs, self._statistics, self._log, self.config, stopping=self._stopping
         )
@@ -111,22 +116,22 @@ class SemlaNode(LifecycleNode):
         """Publishes classes and domain state, and subscribes. If that fails, nothing is published."""
         result = super().on_activate(state)
         try:
-            self._camera.subscribe_as_offered(self.config)
+            self._cameras.follow(self.config)
             if self._stream:
                 self._stream.publish_state()
         except Exception:
-            self._camera.close()
+            self._cameras.close()
             super().on_deactivate(state)
             raise
         self._active = True
-        self.get_logger().info("active: {image_topic}, {image_reliability}".format(**self._camera.key_values()))
+        self.get_logger().info("active: {image_topic}, {image_reliability}".format(**self._cameras.key_values()))
         return result
 
     @logged
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Unsubscribes, waits for the frame in progress and stops publishing."""
         self._active = False
-        self._camera.close()
+        self._cameras.close()
         if self._stream:
             self._stream.drain()
         return super().on_deactivate(state)
@@ -151,7 +156,7 @@ class SemlaNode(LifecycleNode):
     def close(self) -> None:
         """Unsubscribes, ends the worker and frees the models."""
         self._active = False
-        self._camera.close()
+        self._cameras.close()
         if self._stream:
             self._stream.close()
             self._stream = None
@@ -161,25 +166,30 @@ class SemlaNode(LifecycleNode):
         logging.getLogger("semla_ros").removeHandler(self._python_log)
         super().destroy_node()
 
-    def _receive(self, topic: str, message: Any) -> None:
-        """Callback of the subscription: passes a camera message to the worker."""
+    def _receive(self, camera: Camera, topic: str, message: Any) -> None:
+        """Callback of the subscriptions: passes a camera message to the worker."""
         if self._stream:
-            self._stream.receive(topic, message)
+            self._stream.receive(camera, topic, message)
 
     def _follow_publishers(self) -> None:
         """Timer: subscribes again if transport or publishers' reliability have changed. Publishers come and go."""
         if self._active:
-            self._camera.subscribe_as_offered(self.config)
+            self._cameras.follow(self.config)
 
     def _report(self) -> None:
-        """Timer: publishes the diagnostics and repeats the domain state; warns if no image arrives."""
-        silence = self._camera.waiting_for() if self._camera.silence_s > self.config.silence_s else None
-        warnings = [each for each in (silence, missing_time(self), namesakes(self)) if each]
-        for warning in warnings:
+        """Timer: publishes the diagnostics and repeats the domain state; warns if no image arrives or too many do."""
+        nav2 = nav2_problem(self, self.config, self._outputs.class_count, self._cameras.names)
+        found = (*self._cameras.problems(self.config.silence_s), missing_time(self), namesakes(self), nav2)
+        around = [each for each in found if each]
+        for warning in around:
             self._log.warning(warning)
+        slow = self._slow_device.explain(self.config) if self._active else ""
+        if slow:  # that frames are dropped is no fault: it is said once
+            self.get_logger().warning(slow, once=True)
         self._outputs.repeat_domain()
         stage = "active" if self._active else "inactive" if self._stream else "unconfigured"
-        self._diagnostics.report(stage, warnings, self._stream.gap_values() if self._stream else {})
+        warnings, gaps = (self._stream.warnings(), self._stream.gap_values()) if self._stream else ((), {})
+        self._diagnostics.report(stage, [*around, *warnings], {"too_slow": slow, **gaps})
 
     def _accept_parameters(self) -> None:
         """Checks parameters before they are set and applies them afterwards.
@@ -197,7 +207,7 @@ class SemlaNode(LifecycleNode):
         try:
             config = settings.applied(self.config, parameters)
             if config.image_transport != self.config.image_transport:
-                self._camera.check(config)
+                self._cameras.check(config)
             if self._stream:
                 self._stream.check(config)
         except Exception as error:  # rclpy would end the node

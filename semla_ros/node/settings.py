@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -43,7 +44,11 @@ def applied(config: NodeConfig, parameters: Iterable[Parameter[Any]]) -> NodeCon
         ConfigError: As for `declare`.
     """
     known = {path for path, _, _ in walk(config)}
-    return changed(config, {each.name: each.value for each in parameters if each.name in known})
+    result = changed(config, {each.name: each.value for each in parameters if each.name in known})
+    if result.output_size == "cloud" and not result.depth_topic:
+        raise ConfigError("no depth camera", where="output_size", got="cloud", expected="image, or a depth_topic")
+    _check_cameras(result)
+    return result
 
 
 def differing(config: NodeConfig, other: NodeConfig) -> list[Parameter[Any]]:
@@ -81,6 +86,20 @@ def qos_overrides_checked(where: str) -> Iterator[None]:
         yield
     except (RuntimeError, TypeError, ValueError, AttributeError) as error:
         raise ConfigError("wrong QoS override", where=f"qos_overrides of {where}", hint=str(error)) from error
+
+
+def _check_cameras(config: NodeConfig) -> None:
+    """Raises a ConfigError unless the cameras can be told apart and those that decide the domain are among them."""
+    for name in config.cameras:
+        if not re.fullmatch(r"[A-Za-z]\w*(/[A-Za-z]\w*)*", name, re.ASCII):
+            expected = "letters, digits and underscores, such as front_left"
+            raise ConfigError("no name of a camera", where="cameras", got=name, expected=expected)
+        if config.cameras.count(name) > 1:
+            raise ConfigError("camera named twice", where="cameras", got=name)
+    for name in config.domain_cameras:
+        if name not in config.cameras:
+            expected = " or ".join(config.cameras) or "an empty list, as there is one camera"
+            raise ConfigError("no such camera", where="domain_cameras", got=name, expected=expected)
 
 
 def _check_names(node: Node) -> None:

@@ -9,6 +9,8 @@ import traceback
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 
+from semla_ros.node.shared_memory import remove_own_segments
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 LOOK_AGAIN_S = 0.1
 GRACE_S = 3.0  # `ros2 launch` sends the next, harder signal after 5 s
@@ -28,7 +30,7 @@ def run_until_signal(work: Callable[[Stopping], int], grace_s: float = GRACE_S) 
     ignored, as shells do for commands started with ``&``. Call it in the main thread.
 
     After a signal the work has ``grace_s`` seconds to return. Then the process ends at once with exit code 0: Python
-    would otherwise wait for every thread that still loads or computes.
+    would otherwise wait for every thread that still loads or computes. Its shared memory is removed.
 
     Args:
         work: Gets a function that returns True as soon as a signal has arrived, and returns the exit code. An
@@ -47,6 +49,7 @@ def run_until_signal(work: Callable[[Stopping], int], grace_s: float = GRACE_S) 
     if code is None:
         stop.set()
         thread.join(grace_s)
+        remove_own_segments()  # what is still open now is not closed any more
         os._exit(0)
     handle_signals(signal.SIG_IGN)  # the process is ending already
     return code

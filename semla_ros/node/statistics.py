@@ -29,7 +29,7 @@ class Statistics:
         self._counts = dict.fromkeys(("received", "segmented", "dropped", "failed"), 0)
         self._latency: defaultdict[str, deque[float]] = defaultdict(lambda: deque(maxlen=WINDOW))
         self._ages: deque[float] = deque(maxlen=WINDOW)
-        self._finished: deque[float] = deque(maxlen=1000)
+        self._times: defaultdict[str, deque[float]] = defaultdict(lambda: deque(maxlen=1000))  # of each count
         self._alarmed = -math.inf
         self._last_error = ""
 
@@ -61,7 +61,6 @@ class Statistics:
         """
         self._count("segmented")
         with self._lock:
-            self._finished.append(self._clock())
             for stage, seconds in latency_s.items():
                 self._latency[stage].append(seconds)
             if age_s is None:
@@ -82,8 +81,17 @@ class Statistics:
     @property
     def fps(self) -> float:
         """Frames segmented per second, over the last five seconds."""
+        return self.rate("segmented")
+
+    def rate(self, what: str) -> float:
+        """Returns how many frames per second were received, segmented, dropped or failed in the last five seconds."""
         with self._lock:
-            return sum(self._clock() - at < RATE_WINDOW_S for at in self._finished) / RATE_WINDOW_S
+            return sum(self._clock() - at < RATE_WINDOW_S for at in self._times[what]) / RATE_WINDOW_S
+
+    def medians_s(self) -> dict[str, float]:
+        """Returns the median latency of each stage that has run, seconds."""
+        with self._lock:
+            return {stage: float(np.median(seconds)) for stage, seconds in self._latency.items()}
 
     def key_values(self) -> dict[str, str]:
         """All figures as pairs of strings for a diagnostic message."""
@@ -97,6 +105,7 @@ class Statistics:
     def _count(self, what: str) -> None:
         with self._lock:
             self._counts[what] += 1
+            self._times[what].append(self._clock())
 
 
 def _percentiles(name: str, seconds: deque[float]) -> dict[str, str]:

@@ -15,9 +15,10 @@ from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import Header
 
 from semla_ros.config import Config, NodeConfig
-from semla_ros.images.bit_depth import BitDepth
 from semla_ros.images.conversion import decode, decode_compressed
 from semla_ros.images.frame import Frame
+from semla_ros.node.cameras import Camera
+from semla_ros.node.depth import NearestImage, stamp_ns
 from semla_ros.node.library_reader import LibraryReader
 from semla_ros.node.publishers import Publishers
 from semla_ros.node.signals import Stopped, Stopping
@@ -35,16 +36,20 @@ class Arrival:
     """A camera message and when it arrived.
 
     Attributes:
+        camera: The camera that has sent it.
         topic: Full name of its topic.
         message: sensor_msgs/Image or sensor_msgs/CompressedImage.
         stamp_ns: Time of arrival by the node's clock, nanoseconds; used for images without a stamp.
         steady_ns: Time of arrival by the monotonic clock, nanoseconds; used for the latency "total".
+        depth: The search for its depth image; None without a depth camera.
     """
 
+    camera: Camera
     topic: str
     message: Any
     stamp_ns: int
     steady_ns: int
+    depth: NearestImage | None = None
 
 
 class Stream:
@@ -56,7 +61,7 @@ class Stream:
     Args:
         node: Node whose clock and logger are used.
         build: Builds the pipeline.
-        publishers: Publish the results.
+        publishers: Publish the classes and the domain state.
         statistics: Count the frames.
         log: Receives errors.
         config: The settings in force.
@@ -82,7 +87,6 @@ class Stream:
         self._statistics = statistics
         self._log = log
         self._config = config
-        self._bit_depth = BitDepth()  # number of bits in use in the camera's 16-bit images
         self._reader = LibraryReader()
         self._worker = Worker(self._process_or_report, stopping)
         try:
@@ -94,10 +98,15 @@ class Stream:
             self._worker.stop()
             raise
 
-    def receive(self, topic: str, message: Any) -> None:
-        """Passes a camera message to the worker. It replaces a message that still waits, which counts as dropped."""
+    def receive(self, camera: Camera, topic: str, message: Any) -> None:
+        """Passes a camera message to the worker.
+
+        It replaces a message of the same camera that still waits, which counts as dropped.
+        """
         self._statistics.receive()
-        if self._worker.offer(Arrival(topic, message, self._now(), time.monotonic_ns())):
+        depth = camera.depth.search(message.header)
+        arrival = Arrival(camera, topic, message, self._now(), time.monotonic_ns(), depth)
+        if self._worker.offer(arrival, camera.name):
             self._statistics.drop()
 
     def publish_state(self) -> None:
@@ -144,9 +153,13 @@ class Stream:
         """Returns the state of the record of gaps as pairs of strings; empty if there is no record."""
         return self._pipeline.gaps.key_values() if self._pipeline.gaps else {}
 
+    def warnings(self) -> tuple[str, ...]:
+        """Returns what limits the pipeline although frames are segmented, one sentence each."""
+        return self._pipeline.warnings
+
     def drain(self) -> None:
-        """Drops the waiting frame and returns when the one in progress is done."""
-        if self._worker.drain():
+        """Drops the waiting frames and returns when the one in progress is done."""
+        for _ in range(self._worker.drain()):
             self._statistics.drop()
 
     def close(self) -> None:
@@ -209,19 +222,21 @@ class Stream:
         begin = time.monotonic_ns()
         header = arrival.message.header
         compressed = isinstance(arrival.message, CompressedImage)
-        rgb = (decode_compressed if compressed else decode)(arrival.message, self._bit_depth)
+        rgb = (decode_compressed if compressed else decode)(arrival.message, arrival.camera.bit_depth)
         decoded = time.monotonic_ns()
-        stamp_ns = 10**9 * header.stamp.sec + header.stamp.nanosec
+        stamp = stamp_ns(header)
         # A stamp of zero means that the driver has set none.
-        result = self._pipeline.process(Frame(rgb, stamp_ns or self._arrival_stamp(arrival), header.frame_id))
+        frame = Frame(rgb, stamp or self._arrival_stamp(arrival), header.frame_id)
+        deciding = self._config.domain_cameras
+        result = self._pipeline.process(frame, track=not deciding or arrival.camera.name in deciding)
         processed = time.monotonic_ns()
-        self._publishers.send(result, header, self._pipeline.classes, self._config)
+        arrival.camera.outputs.send(result, header, self._pipeline.classes, self._config, arrival.depth)
         self._report_domain(result.domain, header)
         published = time.monotonic_ns()
         own = {"decode": decoded - begin, "publish": published - processed, "total": published - arrival.steady_ns}
         latency_s = {**result.latency_s, **{stage: 1e-9 * ns for stage, ns in own.items()}}
         now = self._now()  # 0 while simulated time has not begun
-        self._statistics.finish(latency_s, 1e-9 * (now - stamp_ns) if stamp_ns and now else None)
+        self._statistics.finish(latency_s, 1e-9 * (now - stamp) if stamp and now else None)
 
     def _report_domain(self, domain: DomainState, header: Header | None = None) -> None:
         """Publishes the domain state; an error of the adaptation is also logged and raises an alarm."""

@@ -27,10 +27,12 @@ class ImageSubscription:
     Args:
         node: The node that subscribes.
         receive: Called with the name of the topic and the message.
+        image: Name of the topic of raw images.
     """
 
-    def __init__(self, node: Node, receive: Callable[[str, Any], None]) -> None:
+    def __init__(self, node: Node, receive: Callable[[str, Any], None], image: str = "image") -> None:
         self._node = node
+        self._image = image
         self._receive = receive
         self._subscription: Any = None
         self._last_image_s = time.monotonic()
@@ -97,7 +99,7 @@ class ImageSubscription:
         )
 
     def _topic_name(self, transport: str) -> str:
-        topic = str(self._node.resolve_topic_name("image"))
+        topic = str(self._node.resolve_topic_name(self._image))
         return f"{topic}/compressed" if transport == "compressed" else topic
 
     def _reliability(self, topic: str, config: NodeConfig) -> ReliabilityPolicy:
@@ -107,10 +109,7 @@ class ImageSubscription:
             wanted = config.image_reliability
         if wanted != "auto":
             return ReliabilityPolicy[wanted.upper()]
-        # Without a publisher: reliable. A best-effort publisher that appears does not match this subscription, so no
-        # message is lost while it is replaced.
-        offers = [each.qos_profile.reliability for each in self._node.get_publishers_info_by_topic(topic)]
-        return ReliabilityPolicy.BEST_EFFORT if ReliabilityPolicy.BEST_EFFORT in offers else ReliabilityPolicy.RELIABLE
+        return offered_reliability(self._node, topic)
 
     def _subscribe(self, topic: str, kind: Any, reliability: ReliabilityPolicy) -> Any:
         def on_message(message: Any) -> None:
@@ -128,6 +127,14 @@ class ImageSubscription:
             )
         self._last_image_s = time.monotonic()
         return subscription
+
+
+def offered_reliability(node: Node, topic: str) -> ReliabilityPolicy:
+    """The reliability that matches all publishers of a topic: best effort if any of them is best effort."""
+    # Without a publisher: reliable. A best-effort publisher that appears does not match this subscription, so no
+    # message is lost while it is replaced.
+    offers = [each.qos_profile.reliability for each in node.get_publishers_info_by_topic(topic)]
+    return ReliabilityPolicy.BEST_EFFORT if ReliabilityPolicy.BEST_EFFORT in offers else ReliabilityPolicy.RELIABLE
 
 
 def _override(topic: str) -> str:

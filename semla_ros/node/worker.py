@@ -1,4 +1,4 @@
-"""One thread that owns the pipeline: it processes the newest frame only, and runs tasks between two frames."""
+"""One thread that owns the pipeline: it processes the newest frame of each camera, and runs tasks between frames."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ POLL_S = 0.1
 
 
 class Worker(Generic[Item]):
-    """Processes the newest item only, so that a result is never older than the processing time of two items.
+    """Processes the newest item of each source, and the sources in turn.
+
+    A result is never older than the processing time of one more item than there are sources.
 
     Args:
         work: Processes one item, in the worker's thread. It must not raise.
@@ -27,12 +29,16 @@ class Worker(Generic[Item]):
         self._stopping = stopping
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="semla_worker")
         self._lock = threading.Lock()
-        self._newest: Item | None = None
+        self._newest: dict[str, Item] = {}  # in the order in which the sources wait: a newer item keeps the place
 
-    def offer(self, item: Item) -> bool:
-        """Hands over an item; returns whether it replaced an older one that was still waiting."""
+    def offer(self, item: Item, source: str = "") -> bool:
+        """Hands over an item; returns whether it replaced an older one of the same source that was still waiting.
+
+        The sources take turns: a source whose item has been taken waits behind the others.
+        """
         with self._lock:
-            replaced, self._newest = self._newest is not None, item
+            replaced = source in self._newest
+            self._newest[source] = item
         if not replaced:  # else the call of `_take` that waits takes the new item: calls do not pile up
             self._thread.submit(self._take)
         return replaced
@@ -56,10 +62,11 @@ class Worker(Generic[Item]):
         finally:
             del future  # an exception's traceback would refer to this frame, and so to itself
 
-    def drain(self) -> bool:
-        """Removes the waiting item and waits for the one in progress; returns whether one was removed."""
+    def drain(self) -> int:
+        """Removes the waiting items and waits for the one in progress; returns how many were removed."""
         with self._lock:
-            removed, self._newest = self._newest is not None, None
+            removed = len(self._newest)
+            self._newest.clear()
         self.submit(lambda: None).result()
         return removed
 
@@ -69,6 +76,7 @@ class Worker(Generic[Item]):
 
     def _take(self) -> None:
         with self._lock:
-            item, self._newest = self._newest, None
+            source = next(iter(self._newest), None)
+            item = None if source is None else self._newest.pop(source)
         if item is not None:
             self._work(item)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,8 +11,10 @@ from numpy.typing import NDArray
 from semla_ros.adaptation.retrieval import Mixture
 from semla_ros.errors import SegmentationError
 from semla_ros.images.classes import UNLABELLED, ClassInfo, Labels, unlabelled
-from semla_ros.modeling.base import UNDEFINED, Mode, PromptTemplates, Segmenter
+from semla_ros.images.panoptic import Segments
+from semla_ros.modeling.base import UNDEFINED, Mode, PanopticSegmenter, PromptTemplates, Segmenter
 from semla_ros.modeling.lora import Adapter, LoraFuser
+from semla_ros.pipeline.memory import MemorySaver, first_line
 from semla_ros.pipeline.mixture_history import MixtureHistory
 from semla_ros.pipeline.stage_times import StageTimes
 
@@ -31,6 +34,7 @@ class AdaptedSegmenter:
         classes: Classes that it segments, in the order of their ids.
         mixture: Mixture that is fused into its weights.
         history: Mixtures that have segmented well or badly.
+        memory: Segments with less memory once memory has run out.
     """
 
     def __init__(self, segmenter: Segmenter, classes: Sequence[ClassInfo]) -> None:
@@ -38,6 +42,7 @@ class AdaptedSegmenter:
         self.fuser = LoraFuser(segmenter.adapted_layers(), segmenter.network)
         self.mixture = Mixture()
         self.history = MixtureHistory()
+        self.memory = MemorySaver(segmenter)
 
     def segment(
         self, rgb: NDArray[np.uint8], mode: Mode = "plain", size: tuple[int, int] | None = None
@@ -54,16 +59,29 @@ class AdaptedSegmenter:
             for which the network computed NaN or infinity are unlabelled (255 or 65535) and have probability 0.
 
         Raises:
-            SegmentationError: The segmenter failed, for example because memory ran out.
+            SegmentationError: The segmenter failed, for example because memory ran out even for the smallest batches.
         """
-        try:
-            ids, confidence = self.segmenter.segment(rgb, mode, size)
-        except (RuntimeError, MemoryError) as error:  # torch reports exhausted memory as a RuntimeError
-            reason = str(error).partition("\n")[0]
-            raise SegmentationError("image could not be segmented", got=f"{type(error).__name__}: {reason}") from error
-        labels: Labels = ids.astype(np.uint8) if len(self.classes) <= UNLABELLED else ids.astype(np.uint16)
-        labels[ids == UNDEFINED] = unlabelled(labels)
-        return labels, confidence
+        with _memory_errors_explained():
+            ids, confidence = self.memory.run(self.segmenter.segment, rgb, mode, size)
+        return self._labels(ids), confidence
+
+    def segment_instances(
+        self, rgb: NDArray[np.uint8], mode: Mode = "plain", size: tuple[int, int] | None = None
+    ) -> tuple[Labels, NDArray[np.float32], Segments | None]:
+        """Segments an image like `segment`, and tells objects apart if the segmenter does that.
+
+        Returns:
+            What `segment` returns, and the panoptic segments (h, w); None if the segmenter has no instances.
+
+        Raises:
+            SegmentationError: As for `segment`.
+        """
+        if not isinstance(self.segmenter, PanopticSegmenter):
+            return *self.segment(rgb, mode, size), None
+        with _memory_errors_explained():
+            found = self.memory.run(self.segmenter.segment_instances, rgb, mode, size)
+        segments = Segments(found.panoptic.astype(np.int32), found.instances.astype(np.uint16))
+        return self._labels(found.labels), found.confidence, segments
 
     def fuse(self, mixture: Mixture, load: Load, times: StageTimes | None = None) -> None:
         """Replaces the mixture in the weights and encodes the classes with them. On any error nothing changes.
@@ -97,6 +115,11 @@ class AdaptedSegmenter:
         except Exception:
             self.fuse(Mixture(), load)  # the base weights need no file
 
+    def _labels(self, ids: NDArray[np.int64]) -> Labels:
+        labels: Labels = ids.astype(np.uint8) if len(self.classes) <= UNLABELLED else ids.astype(np.uint16)
+        labels[ids == UNDEFINED] = unlabelled(labels)
+        return labels
+
     def _fuse(
         self, mixture: Mixture, adapters: Sequence[Adapter], encode: Callable[[], None], times: StageTimes
     ) -> None:
@@ -107,3 +130,11 @@ class AdaptedSegmenter:
             times.lap("text")
         self.history.replace(self.mixture)
         self.mixture = mixture
+
+
+@contextmanager
+def _memory_errors_explained() -> Iterator[None]:
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:  # torch reports exhausted memory as a RuntimeError
+        raise SegmentationError("image could not be segmented", got=first_line(error)) from error

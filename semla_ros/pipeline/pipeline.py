@@ -17,6 +17,7 @@ from semla_ros.config import Config
 from semla_ros.errors import AdapterError, FusionError, ImageError, SegmentationError, SemlaError
 from semla_ros.images.classes import ClassInfo, Labels, unlabelled
 from semla_ros.images.frame import Frame
+from semla_ros.images.panoptic import Segments
 from semla_ros.library.adapter_library import AdapterLibrary
 from semla_ros.library.bundle import ADAPTERS, Bundle
 from semla_ros.modeling.base import Mode, Segmenter, linear_layers, segmenter_kind
@@ -26,6 +27,7 @@ from semla_ros.pipeline.domain_state import DomainState
 from semla_ros.pipeline.effective import EffectiveSettings
 from semla_ros.pipeline.embedding import Embedder
 from semla_ros.pipeline.gap_recorder import GapRecorder
+from semla_ros.pipeline.memory import first_line, ran_out_of_memory
 from semla_ros.pipeline.result import SegmentationResult
 from semla_ros.pipeline.schedule import NavigatorSchedule
 from semla_ros.pipeline.stage_times import StageTimes
@@ -42,7 +44,9 @@ class SemlaPipeline:
     - ``_tracker``: moving average of the embeddings, and the average that the mixture was retrieved for.
     - ``_schedule``: stamps of the newest frame and of the newest embedded one.
     - ``_rejection``: why the mixture that was retrieved last is not the active one.
-    - ``adapted``: the fused weights, which survive a reset, and which mixtures have segmented well or badly.
+    - ``_unread``: adapters that were left out of the active mixture because their files could not be read.
+    - ``adapted``: the fused weights, which survive a reset, which mixtures have segmented well or badly, and whether
+      memory is saved.
 
     Args:
         bundle: Model bundle, for its adapters, classes and default settings.
@@ -73,6 +77,7 @@ class SemlaPipeline:
         self._tracker = DomainTracker(config.tracker, math.inf, math.inf)
         self._times = StageTimes()
         self._rejection = ""
+        self._unread: tuple[str, ...] = ()
         self.use_library(self._open_library())
         self._active = self.library.index_of(())
 
@@ -91,26 +96,40 @@ class SemlaPipeline:
         """Temperature of the softmax over inverse distances."""
         return self._effective.temperature
 
-    def process(self, frame: Frame) -> SegmentationResult:
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What limits the pipeline at present although frames are segmented, one sentence each."""
+        found = [f"memory ran out: {self.adapted.memory.measure}"] if self.adapted.memory.measure else []
+        folder = self.bundle.path / ADAPTERS
+        if not folder.is_dir():
+            found.append(f"the adapter library {folder} is gone: only adapters in memory are used")
+        return tuple(found)
+
+    def process(self, frame: Frame, track: bool = True) -> SegmentationResult:
         """Segments a frame, after adapting the segmenter if the domain has changed.
+
+        Args:
+            frame: The frame.
+            track: Whether the frame counts for the domain; several cameras may share a pipeline.
 
         Errors of the adaptation (an embedding that is not finite, a damaged adapter file, memory that runs out) are
         reported in ``domain.error``; the frame is segmented with the mixture that is active then.
 
         Raises:
             ImageError: The image is not (H, W, 3) uint8, or it is empty.
-            SegmentationError: The segmenter failed, for example because memory ran out. The next frame may succeed.
+            SegmentationError: The segmenter failed, for example because memory ran out even for the smallest batches
+                and the plain mode, see `semla_ros.pipeline.memory.MemorySaver`. The next frame may succeed.
         """
         _check_image(frame.rgb)
         self._times = StageTimes()
         self.domain = replace(self.domain, swapped=False)
         with self._errors_reported():
             # 1. Once per navigator period a frame is embedded. Only the very first embedding is waited for.
-            if self._schedule.has_started_over(frame, self.config.tracker.stamp_tolerance_s):
+            if track and self._schedule.has_started_over(frame, self.config.tracker.stamp_tolerance_s):
                 self.reset()
-            if self.config.fusion.adapt:
+            if track and self.config.fusion.adapt:
                 self._schedule.submit(frame, self.config.navigator.period_s)
-            for result in self._schedule.results(may_wait=not self.domain.frozen):
+            for result in self._schedule.results(may_wait=track and not self.domain.frozen):
                 self._times.seconds["embed"] = result.seconds
                 # 2. The embedding moves the average, and the tracker decides whether the domain has changed.
                 decision = self._tracker.update(result.embedding, result.frame.stamp_ns, result.texture)
@@ -124,11 +143,13 @@ class SemlaPipeline:
         #    that failed halfway: `LoraFuser.applied` restores the previous mixture on any error.
         self._times.start()
         with self.threads.measured() if self.threads else nullcontext():
-            labels, confidence = self.segment(frame.rgb)
+            labels, confidence, segments = self.segment_instances(frame.rgb)
         self._times.lap("segment")
         self._fall_back_unless_finite(labels)
-        labels[confidence < self.config.segmenter.min_confidence] = unlabelled(labels)
-        return SegmentationResult(frame, labels, confidence, self.domain, self._times.seconds)
+        unsure = confidence < self.config.segmenter.min_confidence
+        labels[unsure] = unlabelled(labels)
+        segments = segments.without(unsure) if segments and unsure.any() else segments
+        return SegmentationResult(frame, labels, confidence, self.domain, self._times.seconds, segments)
 
     def segment(
         self, rgb: NDArray[np.uint8], mode: Mode | None = None, size: tuple[int, int] | None = None
@@ -148,6 +169,19 @@ class SemlaPipeline:
             SegmentationError: The segmenter failed, for example because memory ran out.
         """
         return self.adapted.segment(rgb, mode or self.config.segmenter.mode, size)
+
+    def segment_instances(
+        self, rgb: NDArray[np.uint8], mode: Mode | None = None, size: tuple[int, int] | None = None
+    ) -> tuple[Labels, NDArray[np.float32], Segments | None]:
+        """Segments an image like `segment`, and tells objects apart.
+
+        Returns:
+            What `segment` returns, and the panoptic segments (h, w); None if the segmenter has no instances.
+
+        Raises:
+            SegmentationError: The segmenter failed, for example because memory ran out.
+        """
+        return self.adapted.segment_instances(rgb, mode or self.config.segmenter.mode, size)
 
     def retrieve(self, embedding: NDArray[np.float64], exclude: Sequence[str] = ()) -> Mixture:
         """Retrieves the mixture for an embedding (paper, section 3.3), without fusing it.
@@ -202,6 +236,8 @@ class SemlaPipeline:
         if (effective.k, effective.temperature) != (self.k, self.temperature):
             self.adapted.history.clear()
             self._tracker.forget_mixture()
+        if new != old:
+            self.adapted.memory.restore()
         self._apply_settings(config, effective)
 
     def encode_classes(self) -> None:
@@ -217,7 +253,8 @@ class SemlaPipeline:
         self._tracker.reset()
         self._schedule.reset()
         self.adapted.history.clear()
-        self._rejection = ""
+        self.adapted.memory.restore()
+        self._rejection, self._unread = "", ()
         self.domain = replace(
             self.domain, swaps=0, skipped=0, distance=math.nan, support=math.nan, out_of_distribution=False, error=""
         )
@@ -298,7 +335,7 @@ class SemlaPipeline:
     def _fuse_retrieved(self, mixture: Mixture) -> None:
         """Fuses a mixture. Adapters whose files cannot be read are left out of it, and reported."""
         try:
-            self._rejection = ""
+            self._rejection, self._unread = "", ()
             self.fuse(mixture)
         except FusionError as error:  # another attempt would fail as well
             self.adapted.history.reject(mixture)
@@ -306,11 +343,12 @@ class SemlaPipeline:
             self._tracker.kept()
             return
         except AdapterError as error:
-            rest = mixture.without([name for name in mixture.names if not self._is_readable(name)])
+            unread = tuple(name for name in mixture.names if not self._is_readable(name))
+            rest = mixture.without(unread)
             if not rest.names:
                 raise
             self.fuse(rest)
-            self._rejection = f"left out of the mixture: {error}"
+            self._rejection, self._unread = f"left out of the mixture: {error}", unread
         self._tracker.swapped()
         self._count_swap()
 
@@ -335,6 +373,14 @@ class SemlaPipeline:
         )
         if self._tracker.drifting and not self.domain.frozen:
             self.library.prefetch(self.retrieve(ema).names)
+        self._try_unread_again()
+
+    def _try_unread_again(self) -> None:
+        """Retrieves the mixture again as soon as an adapter that was left out of it can be read, in the background."""
+        if self._unread and not self.domain.frozen:
+            if set(self._unread) & set(self.library.loaded):
+                self._tracker.forget_mixture()
+            self.library.prefetch(self._unread)
 
     def _fall_back_unless_finite(self, labels: Labels) -> None:
         """Returns to the last good mixture if the network computed NaN or infinity for any pixel."""
@@ -368,11 +414,19 @@ class SemlaPipeline:
         try:
             yield
         except Exception as error:
-            reason = str(error) if isinstance(error, SemlaError) else f"{type(error).__name__}: {error}"
-            if reason != self.domain.error and not isinstance(error, SemlaError):
-                LOG.exception("adaptation failed unexpectedly")
-            self.domain = replace(self.domain, error=reason)
+            self.domain = replace(self.domain, error=self._explained(error))
             self._schedule.failed()
+
+    def _explained(self, error: Exception) -> str:
+        """Returns an error of the adaptation in one line. One that is not expected is logged with its traceback."""
+        if isinstance(error, SemlaError):
+            return str(error)
+        if ran_out_of_memory(error):
+            return f"memory ran out, the active mixture stays: {first_line(error)}"
+        reason = f"{type(error).__name__}: {error}"
+        if reason != self.domain.error:
+            LOG.exception("adaptation failed unexpectedly")
+        return reason
 
     def _open_library(self, pause: Callable[[], None] = lambda: None) -> AdapterLibrary:
         return AdapterLibrary(

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from semla_ros.images.classes import Labels
 from semla_ros.images.frame import Frame
+from semla_ros.images.panoptic import Segments
 from semla_ros.pipeline.domain_state import DomainState
 
 
@@ -25,6 +26,8 @@ class SegmentationResult:
         confidence: Probability of the class (H, W) float32, 0 to 1; 0 where the network computed NaN or infinity.
         domain: State of the adaptation after this frame.
         latency_s: Stage to seconds, for the stages that ran: embed, retrieve, fuse, text, segment.
+        segments: Objects told apart; None if the segmenter does not do that. Pixels below ``segmenter.min_confidence``
+            have no segment.
     """
 
     frame: Frame
@@ -32,3 +35,4 @@ class SegmentationResult:
     confidence: NDArray[np.float32]
     domain: DomainState
     latency_s: Mapping[str, float]
+    segments: Segments | None = None

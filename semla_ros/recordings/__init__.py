@@ -6,7 +6,8 @@ from pathlib import Path
 
 from semla_ros.errors import RecordingError
 from semla_ros.images.files import IMAGE_SUFFIXES
-from semla_ros.recordings.bag import STORAGES, Bag
+from semla_ros.recordings.bag import Bag
+from semla_ros.recordings.bag_files import STORAGES
 from semla_ros.recordings.image_folder import Images
 from semla_ros.recordings.recording import FrameError, IncompleteError, OnError, Recording, with_ground_truth
 from semla_ros.recordings.video import Video

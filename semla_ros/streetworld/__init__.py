@@ -1,4 +1,4 @@
-"""StreetWorld: rendered street scenes with varying light and weather, class labels and depth."""
+"""StreetWorld: rendered street scenes with varying light and weather, class labels, instances and depth."""
 
 CLASSES = (
     "road",
@@ -14,3 +14,4 @@ CLASSES = (
     "person",
     "car",
 )
+THINGS = ("person", "car")  # classes whose objects are told apart; the others are stuff

@@ -141,7 +141,8 @@ def _apply_sensor(light: Array, weather: Weather, rng: np.random.Generator) -> N
     grain = _standard_noise(light.shape, rng)
     light += grain * (np.float32(weather.noise) * (0.35 + 2.5 * cv2.sqrt(light)))
     shown = cv2.sqrt(np.clip(light, 0.0, 1.0)) * np.float32(255)
-    return (shown + np.float32(0.5)).astype(np.uint8)
+    rounded: NDArray[np.uint8] = (shown + np.float32(0.5)).astype(np.uint8)
+    return rounded
 
 
 def _standard_noise(shape: tuple[int, ...], rng: np.random.Generator) -> Array:

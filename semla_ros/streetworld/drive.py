@@ -37,6 +37,11 @@ TOPICS = {
     "/camera/ground_truth": "sensor_msgs/msg/Image",
     "/camera/domain": "std_msgs/msg/String",
 }
+DEPTH_TOPICS = {
+    "/camera/depth/image_raw": "sensor_msgs/msg/Image",
+    "/camera/depth/camera_info": "sensor_msgs/msg/CameraInfo",
+}
+DEPTH_RANGE_M = 40.0  # of the simulated depth camera
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,15 +119,17 @@ def _pose(layout: StreetLayout, time_s: float) -> Pose:
     return Pose(EGO_SPEED * time_s, layout.lane + 0.15 * math.sin(drift), yaw=yaw, pitch=pitch)
 
 
-def write_drive(path: Path, drive: Drive) -> None:
+def write_drive(path: Path, drive: Drive, with_depth: bool = False) -> None:
     """Writes a drive as an MCAP bag with the topics of `TOPICS`.
 
-    Encodings: /camera/image_raw rgb8, /camera/ground_truth mono8 (class ids), /camera/domain JSON. If writing fails or
-    is interrupted, the incomplete bag is removed.
+    Encodings: /camera/image_raw rgb8, /camera/ground_truth mono8 (class ids), /camera/domain JSON,
+    /camera/depth/image_raw 32FC1 (metres; NaN beyond `DEPTH_RANGE_M`). If writing fails or is interrupted, the
+    incomplete bag is removed.
 
     Args:
         path: Folder of the bag; must not exist yet.
         drive: The drive to render and record.
+        with_depth: Whether to record the topics of `DEPTH_TOPICS`, too.
 
     Raises:
         RecordingError: ``path`` exists already or cannot be written.
@@ -131,7 +138,7 @@ def write_drive(path: Path, drive: Drive) -> None:
         raise RecordingError("bag exists already", where=path, hint="Remove it, or write to another folder.")
     try:
         with mcap_writer(path, compress=False) as writer:
-            _write_frames(writer, drive)
+            _write_frames(writer, drive, with_depth)
     except OSError as error:
         shutil.rmtree(path, ignore_errors=True)
         hint = "Free space on the disk, or choose another place."
@@ -141,11 +148,13 @@ def write_drive(path: Path, drive: Drive) -> None:
         raise
 
 
-def _write_frames(writer: Writer, drive: Drive) -> None:
-    connections = {topic: writer.add_connection(topic, kind, typestore=STORE) for topic, kind in TOPICS.items()}
+def _write_frames(writer: Writer, drive: Drive, with_depth: bool) -> None:
+    kinds = TOPICS | (DEPTH_TOPICS if with_depth else {})
+    connections = {topic: writer.add_connection(topic, kind, typestore=STORE) for topic, kind in kinds.items()}
     for item in ProgressBar(drive.frames(), desc="drive", total=len(drive)):
-        for topic, message in _messages(item, drive.camera).items():
-            writer.write(connections[topic], item.frame.stamp_ns, STORE.serialize_cdr(message, TOPICS[topic]))
+        messages = _messages(item, drive.camera) | (_depth_messages(item, drive.camera) if with_depth else {})
+        for topic, message in messages.items():
+            writer.write(connections[topic], item.frame.stamp_ns, STORE.serialize_cdr(message, kinds[topic]))
 
 
 def _messages(item: DriveFrame, camera: Camera) -> dict[str, Any]:
@@ -156,4 +165,13 @@ def _messages(item: DriveFrame, camera: Camera) -> dict[str, Any]:
         "/camera/camera_info": camera_info(item.frame, camera),
         "/camera/ground_truth": image(header(item.frame), item.labels, new),
         "/camera/domain": new("std_msgs/msg/String", data=state),
+    }
+
+
+def _depth_messages(item: DriveFrame, camera: Camera) -> dict[str, Any]:
+    """The messages of the depth camera, which has the view of the colour camera."""
+    depth = np.where(item.depth <= DEPTH_RANGE_M, item.depth, np.nan).astype(np.float32)
+    return {
+        "/camera/depth/image_raw": image(header(item.frame), depth, new),
+        "/camera/depth/camera_info": camera_info(item.frame, camera),
     }

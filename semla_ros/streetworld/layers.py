@@ -8,14 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from semla_ros.streetworld import THINGS
 from semla_ros.streetworld.camera import Pose
 from semla_ros.streetworld.layout import StreetLayout, bend, centerline
 from semla_ros.streetworld.lots import lot
 from semla_ros.streetworld.materials import Surface, shade_materials
-from semla_ros.streetworld.mesh import Material, Mesh
+from semla_ros.streetworld.mesh import LABEL, Material, Mesh
 from semla_ros.streetworld.scene import Scene
 
 Array = NDArray[np.float32]
+MIN_INSTANCE = 20  # pixels; a third of all objects are smaller, far away or hidden behind others
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,8 @@ class Layers:
     Attributes:
         albedo: Reflectance, linear light, (H, W, 3) float32.
         label: Class ids, (H, W) uint8.
+        instance: Instances of `THINGS`, (H, W) uint16: 1 to n without gaps, numbered per image. 0 elsewhere, and where
+            fewer than `MIN_INSTANCE` pixels of an object are visible.
         depth: Depth along the optical axis in metres, (H, W) float32; 1000 in the sky.
         facing: `Facing` of each pixel, (H, W) uint8.
         ground: True on road, pavement and verge, (H, W) bool.
@@ -44,6 +48,7 @@ class Layers:
 
     albedo: Array
     label: NDArray[np.uint8]
+    instance: NDArray[np.uint16]
     depth: Array
     facing: NDArray[np.uint8]
     ground: NDArray[np.bool_]
@@ -94,6 +99,7 @@ def shade(
     return Layers(
         albedo=surface.albedo,
         label=surface.label,
+        instance=_instances(surface.label, surface.object_id),
         depth=depth,
         facing=surface.facing,
         ground=ground,
@@ -132,6 +138,16 @@ def _shadow_limit(scene: Scene, street: Array, ground: NDArray[np.bool_]) -> Arr
         heights = np.array([lot(layout, scene.seed, side, first + i)[1] for i in range(16)], np.float32)
         limit[row][ground] = (layout.front - side * u) / heights[index]
     return limit
+
+
+def _instances(label: NDArray[np.uint8], object_id: NDArray[np.int32]) -> NDArray[np.uint16]:
+    """Numbers the visible things. The shadow of a car belongs to its object, but has the label of the ground."""
+    things = np.isin(label, [LABEL[name] for name in THINGS])
+    _, where, pixels = np.unique(object_id[things], return_inverse=True, return_counts=True)
+    large = pixels >= MIN_INSTANCE
+    out = np.zeros(label.shape, np.uint16)
+    out[things] = np.where(large, np.cumsum(large), 0)[where]
+    return out
 
 
 def _visible_objects(mesh: Mesh, object_id: NDArray[np.int32], min_pixels: int = 40) -> Counter[str]:

@@ -105,7 +105,8 @@ def _daylight(layers: Layers, weather: Weather) -> Array:
         sunlit *= 1 - weather.canopy * (noise(u + 0.6 * h, s + h, 0.14) < 0.5)
     shelter = layers.contact_shade[..., None]
     light: Array = (ambient + sunlit[..., None] * direct) * shelter
-    return light * np.float32(1 - 0.3 * weather.canopy)
+    light *= np.float32(1 - 0.3 * weather.canopy)
+    return light
 
 
 def _night_lights(layers: Layers, weather: Weather) -> Array:

@@ -50,7 +50,7 @@ def shade_materials(surface: Surface, layout: StreetLayout, seed: int) -> Array:
     Returns:
         How well snow stays on each pixel, 0 to 1, (H, W) float32.
     """
-    cover = np.where(surface.facing == Facing.UP, np.float32(0.95), np.float32(0.0))
+    cover: Array = np.where(surface.facing == Facing.UP, np.float32(0.95), np.float32(0.0))
     ground = np.flatnonzero((surface.material == Material.GROUND) | (surface.material == Material.SHADOW))
     _ground(surface, ground, layout, cover)
     for material, shader in ((Material.FACADE, _facade), (Material.BRICK, _brick), (Material.SLATS, _slats)):

@@ -25,8 +25,9 @@ def camera_info(source: SegmentedImage, new: NewMessage) -> Any:
     (height, width), roi = source.labels.shape, info.roi
     x, y = width / info.width, height / info.height
     region = new(
-        "sensor_msgs/msg/RegionOfInterest", x_offset=round(roi.x_offset * x), y_offset=round(roi.y_offset * y),
-        width=round(roi.width * x), height=round(roi.height * y), do_rectify=roi.do_rectify,
+        "sensor_msgs/msg/RegionOfInterest", x_offset=_within(width, roi.x_offset * x),
+        y_offset=_within(height, roi.y_offset * y), width=_within(width, roi.width * x),
+        height=_within(height, roi.height * y), do_rectify=roi.do_rectify,
     )  # fmt: skip
     scale = np.array([x, y, 1.0])[:, None]
     return new(
@@ -34,6 +35,11 @@ def camera_info(source: SegmentedImage, new: NewMessage) -> Any:
         d=np.array(info.d, np.float64), k=_scaled(info.k, scale), r=np.array(info.r, np.float64),
         p=_scaled(info.p, scale), binning_x=info.binning_x, binning_y=info.binning_y, roi=region,
     )  # fmt: skip
+
+
+def _within(size: int, value: float) -> int:
+    """A rounded coordinate, at most the size of the mask: a wrong region must not cost the image."""
+    return min(round(value), size)
 
 
 def _scaled(matrix: Any, scale: NDArray[np.float64]) -> NDArray[np.float64]:

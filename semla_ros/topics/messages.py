@@ -11,14 +11,18 @@ import math
 from dataclasses import asdict
 from typing import Any, Protocol
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from semla_ros.images import conversion
-from semla_ros.topics.sources import ClassList, DomainReport, SegmentedImage, resized
+from semla_ros.images import conversion, panoptic
+from semla_ros.images.classes import class_names
+from semla_ros.topics.sources import ClassList, DomainReport, SegmentedImage
 
-ENCODINGS = {(2, "uint8"): "mono8", (2, "uint16"): "mono16", (2, "float32"): "32FC1", (3, "uint8"): "rgb8"}
+CLASS = "vision_msgs/msg/VisionClass"
+ENCODINGS = {
+    (2, "uint8"): "mono8", (2, "uint16"): "mono16", (2, "int32"): "32SC1", (2, "float32"): "32FC1",
+    (3, "uint8"): "rgb8",
+}  # fmt: skip
 
 
 class NewMessage(Protocol):
@@ -45,11 +49,21 @@ def color(source: SegmentedImage, new: NewMessage) -> Any:
     return image(source.header, conversion.colorize(source.labels, source.classes), new)
 
 
+def instances(source: SegmentedImage, new: NewMessage) -> Any:
+    """Instances of things, mono16, 0 where there is none; None if the segmenter does not tell objects apart."""
+    return image(source.header, source.segments.instances, new) if source.segments else None
+
+
+def panoptic_ids(source: SegmentedImage, new: NewMessage) -> Any:
+    """Class id * 1000 + instance, 32SC1, -1 where there is no segment; None if the segmenter has no segments."""
+    if source.segments is None:
+        return None
+    return image(source.header, panoptic.pack(source.segments.classes, source.segments.instances), new)
+
+
 def overlay(source: SegmentedImage, new: NewMessage) -> Any:
-    """Camera image blended with the colours of the classes, rgb8."""
-    size = source.labels.shape
-    rgb = source.rgb if source.rgb.shape[:2] == size else resized(source.rgb, size, cv2.INTER_AREA)
-    return image(source.header, conversion.overlay(rgb, source.labels, source.classes, source.overlay_opacity), new)
+    """Camera image blended with the colours of the classes, rgb8, with white outlines of the instances."""
+    return image(source.header, source.blend, new)
 
 
 def support(source: SegmentedImage, new: NewMessage) -> Any:
@@ -63,8 +77,10 @@ def labels(source: ClassList, new: NewMessage) -> Any:
 
 
 def label_info(source: ClassList, new: NewMessage) -> Any:
-    """Classes as the standard message for label images."""
-    class_map = [new("vision_msgs/msg/VisionClass", class_id=info.id, class_name=info.name) for info in source.classes]
+    """Classes as the standard message for label images, each under its first synonym."""
+    names = class_names(source.classes)
+    ids = [info.id for info in source.classes]
+    class_map = [new(CLASS, class_id=number, class_name=name) for number, name in zip(ids, names, strict=True)]
     kind = "vision_msgs/msg/LabelInfo"
     return new(kind, header=source.header, class_map=class_map, threshold=source.threshold)
 
@@ -91,7 +107,7 @@ def image(header: Any, pixels: NDArray[Any], new: NewMessage) -> Any:
 
     Args:
         header: std_msgs/Header.
-        pixels: (H, W) uint8, uint16 or float32, or (H, W, 3) uint8 RGB.
+        pixels: (H, W) uint8, uint16, int32 or float32, or (H, W, 3) uint8 RGB.
         new: Message factory.
     """
     packed = np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("<"))

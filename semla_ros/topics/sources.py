@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -11,12 +12,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semla_ros.config import OutputConfig
+from semla_ros.images import conversion, panoptic
 from semla_ros.images.classes import ClassInfo, Labels
+from semla_ros.images.panoptic import Segments
 from semla_ros.topics.domain import key_values, level_and_message
 
 if TYPE_CHECKING:
     from semla_ros.pipeline.domain_state import DomainState
     from semla_ros.pipeline.result import SegmentationResult
+
+
+@dataclass(frozen=True, eq=False)
+class DepthView:
+    """What the depth camera has sent for a camera image.
+
+    Attributes:
+        topic: Full name of the topic of the depth images.
+        image: Depth image with the nearest stamp, sensor_msgs/Image; None if there is none within the tolerance.
+        camera_info: sensor_msgs/CameraInfo of the depth camera; None if it is not known.
+    """
+
+    topic: str
+    image: Any = None
+    camera_info: Any = None
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """Height and width of the depth images, and so of the depth camera's point cloud; None if not known yet."""
+        known = self.image or self.camera_info
+        return (known.height, known.width) if known and known.height and known.width else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,12 +50,14 @@ class SegmentedImage:
     Attributes:
         header: std_msgs/Header of the camera image. All messages made from this object carry it.
         rgb: Camera image at its full size, (H, W, 3) uint8.
-        labels: Class ids, (h, w) uint8 or uint16, with h <= H and w <= W.
+        labels: Class ids, (h, w) uint8 or uint16.
         confidence: round(255 p), (h, w) uint8; or p, (h, w) float32.
         classes: The segmenter's classes.
         overlay_opacity: Opacity of the class colours in the overlay, 0 to 1.
         support: Support score of the active mixture (paper, Eq. 15); NaN before the first embedding.
         camera_info: sensor_msgs/CameraInfo of the camera; None if it is not known.
+        depth: Depth image and intrinsics; None without a depth camera.
+        segments: Objects told apart, (h, w); None if the segmenter does not do that.
     """
 
     header: Any
@@ -42,6 +68,8 @@ class SegmentedImage:
     overlay_opacity: float
     support: float
     camera_info: Any = None
+    depth: DepthView | None = None
+    segments: Segments | None = None
 
     @classmethod
     def of(
@@ -51,20 +79,35 @@ class SegmentedImage:
         classes: Sequence[ClassInfo],
         config: OutputConfig,
         camera_info: Any = None,
+        depth: DepthView | None = None,
     ) -> SegmentedImage:
         """Scales and encodes a result as the settings ask.
 
-        Labels and confidence are scaled by nearest neighbour: every published pixel is a pixel of the result.
+        Labels, confidence and segments are scaled by nearest neighbour: every published pixel is a pixel of the result.
         """
-        labels, confidence = result.labels, result.confidence
-        size = output_size(labels.shape[0], labels.shape[1], config)
+        labels, confidence, segments = result.labels, result.confidence, result.segments
+        size = output_size(labels.shape[0], labels.shape[1], config, depth.size if depth else None)
         if size != labels.shape:
             labels = resized(labels, size, cv2.INTER_NEAREST)
             confidence = resized(confidence, size, cv2.INTER_NEAREST)
+            segments = segments and Segments(
+                resized(segments.classes, size, cv2.INTER_NEAREST), resized(segments.instances, size, cv2.INTER_NEAREST)
+            )
         if config.confidence_encoding == "mono8":
             confidence = np.asarray(cv2.convertScaleAbs(confidence, alpha=255.0))  # rounds and saturates
         support = result.domain.support
-        return cls(header, result.frame.rgb, labels, confidence, classes, config.overlay_opacity, support, camera_info)
+        rgb, opacity = result.frame.rgb, config.overlay_opacity
+        return cls(header, rgb, labels, confidence, classes, opacity, support, camera_info, depth, segments)
+
+    @cached_property
+    def blend(self) -> NDArray[np.uint8]:
+        """Camera image with the colours of the classes and outlines of instances, (h, w, 3) uint8, RGB."""
+        size = self.labels.shape
+        rgb = self.rgb if self.rgb.shape[:2] == size else resized(self.rgb, size, cv2.INTER_AREA)
+        blend = conversion.overlay(rgb, self.labels, self.classes, self.overlay_opacity)
+        if self.segments:
+            blend[panoptic.outlines(self.segments.instances)] = 255
+        return blend
 
 
 @dataclass(frozen=True)
@@ -112,20 +155,22 @@ class DomainReport:
         return cls(header, f"{reporter}: domain", *level_and_message(state), key_values(state))
 
 
-def output_size(height: int, width: int, config: OutputConfig) -> tuple[int, int]:
+def output_size(height: int, width: int, config: OutputConfig, cloud: tuple[int, int] | None = None) -> tuple[int, int]:
     """Size of what is published.
 
     Args:
-        height: Height of the input, pixels.
-        width: Width of the input, pixels.
-        config: The wanted size. A side of 0 keeps the proportions of the input.
+        height: Height of the camera image, pixels.
+        width: Width of the camera image, pixels.
+        config: The wanted size. If one side is 0, it follows from the other by the proportions of the camera image.
+        cloud: Height and width of the depth camera's point cloud; None if it is not known.
 
     Returns:
-        (height, width) in pixels, at least 1 and never larger than the input.
+        (height, width) in pixels, at least 1.
     """
-    wide = min(width, config.output_width or round(width * config.output_height / height) or width)
-    high = min(height, config.output_height or round(height * wide / width))
-    return max(1, high), wide
+    wide, high = config.output_width, config.output_height
+    if not wide and not high:
+        return cloud if cloud and config.output_size == "cloud" else (height, width)
+    return max(1, high or round(height * wide / width)), max(1, wide or round(width * high / height))
 
 
 def resized(pixels: NDArray[Any], size: tuple[int, ...], interpolation: int) -> NDArray[Any]:

@@ -1,4 +1,4 @@
-"""The folder of a new adapter: hidden beside its place while it is made, and exchanged whole when it is complete."""
+"""The folder of a new adapter or bundle: hidden while it is made, and exchanged whole when it is complete."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ SETTINGS = "settings.json"
 
 
 class AdapterPlace:
-    """Place of an adapter that is trained.
+    """Place of an adapter, or of a bundle, that is trained.
 
     Args:
         out: Folder of the adapter, ``<library>/<name>``.
         overwrite: Whether an adapter of that name may be replaced. It stays until the new one is complete; its files
             are then kept in the library's folder of removed adapters.
+        noun: What is trained, for messages.
 
     Attributes:
         name: Name of the adapter.
@@ -34,7 +35,8 @@ class AdapterPlace:
         TrainingError: The adapter exists, or its name is no name of a folder.
     """
 
-    def __init__(self, out: Path, overwrite: bool = False) -> None:
+    def __init__(self, out: Path, overwrite: bool = False, noun: str = "adapter") -> None:
+        self.noun = noun
         self.out, self.name = out.absolute(), out.absolute().name
         if not self.name or self.name.startswith("."):
             raise TrainingError("not the name of an adapter", where="-o", got=out, expected="LIBRARY/name")
@@ -78,7 +80,7 @@ class AdapterPlace:
         try:
             fcntl.flock(self._locked, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise TrainingError("another training of this adapter is under way", where=self.out) from error
+            raise TrainingError(f"another training of this {self.noun} is under way", where=self.out) from error
 
     @contextmanager
     def filled(self) -> Iterator[Path]:
@@ -105,6 +107,6 @@ class AdapterPlace:
             yield
         except OSError as error:
             raise TrainingError(
-                "adapter cannot be written", where=self.out, got=error.strerror or error,
+                f"{self.noun} cannot be written", where=self.out, got=error.strerror or error,
                 hint=f"Free space or choose another place. A training that was begun is kept in {self.work}.",
             ) from error  # fmt: skip

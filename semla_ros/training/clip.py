@@ -12,7 +12,7 @@ from open_clip.model import CLIP
 from torch import Tensor, nn
 
 from semla_ros.modeling.catseg.architecture import CatSegArch
-from semla_ros.modeling.catseg.pixels import normalised
+from semla_ros.modeling.clip.pixels import normalised
 from semla_ros.modeling.clip.state import clip_state
 from semla_ros.modeling.clip.tokenizer import tokenize
 from semla_ros.modeling.navigators.clip import ClipNavigator, ClipNavigatorArch

@@ -10,7 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from semla_ros.evaluation.dataset import Dataset
+from semla_ros.evaluation.dataset import Dataset, LabelledImage
+from semla_ros.images.classes import UNLABELLED
+from semla_ros.images.panoptic import INSTANCE
+from semla_ros.modeling.base import Size
 from semla_ros.progress import ProgressBar
 
 
@@ -20,32 +23,38 @@ class Images:
 
     Attributes:
         images: (N, S, S, 3) uint8, RGB.
-        labels: Class ids, (N, s, s) uint8; 255 is unlabelled.
+        labels: Class ids, (N, s, s) uint8; 255 is unlabelled. With instances: class id + 256 * instance, uint16.
     """
 
     images: NDArray[np.uint8]
-    labels: NDArray[np.uint8]
+    labels: NDArray[np.uint8] | NDArray[np.uint16]
 
     @classmethod
-    def read(cls, dataset: Dataset, image_size: int, label_size: int, interpolation: int = cv2.INTER_LINEAR) -> Images:
-        """Reads a data set and resizes images and label maps to squares.
+    def read(
+        cls, dataset: Dataset, image_size: int | Size, label_size: int | Size, interpolation: int = cv2.INTER_LINEAR,
+        with_instances: bool = False,
+    ) -> Images:  # fmt: skip
+        """Reads a data set and resizes images and label maps to squares, or to another size.
 
         Args:
             dataset: Labelled images. Those that it skips as damaged are left out.
-            image_size: Side length S of the images, pixels.
-            label_size: Side length s of the label maps, pixels.
+            image_size: Side length S of the images, or their height and width, pixels.
+            label_size: Side length s of the label maps, or their height and width, pixels.
             interpolation: Interpolation of the images, one of OpenCV's. INTER_LINEAR is what the segmenter uses,
                 INTER_AREA is close to the antialiased resize of the navigator.
+            with_instances: Whether the label maps tell instances apart, up to 255 per image; others are unlabelled.
 
         Raises:
             RecordingError: A label map does not fit its image or the classes.
         """
-        images = np.empty((len(dataset), image_size, image_size, 3), np.uint8)
-        labels = np.empty((len(dataset), label_size, label_size), np.uint8)
+        size, truth_size = _height_and_width(image_size), _height_and_width(label_size)
+        images = np.empty((len(dataset), *size, 3), np.uint8)
+        labels = np.empty((len(dataset), *truth_size), np.uint16 if with_instances else np.uint8)
         count = 0
         for count, item in enumerate(ProgressBar(dataset, desc="reading", total=len(dataset)), 1):
-            images[count - 1] = cv2.resize(item.rgb, (image_size, image_size), interpolation=interpolation)
-            labels[count - 1] = cv2.resize(item.labels, (label_size, label_size), interpolation=cv2.INTER_NEAREST)
+            truth = _with_instances(item) if with_instances else item.labels
+            images[count - 1] = cv2.resize(item.rgb, size[::-1], interpolation=interpolation)
+            labels[count - 1] = cv2.resize(truth, truth_size[::-1], interpolation=cv2.INTER_NEAREST)
         return cls(images[:count], labels[:count])
 
     def __len__(self) -> int:
@@ -80,3 +89,15 @@ class Images:
         images[mirrored] = images[mirrored].flip(2)
         labels[mirrored] = labels[mirrored].flip(2)
         return images, labels, chosen
+
+
+def _height_and_width(size: int | Size) -> Size:
+    return (size, size) if isinstance(size, int) else size
+
+
+def _with_instances(item: LabelledImage) -> NDArray[np.uint16]:
+    """Class id + 256 * instance, (H, W) uint16."""
+    labels = item.labels.astype(np.uint16)
+    if item.instances is None:
+        return labels
+    return np.where(item.instances < INSTANCE, labels + INSTANCE * item.instances, np.uint16(UNLABELLED))

@@ -57,9 +57,10 @@ def fit(
     optimizer = torch.optim.AdamW(parameters, lr=schedule.lr, weight_decay=schedule.weight_decay)
     peaks = [group["lr"] for group in optimizer.param_groups]
     model, optimizer = accelerator.prepare(loss, optimizer)
-    best = Best(trained, validation.patience if validation else 0, schedule.warmup)
+    state = trained | _running_averages(loss)
+    best = Best(state, validation.patience if validation else 0, schedule.warmup)
     parts = {"optimizer": optimizer, "best": best} | ({"scaler": accelerator.scaler} if accelerator.scaler else {})
-    checkpoint = Checkpoint(folder / f"{name}.pt", trained, parts, writes=main)
+    checkpoint = Checkpoint(folder / f"{name}.pt", state, parts, writes=main)
     first = checkpoint.restore()
     accelerator.wait_for_everyone()  # before the first process replaces the checkpoint
     log = Log(folder / f"{name}.csv", first, writes=main)
@@ -96,6 +97,15 @@ def fit(
             break
     best.restore()
     return best
+
+
+def _running_averages(loss: nn.Module) -> dict[str, Tensor]:
+    """Buffers that change during a training, those of batch normalisation."""
+    return {
+        f"{name}.{key}": buffer
+        for name, module in loss.named_modules() if isinstance(module, nn.BatchNorm2d)
+        for key, buffer in module.named_buffers()
+    }  # fmt: skip
 
 
 def _checked(loss: float, step: int) -> float:

@@ -15,6 +15,7 @@ from semla_ros.library.adapter_folder import save_adapter
 from semla_ros.library.bundle import ADAPTERS, Bundle, Defaults
 from semla_ros.library.captions import CAPTIONS
 from semla_ros.library.image_statistics import statistics_of
+from semla_ros.library.manifest import write_manifest
 from semla_ros.modeling.catseg.architecture import STREETWORLD, STREETWORLD_DETAILED, CatSegArch
 from semla_ros.modeling.catseg.loss import SegmentationLoss
 from semla_ros.modeling.navigators.clip import ClipNavigator
@@ -121,6 +122,7 @@ def train_world(work: Path, out: Path, recipe: Recipe) -> None:
             save_adapter(adapter, _statistics(navigator, work / "train" / name, recipe.domain_images), out / ADAPTERS)
     if accelerator.is_main_process:
         _write_card(out / "README.md", work, recipe)
+        write_manifest(out)
 
 
 def _clip(work: Path, recipe: Recipe, accelerator: Accelerator) -> CLIP:

@@ -19,7 +19,7 @@ from semla_ros.cli import main
 from semla_ros.images.files import write_image
 
 DOMAINS = ("red", "green", "blue")
-IMAGES, DAMAGED = 60, 30
+IMAGES, DAMAGED = 120, 30  # so many that a fast machine is not done when the run is killed
 LIMIT_S = 600
 
 pytestmark = [
@@ -33,8 +33,8 @@ def command(bundle: Path, tmp_path: Path) -> list[str]:
     """The arguments of a run with two workers over images of three domains; one image is damaged."""
     (tmp_path / "in").mkdir()
     for number in range(IMAGES):
-        write_image(tmp_path / f"in/{number:02d}.png", image(DOMAINS[number % 3], number))
-    (tmp_path / f"in/{DAMAGED}.png").write_bytes(b"damaged")
+        write_image(tmp_path / f"in/{number:03d}.png", image(DOMAINS[number % 3], number))
+    (tmp_path / f"in/{DAMAGED:03d}.png").write_bytes(b"damaged")
     options = "--bundle", str(bundle), "--workers", "2", "--set", "model.device=cpu"
     return ["batch", str(tmp_path / "in"), "-o", str(tmp_path / "out"), *options]
 
@@ -58,10 +58,18 @@ def test_a_killed_run_listens_on_loopback_alone_leaves_no_process_and_is_continu
     out, log = tmp_path / "out", tmp_path / "log"
     with log.open("w") as shown:
         process = subprocess.Popen([sys.executable, "-m", "semla_ros.cli", *command], stdout=shown, stderr=shown)
+    addresses: set[str] = set()
+    workers: set[int] = set()
+
+    def has_masks() -> bool:
+        """Whether there are masks; notes meanwhile what the run starts and where that listens."""
+        addresses.update(listening_addresses(process.pid))
+        workers.update(descendants(process.pid)[1:])
+        return process.poll() is not None or len(masks(out)) >= 3
+
     try:
-        wait_until(lambda: process.poll() is not None or len(masks(out)) >= 3, "the first masks")
+        wait_until(has_masks, "the first masks")
         assert process.poll() is None, log.read_text()
-        addresses, workers = listening_addresses(process.pid), descendants(process.pid)[1:]
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait(LIMIT_S)

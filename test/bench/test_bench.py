@@ -103,7 +103,7 @@ def test_soak_from_the_command_line(
 
     def live_soak(images: object, frames: int, every: int, settings: dict[str, object]) -> Soak:
         live.append(settings)
-        return Soak(frames, frames // every, (1.0, 2.0), 1.0)
+        return Soak(frames, frames // every, (1.0, 2.0), 1.0, 0.0, 0.0)
 
     monkeypatch.setattr("semla_ros.bench.live_soak.live_soak", live_soak)
     argv = ["bench", "--bundle", str(pristine_bundle), "--set", "model.device=cpu"]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import islice, pairwise
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from semla_ros.bench.stress import drive, lateness, soak, stress
 from semla_ros.config import Config, changed
 from semla_ros.images.frame import Frame
 from semla_ros.pipeline.build import build_pipeline
-from semla_ros.pipeline.embedding import AsynchronousEmbedder, SynchronousEmbedder
+from semla_ros.pipeline.embedding import AsynchronousEmbedder, EmbeddingResult, SynchronousEmbedder
 from semla_ros.pipeline.pipeline import SemlaPipeline
 from semla_ros.pipeline.result import SegmentationResult
 
@@ -79,9 +80,16 @@ def test_a_pipeline_that_is_slow_at_swaps_is_late_there_in_frame_periods(pristin
     assert late.worst_elsewhere == pytest.approx(0.0, abs=1e-6)
 
 
-def test_swaps_are_counted_with_a_navigator_in_a_thread_of_its_own(pristine_bundle: Path) -> None:
-    asynchronous = pipeline(pristine_bundle, 10, 20.0, AsynchronousEmbedder)
-    assert lateness(asynchronous, IMAGES, swaps=2, rate_hz=20.0, every=10).swaps >= 1
+class AwaitedEmbedder(AsynchronousEmbedder):
+    """Embeds in a thread of its own; each frame waits for its embedding, however long that takes."""
+
+    def results(self, wait: bool = False) -> Iterator[EmbeddingResult]:
+        return super().results(wait=True)
+
+
+def test_swaps_are_counted_with_a_navigator_in_a_thread_of_its_own(pristine_bundle: Path, clock: Clock) -> None:
+    asynchronous = pipeline(pristine_bundle, 10, 20.0, AwaitedEmbedder)
+    assert lateness(asynchronous, IMAGES, swaps=2, rate_hz=20.0, every=10).swaps == 2
 
 
 def test_the_soak_swaps_as_asked_and_samples_memory(pristine_bundle: Path) -> None:
@@ -93,5 +101,5 @@ def test_the_soak_swaps_as_asked_and_samples_memory(pristine_bundle: Path) -> No
 
 def test_growing_memory_is_detected(pristine_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     values = iter(range(1000))
-    monkeypatch.setattr("semla_ros.bench.stress.resident_mib", lambda: float(next(values)))
+    monkeypatch.setattr("semla_ros.bench.stress.resident_mib", lambda process: float(next(values)))
     assert soak(pipeline(pristine_bundle, 20, 10.0, SynchronousEmbedder), IMAGES, frames=100, every=20).growth_mib == 26

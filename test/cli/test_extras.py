@@ -9,7 +9,15 @@ from semla_ros.cli.extras import EXTRAS, remedy
 
 
 @pytest.mark.parametrize(
-    ("module", "extra"), [("peft", "workshop"), ("open_clip", "workshop"), ("ray", "batch"), ("rclpy", "ros")]
+    ("module", "extra"),
+    [
+        ("peft", "workshop"),
+        ("torchmetrics", "workshop"),
+        ("open_clip", "workshop"),
+        ("ray", "batch"),
+        ("rclpy", "ros"),
+        ("aiohttp", "view"),
+    ],
 )
 def test_a_missing_module_is_answered_with_the_extra_that_brings_it(
     module: str, extra: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -35,4 +43,4 @@ def test_a_missing_module_that_no_extra_brings_stays_an_error(monkeypatch: pytes
 
 def test_no_extra_is_claimed_for_our_own_modules() -> None:
     assert remedy(ModuleNotFoundError(name="semla_ros.nothing")) is None
-    assert set(EXTRAS) == {"workshop", "batch", "ros"}
+    assert set(EXTRAS) == {"workshop", "batch", "view", "ros"}

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from semla_ros.errors import ConfigError
-from semla_ros.images.classes import CITYSCAPES_COLORS, ClassInfo, class_table
+from semla_ros.images.classes import CITYSCAPES_COLORS, ClassInfo, class_names, class_table
 
 
 def test_classes_are_numbered_in_order_and_take_the_cityscapes_colours() -> None:
@@ -45,3 +45,8 @@ def test_a_class_without_a_name_is_refused(names: list[str]) -> None:
 def test_names_that_differ_in_spaces_alone_are_the_same() -> None:
     with pytest.raises(ConfigError, match="class named twice"):
         class_table(["road", "road "])
+
+
+def test_a_class_is_named_by_its_first_synonym_unless_another_class_has_the_same() -> None:
+    table = class_table(["car, automobile", " road ", "plant, tree", "plant, grass"])
+    assert class_names(table) == ["car", "road", "plant, tree", "plant, grass"]

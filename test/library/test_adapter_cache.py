@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny import random_adapter, random_network
+from tiny import random_adapter, random_network, save_unlisted
 
 from semla_ros.adaptation.statistics import Statistics
 from semla_ros.errors import AdapterError
 from semla_ros.library.adapter_cache import AdapterCache
-from semla_ros.library.adapter_folder import WEIGHTS, AdapterFolder, save_adapter
+from semla_ros.library.adapter_folder import WEIGHTS, AdapterFolder
 from semla_ros.modeling.lora import Adapter
 
 NETWORK = random_network()
@@ -25,7 +25,7 @@ MIB = 2**20
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     for seed, name in enumerate(NAMES):
-        save_adapter(random_adapter(name, NETWORK, seed=seed), Statistics(np.zeros(8)), tmp_path)
+        save_unlisted(random_adapter(name, NETWORK, seed=seed), Statistics(np.zeros(8)), tmp_path)
     return tmp_path
 
 

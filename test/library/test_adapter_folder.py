@@ -10,12 +10,12 @@ import pytest
 import torch
 from adapter_files import change_config, change_weights
 from safetensors.torch import load_file, save_file
-from tiny import random_adapter, random_network
+from tiny import random_adapter, random_network, save_unlisted
 from torch import nn
 
 from semla_ros.adaptation.statistics import Statistics
 from semla_ros.errors import AdapterError
-from semla_ros.library.adapter_folder import CONFIG, WEIGHTS, AdapterFolder, save_adapter
+from semla_ros.library.adapter_folder import CONFIG, WEIGHTS, AdapterFolder
 from semla_ros.modeling.catseg.published import our_name
 from semla_ros.modeling.lora import Adapter
 
@@ -33,7 +33,7 @@ def adapter() -> Adapter:
 
 @pytest.fixture
 def folder(adapter: Adapter, tmp_path: Path) -> Path:
-    save_adapter(adapter, Statistics.of(EMBEDDINGS), tmp_path, torch.float32)
+    save_unlisted(adapter, Statistics.of(EMBEDDINGS), tmp_path, torch.float32)
     return tmp_path / "fog"
 
 
@@ -64,7 +64,7 @@ def test_an_adapter_without_statistics_can_be_opened_and_its_weights_be_read(fol
 
 
 def test_half_precision_on_disk_is_single_precision_in_memory(adapter: Adapter, tmp_path: Path) -> None:
-    save_adapter(adapter, Statistics.of(EMBEDDINGS), tmp_path)
+    save_unlisted(adapter, Statistics.of(EMBEDDINGS), tmp_path)
     down, up = AdapterFolder(tmp_path / "fog").load().factors[MODULE]
     assert down.dtype == up.dtype == torch.float32
     assert load_file(tmp_path / "fog" / WEIGHTS)[A].dtype == torch.float16
@@ -257,7 +257,7 @@ def test_a_file_that_shrank_since_it_was_opened_is_refused(folder: Path) -> None
 
 def test_a_file_replaced_by_one_of_another_rank_is_refused(folder: Path) -> None:
     opened = AdapterFolder(folder)
-    save_adapter(random_adapter("fog", NETWORK, rank=3), Statistics.of(EMBEDDINGS), folder.parent)
+    save_unlisted(random_adapter("fog", NETWORK, rank=3), Statistics.of(EMBEDDINGS), folder.parent)
     with pytest.raises(AdapterError, match=r"changed on disk.*reload"):
         opened.load()
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny import random_adapter, random_network
+from tiny import random_adapter, random_network, save_unlisted
 from torch import nn
 
 from semla_ros.adaptation.centroid_index import CentroidIndex
@@ -19,7 +19,7 @@ from semla_ros.adaptation.thresholds import UPPER_MEAN_DISTANCES, Thresholds
 from semla_ros.errors import AdapterError, BundleError
 from semla_ros.images.texture import TEXTURE_DIM
 from semla_ros.library import adapter_library
-from semla_ros.library.adapter_folder import CONFIG, WEIGHTS, AdapterFolder, save_adapter
+from semla_ros.library.adapter_folder import CONFIG, WEIGHTS, AdapterFolder
 from semla_ros.library.adapter_library import AdapterLibrary
 
 NETWORK = random_network()
@@ -31,7 +31,7 @@ NAMES = "clear", "fog", "rain", "snow"
 def folder(tmp_path: Path) -> Path:
     for seed, name in enumerate(NAMES):
         embeddings = np.random.default_rng(seed).normal(3 * seed, 1.0, (40, 8))
-        save_adapter(random_adapter(name, NETWORK, seed=seed), Statistics.of(embeddings), tmp_path)
+        save_unlisted(random_adapter(name, NETWORK, seed=seed), Statistics.of(embeddings), tmp_path)
     return tmp_path
 
 
@@ -70,7 +70,7 @@ def test_a_retrieval_can_leave_adapters_out(folder: Path) -> None:
 def test_retrieval_comparison_and_thresholds_use_the_metric_of_the_library(folder: Path, name: str) -> None:
     for adapter, direction in zip(NAMES, np.eye(8)[:4], strict=True):
         embeddings = 5 * direction + np.random.default_rng(1).normal(0, 0.2, (600, 8))
-        save_adapter(random_adapter(adapter, NETWORK), Statistics.of(embeddings), folder)
+        save_unlisted(random_adapter(adapter, NETWORK), Statistics.of(embeddings), folder)
     library, metric = opened(folder, metric=name), METRICS[name]
     embedding = 3 * np.eye(8)[2]
     found = library.retrieve(embedding, 4, 0.05)
@@ -84,7 +84,7 @@ def test_a_new_metric_is_one_function_and_one_entry(folder: Path, monkeypatch: p
     manhattan = Metric("manhattan", lambda embedding, centroids, _: np.abs(centroids - embedding).sum(1))
     monkeypatch.setitem(METRICS, "manhattan", manhattan)
     embeddings = np.random.default_rng(1).normal(3.0, 1.0, (40, 8))
-    save_adapter(random_adapter("fog", NETWORK), Statistics.of(embeddings), folder)
+    save_unlisted(random_adapter("fog", NETWORK), Statistics.of(embeddings), folder)
     library = opened(folder, metric="manhattan")
     found = library.retrieve(np.full(8, 2.5), 1, 0.05)
     assert (found.names, found.distances) == (("fog",), (np.abs(library.centroids[1] - 2.5).sum(),))
@@ -180,7 +180,7 @@ def test_an_adapter_that_is_left_out_is_logged(folder: Path, monkeypatch: pytest
 
 def test_adapters_in_memory_keep_within_the_budget(folder: Path) -> None:
     for name in NAMES:
-        save_adapter(random_adapter(name, NETWORK, rank=50), Statistics(np.zeros(8)), folder)
+        save_unlisted(random_adapter(name, NETWORK, rank=50), Statistics(np.zeros(8)), folder)
     library = AdapterLibrary(folder, LAYERS, 8, memory_mib=1)
     adapters = [library.load(name) for name in NAMES]
     assert 2 * adapters[0].nbytes < 2**20 < 3 * adapters[0].nbytes
@@ -212,7 +212,7 @@ def test_an_unusable_adapter_is_left_out_and_listed_and_the_others_are_used(fold
 
 
 def test_an_adapter_of_another_navigator_is_left_out_even_if_it_comes_first(folder: Path) -> None:
-    save_adapter(random_adapter("aurora", NETWORK), Statistics(np.zeros(9)), folder)
+    save_unlisted(random_adapter("aurora", NETWORK), Statistics(np.zeros(9)), folder)
     library = opened(folder)
     assert library.names == NAMES
     assert "got dimension 9, expected 8" in str(library.rejected[0])
@@ -251,7 +251,7 @@ def test_embeddings_near_the_training_images_are_in_distribution_and_far_ones_ar
 
 
 def test_with_an_adapter_without_covariance_everything_is_in_distribution(tmp_path: Path) -> None:
-    save_adapter(random_adapter("a", NETWORK), Statistics(np.zeros(8)), tmp_path)
+    save_unlisted(random_adapter("a", NETWORK), Statistics(np.zeros(8)), tmp_path)
     assert opened(tmp_path).is_in_distribution(np.full(8, 1e6))
 
 
@@ -277,7 +277,7 @@ def test_a_look_at_a_large_library_measures_the_distance_to_the_nearest_adapters
 def test_the_answer_of_a_look_does_not_depend_on_the_metric_of_the_library(folder: Path, metric: str) -> None:
     for adapter, direction in zip(NAMES, np.eye(8)[:4], strict=True):
         embeddings = 5 * direction + np.random.default_rng(1).normal(0, 0.2, (600, 8))
-        save_adapter(random_adapter(adapter, NETWORK), Statistics.of(embeddings), folder)
+        save_unlisted(random_adapter(adapter, NETWORK), Statistics.of(embeddings), folder)
     library = opened(folder, metric=metric)
     assert all(library.is_in_distribution(centroid) for centroid in library.centroids)
     assert not library.is_in_distribution(library.centroids.mean(0))
@@ -299,7 +299,7 @@ def test_loading_an_adapter_that_was_damaged_since_is_refused_and_the_others_sti
 
 
 def test_an_adapter_in_memory_does_not_depend_on_its_file(tmp_path: Path) -> None:
-    save_adapter(random_adapter("a", NETWORK), Statistics(np.zeros(8)), tmp_path, torch.float32)
+    save_unlisted(random_adapter("a", NETWORK), Statistics(np.zeros(8)), tmp_path, torch.float32)
     adapter = opened(tmp_path).load("a")
     before = {name: (down.clone(), up.clone()) for name, (down, up) in adapter.factors.items()}
     file = tmp_path / "a" / WEIGHTS

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 from adapter_files import change_config, change_weights
-from tiny import random_adapter, random_network
+from tiny import random_adapter, random_network, save_unlisted
 
 from semla_ros.adaptation.statistics import Statistics
-from semla_ros.library.adapter_folder import CONFIG, WEIGHTS, save_adapter, statistics_file
+from semla_ros.library.adapter_folder import CONFIG, WEIGHTS, statistics_file
 from semla_ros.library.base_model import BaseModel
 from semla_ros.library.bundle import Bundle
 from semla_ros.library.findings import Finding, adapter_findings, library_findings
@@ -29,7 +29,9 @@ def base(pristine_bundle: Path) -> BaseModel:
 
 @pytest.fixture
 def fog(tmp_path: Path) -> Path:
-    save_adapter(random_adapter("fog", NETWORK), Statistics.of(np.random.default_rng(0).normal(size=(20, 8))), tmp_path)
+    save_unlisted(
+        random_adapter("fog", NETWORK), Statistics.of(np.random.default_rng(0).normal(size=(20, 8))), tmp_path
+    )
     return tmp_path / "fog"
 
 
@@ -93,20 +95,20 @@ def test_a_change_of_layers_without_effect_is_found_unless_it_is_zero(tmp_path: 
     layer, acting = base.layers[idle], random_adapter("idle", NETWORK).factors
     for up, expected in ((0.0, []), (1.0, [f"no effect on the output: {idle}"])):
         pair = torch.ones(2, layer.in_features), torch.full((layer.out_features, 2), up)
-        save_adapter(Adapter("idle", {**acting, idle: pair}, 1.0), Statistics.of(np.ones((3, 8))), tmp_path)
+        save_unlisted(Adapter("idle", {**acting, idle: pair}, 1.0), Statistics.of(np.ones((3, 8))), tmp_path)
         assert [each.detail for each in adapter_findings(tmp_path / "idle", base)] == expected
 
 
 def test_an_adapter_that_changes_nothing_is_found(tmp_path: Path, base: BaseModel) -> None:
     factors = {name: (a, torch.zeros_like(b)) for name, (a, b) in random_adapter("zero", NETWORK).factors.items()}
-    save_adapter(Adapter("zero", factors, 1.0), Statistics.of(np.ones((3, 8))), tmp_path)
+    save_unlisted(Adapter("zero", factors, 1.0), Statistics.of(np.ones((3, 8))), tmp_path)
     assert "changes nothing" in only(adapter_findings(tmp_path / "zero", base)).detail
 
 
 def test_equal_centroids_are_found_in_both_adapters(fog: Path, base: BaseModel) -> None:
     for seed, name in enumerate(("copy", "other")):
         embeddings = np.random.default_rng(seed).normal(size=(20, 8))
-        save_adapter(random_adapter(name, NETWORK), Statistics.of(embeddings), fog.parent)
+        save_unlisted(random_adapter(name, NETWORK), Statistics.of(embeddings), fog.parent)
     findings = list(library_findings(LibraryFolder(fog.parent).paths, base))
     assert [(each.adapter, each.subject) for each in findings] == [("copy", "centroid"), ("fog", "centroid")]
     assert "that of fog" in findings[0].detail

@@ -169,7 +169,7 @@ def test_only_the_files_of_an_adapter_are_copied(download: Path) -> None:
     (download / "loradb/.git").mkdir()
     (download / "loradb/__MACOSX").mkdir()
     adapters = imported(download) / "adapters"
-    files = {"adapter_config.json", "adapter_model.safetensors", "fog_statistics.npz"}
+    files = {"adapter_config.json", "adapter_model.safetensors", "fog_statistics.npz", "SHA256SUMS"}
     assert {path.name for path in adapters.iterdir()} == {"fog", "night"}
     assert {path.name for path in (adapters / "fog").iterdir()} == files
 

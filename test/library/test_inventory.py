@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny import random_adapter, random_network
+from tiny import random_adapter, random_network, save_unlisted
 
 from semla_ros.adaptation.statistics import Statistics
-from semla_ros.library.adapter_folder import CONFIG, WEIGHTS, save_adapter, statistics_file
+from semla_ros.library.adapter_folder import CONFIG, WEIGHTS, statistics_file
 from semla_ros.library.base_model import BaseModel
 from semla_ros.library.bundle import Bundle
 from semla_ros.library.inventory import inventory, neighbours
@@ -28,7 +28,7 @@ def base(pristine_bundle: Path) -> BaseModel:
 def folder(tmp_path: Path) -> Path:
     for position, name in ((0.0, "near"), (1.0, "nearer"), (9.0, "far")):
         embeddings = np.full(8, position) + np.random.default_rng(0).normal(0, 0.1, (30, 8))
-        save_adapter(random_adapter(name, NETWORK), Statistics.of(embeddings), tmp_path)
+        save_unlisted(random_adapter(name, NETWORK), Statistics.of(embeddings), tmp_path)
     return tmp_path
 
 
@@ -48,7 +48,7 @@ def test_layers_that_do_not_act_do_not_count(folder: Path, base: BaseModel) -> N
     name, pair = next(iter(whole.factors.items()))
     width = base.layers[idle].in_features
     factors = {name: pair, idle: (pair[0].new_ones(2, width), pair[1].new_ones(base.layers[idle].out_features, 2))}
-    save_adapter(Adapter("few", factors, 1.0), Statistics.of(np.zeros((2, 8))), folder)
+    save_unlisted(Adapter("few", factors, 1.0), Statistics.of(np.zeros((2, 8))), folder)
     few = next(each for each in inventory(LibraryFolder(folder).paths, base) if each.name == "few")
     assert (few.layers, few.share) == (1, 1 / len(base.acting))
 
@@ -60,7 +60,7 @@ def test_without_a_base_model_the_share_is_unknown(folder: Path) -> None:
 
 
 def test_the_method_of_training_is_listed(folder: Path) -> None:
-    save_adapter(random_adapter("far", NETWORK), Statistics.of(np.ones((3, 8))), folder, method="recyclelora")
+    save_unlisted(random_adapter("far", NETWORK), Statistics.of(np.ones((3, 8))), folder, method="recyclelora")
     assert [each.method for each in inventory(LibraryFolder(folder).paths)] == ["recyclelora", "lora", "lora"]
 
 
@@ -68,7 +68,7 @@ def test_a_fully_fine_tuned_adapter_has_no_rank(folder: Path, base: BaseModel) -
     name = next(iter(base.acting))
     difference = {f"{name}.weight": torch.ones_like(base.acting[name].weight), "clip.class_embedding": torch.ones(16)}
     parameters = {key: value for key, value in difference.items() if key in base.parameters}
-    save_adapter(Adapter("whole", {}, 1.0, parameters), Statistics.of(np.ones((3, 8))), folder)
+    save_unlisted(Adapter("whole", {}, 1.0, parameters), Statistics.of(np.ones((3, 8))), folder)
     whole = next(each for each in inventory(LibraryFolder(folder).paths, base) if each.name == "whole")
     assert (whole.rank, whole.method, whole.layers, whole.images) == (None, "full", 1, 3)
 

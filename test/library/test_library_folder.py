@@ -14,6 +14,7 @@ from semla_ros.adaptation.statistics import Statistics
 from semla_ros.errors import AdapterError
 from semla_ros.library.adapter_folder import CONFIG, WEIGHTS, AdapterFolder, save_adapter
 from semla_ros.library.library_folder import REMOVED, LibraryFolder
+from semla_ros.library.manifest import MANIFEST
 
 NETWORK = random_network()
 
@@ -88,7 +89,7 @@ def test_an_added_adapter_has_the_files_of_an_adapter_and_no_others(
     assert library.add([snow]) == {}
     assert library.names == ("fog", "night", "rain", "snow")
     added = content(library.path / "snow")
-    assert set(added) == {CONFIG, WEIGHTS, "snow_statistics.npz"}
+    assert set(added) == {CONFIG, WEIGHTS, "snow_statistics.npz", MANIFEST}
     assert added.items() <= content(snow.path).items()
     assert {path.name for path in library.path.iterdir()} == {"fog", "night", "rain", "snow"}
 

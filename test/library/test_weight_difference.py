@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tiny import frame, random_adapter, random_network
+from tiny import frame, random_adapter, random_network, save_unlisted
 from torch import Tensor
 
 from semla_ros.adaptation.statistics import Statistics
 from semla_ros.errors import AdapterError
-from semla_ros.library.adapter_folder import CONFIG, AdapterFolder, save_adapter
+from semla_ros.library.adapter_folder import CONFIG, AdapterFolder
 from semla_ros.library.base_model import BaseModel
 from semla_ros.library.bundle import ADAPTERS, Bundle
 from semla_ros.library.comparison import compare
@@ -38,7 +38,7 @@ def adapter() -> Adapter:
 
 @pytest.fixture
 def folder(adapter: Adapter, tmp_path: Path) -> Path:
-    save_adapter(adapter, Statistics(np.zeros(8)), tmp_path, torch.float32)
+    save_unlisted(adapter, Statistics(np.zeros(8)), tmp_path, torch.float32)
     return tmp_path / "fog"
 
 
@@ -61,7 +61,7 @@ def test_what_is_saved_is_read_back(folder: Path, adapter: Adapter) -> None:
 def test_an_adapter_may_have_both_factors_and_a_difference(adapter: Adapter, tmp_path: Path) -> None:
     factors = {name: (torch.ones(2, p.in_features), torch.ones(p.out_features, 2)) for name, p in LAYERS.items()}
     both = Adapter("both", factors, 2.0, adapter.difference)
-    save_adapter(both, Statistics(np.zeros(8)), tmp_path, torch.float32)
+    save_unlisted(both, Statistics(np.zeros(8)), tmp_path, torch.float32)
     loaded = AdapterFolder(tmp_path / "both").load()
     assert (loaded.factors.keys(), loaded.difference.keys()) == (factors.keys(), adapter.difference.keys())
 
@@ -137,7 +137,7 @@ def test_a_pipeline_fuses_a_fully_trained_adapter_and_restores_the_base(
     adapters = pipeline.bundle.path / ADAPTERS
     statistics = pipeline.library.statistics[pipeline.library.names.index("blue")]
     shutil.rmtree(adapters / "blue")
-    save_adapter(Adapter("blue", {}, 1.0, adapter.difference), statistics, adapters, torch.float32)
+    save_unlisted(Adapter("blue", {}, 1.0, adapter.difference), statistics, adapters, torch.float32)
     pipeline.reload_library()
     assert pipeline.library.rejected == []
     for index in range(4):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import atexit
+import fcntl
 import os
+import re
 import shutil
 import signal
 import socket
@@ -12,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,7 @@ SOURCES = (str(ROOT), str(ROOT / "test"))
 STAND_IN = Path(__file__).with_name("stand_in_node.py")
 RESERVATIONS: dict[int, socket.socket] = {}
 LIMIT_S = 300.0  # a slow machine with two busy processes beside the tests needs a fraction of it
+SEGMENT = re.compile("/dev/shm/fastdds_[0-9a-f]{16}")
 SETPRIV = shutil.which("setpriv")
 DIE_WITH_PARENT = [SETPRIV, "--pdeathsig", "KILL"] if SETPRIV else []  # where the test run itself is killed
 
@@ -40,7 +44,8 @@ class Process:
         given = [("-p", f"{name}:={value}") for name, value in (parameters or {}).items()]
         given += [("-r", f"{name}:={value}") for name, value in (remap or {}).items()]
         given += [("--params-file", str(params_file))] if params_file else []
-        words = [str(part) for part in (*command, "--ros-args", *(word for pair in given for word in pair))]
+        ros = ("--ros-args", *(word for pair in given for word in pair)) if given else ()
+        words = [str(part) for part in (*command, *ros)]
         self._log = tempfile.NamedTemporaryFile()  # noqa: SIM115
         self.popen = subprocess.Popen(
             [*DIE_WITH_PARENT, sys.executable, *words],
@@ -91,8 +96,26 @@ class Process:
     def kill(self) -> None:
         atexit.unregister(self.kill)
         if self.popen.poll() is None:
+            mapped = self.shared_memory()
             self.popen.kill()
             self.popen.wait()
+            for segment in mapped:
+                remove_unless_owned(segment)
+
+    def shared_memory(self) -> set[Path]:
+        """Fast DDS's segments of shared memory that it uses: its own, and those of processes that send to it."""
+        lines = Path(f"/proc/{self.popen.pid}/maps").read_text().splitlines()
+        names = {line.split()[-1] for line in lines if "/dev/shm/fastdds_" in line}
+        return {Path(name) for name in names if SEGMENT.fullmatch(name)}
+
+
+def remove_unless_owned(segment: Path) -> None:
+    """Removes a segment of shared memory, up to 70 MB, of a killed process. A living one holds a lock on a file."""
+    lock = segment.with_name(f"{segment.name}_el")
+    with suppress(OSError), lock.open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        segment.unlink(missing_ok=True)
+        lock.unlink()
 
 
 def until(condition: Callable[[], Any], what: str, *processes: Process, limit_s: float = LIMIT_S) -> Any:

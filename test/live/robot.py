@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
+from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from live.process import Process, free_domain, release, until
 from rcl_interfaces.msg import Parameter
@@ -125,8 +126,15 @@ class Robot:
             yield lists
         finally:
             for topic, heard in zip(topics, lists, strict=True):
-                consumers = self._lists[topic, reliable]
+                consumers = self._lists.get((topic, reliable), [])
                 consumers[:] = [each for each in consumers if each is not heard]
+
+    def forget(self, topic: str) -> None:
+        """Ends the subscriptions to a topic."""
+        for each in list(self.node.subscriptions):
+            if each.topic_name == f"/{topic}":
+                self.node.destroy_subscription(each)
+        self._lists = {key: lists for key, lists in self._lists.items() if key[0] != topic}
 
     @contextmanager
     def camera(
@@ -149,6 +157,15 @@ class Robot:
             yield publisher
         finally:
             self.node.destroy_publisher(publisher)
+
+    @contextmanager
+    def another(self, name: str) -> Iterator[Any]:
+        """Another ROS node of the test, whose callbacks are never called."""
+        node = rclpy.create_node(name, context=self._context)
+        try:
+            yield node
+        finally:
+            node.destroy_node()
 
     def report(self) -> Any:
         """The next diagnostics report about the node: it was made after this call."""
@@ -200,7 +217,7 @@ class Robot:
 
         def answer() -> Any:
             nonlocal asked
-            if not futures or (time.monotonic() - asked > REPEAT_S and kind is not ChangeState):
+            if not futures or time.monotonic() - asked > REPEAT_S:
                 futures.append(client.call_async(kind.Request(**request)))
                 asked = time.monotonic()
             return next((each for each in futures if each.done()), None)
@@ -219,10 +236,12 @@ class Robot:
         return ParameterOf.from_parameter_msg(Parameter(name=name, value=value)).value
 
     def change(self, transition: str) -> bool:
-        """Asks for a lifecycle transition; returns whether it succeeded."""
-        request = ChangeState.Request()
-        request.transition.label = transition
-        return self.call(ChangeState, "semla/change_state", transition=request.transition).success
+        """Asks for a lifecycle transition, once; returns whether it succeeded."""
+        service = "semla/change_state"
+        if service not in self._clients:  # the first answer may be lost: it is that of a transition that does not exist
+            self.call(ChangeState, service, transition=Transition(label="none"))
+        answer = self.ask(ChangeState, service, transition=Transition(label=transition))
+        return self.until(lambda: answer.done() and answer.result(), f"the end of the transition {transition}").success
 
     def lifecycle(self) -> str:
         return self.call(GetState, "semla/get_state").current_state.label

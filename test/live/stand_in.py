@@ -19,7 +19,9 @@ from semla_ros.images.frame import Frame
 from semla_ros.pipeline.domain_state import DomainState
 from semla_ros.pipeline.result import SegmentationResult
 
-FINE, REFUSED, BROKEN, NIGHT, ADAPTATION_FAILS, WAIT = range(6)  # commands in the second channel of the first pixel
+# Commands in the second channel of the first pixel.
+FINE, REFUSED, BROKEN, NIGHT, ADAPTATION_FAILS, WAIT, SAVE_MEMORY = range(7)
+MEMORY = "memory ran out: images are computed in the smallest batches"
 UNREADABLE = "adapter is truncated (adapters/night): got 12 bytes, expected 3 MB"
 DAY_MIXTURE = Mixture(("day",), (1.0,), (5.0,), 0.2)
 NIGHT_MIXTURE = Mixture(("night", "rain"), (0.75, 0.25), (4.0, 6.0), 0.23)
@@ -42,22 +44,26 @@ class StandIn:
         self.config = config
         self.domain = DAY
         self.gaps = None
+        self.warnings: tuple[str, ...] = ()
         self.gate = Gate(Path(os.environ.get(VARIABLE, "/nonexistent")))
 
     @property
     def classes(self) -> tuple[ClassInfo, ...]:
         return class_table(self.config.segmenter.classes or ("road", "car", "sky"))
 
-    def process(self, frame: Frame) -> SegmentationResult:
+    def process(self, frame: Frame, track: bool = True) -> SegmentationResult:
         delay, command, _ = frame.rgb[0, 0]
         time.sleep(0.01 * delay)
         if command == WAIT:
             self.gate.wait()
         if command == REFUSED:
             raise ImageError("not an image", got="uint8 (48, 64)", expected="uint8 (H, W, 3)")
+        if command == SAVE_MEMORY:
+            self.warnings = (MEMORY,)
         if command == BROKEN:
             raise RuntimeError("unexpected")
-        self._adapt(NIGHT_MIXTURE if command == NIGHT else DAY_MIXTURE, frame.stamp_ns)
+        if track:
+            self._adapt(NIGHT_MIXTURE if command == NIGHT else DAY_MIXTURE, frame.stamp_ns)
         self.domain = replace(self.domain, error=UNREADABLE if command == ADAPTATION_FAILS else "")
         height, width = frame.rgb.shape[:2]
         labels = np.tile(np.arange(width, dtype=np.uint8) % len(self.classes), (height, 1))
@@ -88,7 +94,7 @@ class StandIn:
         self.domain = replace(self.domain, frozen=frozen)
 
     def reset(self) -> None:
-        self.domain = replace(DAY, frozen=self.domain.frozen)
+        self.domain, self.warnings = replace(DAY, frozen=self.domain.frozen), ()
 
     def close(self) -> None:
         pass

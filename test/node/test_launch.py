@@ -9,8 +9,11 @@ from paths import ROOT
 
 LAUNCH = ROOT / "launch" / "semla.launch.py"
 ARGUMENTS = {
-    "image_topic", "params_file", "namespace", "bundle", "device", "image_transport", "autostart", "use_sim_time",
-    "log_level", "respawn",
+    "semla": {
+        "image_topic", "params_file", "namespace", "bundle", "device", "image_transport", "depth_topic", "autostart",
+        "use_sim_time", "log_level", "respawn",
+    },
+    "demo": {"recording", "image_topic", "rate", "loop", "rviz", "bundle", "device", "depth_topic"},
 }  # fmt: skip
 
 
@@ -25,13 +28,14 @@ def test_the_launch_file_starts_the_executable_that_setup_installs():
     assert f"{keyword('Node', 'executable')} = semla_ros.node.main:main" in (ROOT / "setup.py").read_text()
 
 
-def test_the_launch_file_describes_itself_where_launch_is_installed():
+@pytest.mark.parametrize("name", ["semla", "demo"])
+def test_a_launch_file_describes_itself_where_launch_is_installed(name):
     pytest.importorskip("launch_ros")
-    spec = importlib.util.spec_from_file_location("semla_launch", LAUNCH)
+    spec = importlib.util.spec_from_file_location(f"{name}_launch", ROOT / "launch" / f"{name}.launch.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     described = [each.name for each in module.generate_launch_description().get_launch_arguments()]
-    assert sorted(described) == sorted(ARGUMENTS)
+    assert sorted(described) == sorted(ARGUMENTS[name])
 
 
 def test_the_manifest_names_package_format_licence_and_build_type():

@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from paths import DATA
 
 pytest.importorskip("rclpy")
 
@@ -28,10 +29,10 @@ def launch():
         pytest.skip("needs the command ros2")
     domain, started = free_domain(), []
 
-    def start(*arguments):
+    def start(*arguments, file="semla.launch.py"):
         log = tempfile.NamedTemporaryFile()  # noqa: SIM115
         process = subprocess.Popen(
-            ["ros2", "launch", "semla_ros", "semla.launch.py", *arguments],
+            ["ros2", "launch", "semla_ros", file, *arguments],
             stdout=log,
             stderr=subprocess.STDOUT,
             env={**os.environ, "ROS_DOMAIN_ID": str(domain), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"},
@@ -91,3 +92,28 @@ def test_a_signal_to_the_launch_ends_the_node(launch, how, code):
     process.send_signal(how)
     assert ended(process, log) == code
     until(lambda: has_ended(pid), "the node to end")
+
+
+VIDEO = DATA / "udacity_highway.mp4"
+DEMO = "demo.launch.py"
+
+
+def test_the_demo_plays_a_recording_into_the_node_and_ends_with_it(launch):
+    process, log = launch(f"recording:={VIDEO}", "device:=cpu", "loop:=false", "rviz:=false", file=DEMO)
+    assert ended(process, log) == 0
+    assert "/camera/image_raw  sensor_msgs/msg/Image" in log()
+    assert "active: /camera/image_raw, reliable" in log()
+    assert "Traceback" not in log()
+
+
+def test_a_recording_that_cannot_be_played_ends_the_demo_with_exit_code_1(launch):
+    process, log = launch("recording:=missing", "device:=cpu", "rviz:=false", file=DEMO)
+    assert ended(process, log) == 1
+    assert "no such recording" in log()
+
+
+def test_the_demo_opens_rviz_where_it_is_installed_and_says_so_where_it_is_not(launch):
+    process, log = launch(f"recording:={VIDEO}", "device:=cpu", file=DEMO)
+    until(lambda: "rviz2" in log() and "active:" in log(), f"rviz and the node; the log is\n{log()}")
+    process.send_signal(signal.SIGINT)
+    assert ended(process, log) == 0

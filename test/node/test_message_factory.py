@@ -22,9 +22,6 @@ def test_a_message_type_of_a_missing_package_is_none():
 
 def test_image_data_is_passed_to_rclpy_as_an_array_which_it_does_not_copy_byte_by_byte(monkeypatch):
     class Spy:
-        def __init__(self, data):
-            self.data = data
-
         @classmethod
         def get_fields_and_field_types(cls):
             return {"data": "sequence<uint8>"}

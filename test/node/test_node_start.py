@@ -2,14 +2,17 @@
 
 import os
 import random
+import re
 import signal
 import time
+from pathlib import Path
 
 import pytest
 from paths import CONFIG, LIVE
 
 pytest.importorskip("rclpy")
 
+from listening import descendants
 from live.gate import VARIABLE, Gate
 from live.process import STAND_IN, Process, free_domain, release
 from live.robot import MASK, Robot, image, values
@@ -37,6 +40,12 @@ def ended(*command, **options):
         code = process.wait()
     release(domain)
     return code, process.log
+
+
+def segments(process):
+    """Files of Fast DDS's shared memory that a process has mapped."""
+    maps = Path(f"/proc/{process}/maps").read_text()
+    return {Path(f"/dev/shm/{name}") for name in re.findall(r"/dev/shm/(fastdds_[0-9a-f]{16})\b", maps)}
 
 
 def assert_ends_cleanly(process, how):
@@ -103,7 +112,10 @@ def test_a_signal_at_a_random_moment_ends_the_node_cleanly(seed):
             while time.monotonic() < end:
                 camera.publish(image(time.time_ns(), width=384, height=240))
                 time.sleep(0.03)
+            own = segments(process.popen.pid) - segments("self")
             assert_ends_cleanly(process, draw.choice((signal.SIGINT, signal.SIGTERM)))
+        assert not [segment for segment in own if segment.exists()], "shared memory is left behind"
+        assert descendants(process.popen.pid) == [process.popen.pid]
 
 
 def test_a_missing_bundle_ends_the_node_with_one_clear_message():

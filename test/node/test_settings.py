@@ -1,12 +1,10 @@
 import math
-import os
 
 import pytest
 import yaml
 from paths import CONFIG
 
 pytest.importorskip("rclpy")
-os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
 
 import rclpy
 from live.process import free_domain
@@ -150,3 +148,18 @@ def test_the_papers_presets_set_k_and_temperature(name, k, temperature):
 def test_the_shipped_parameter_file_comments_every_setting():
     text = (CONFIG / "semla.yaml").read_text()
     assert all(spec.metadata["doc"].rstrip(".") in text for spec, _ in SETTINGS.values())
+
+
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [
+        ({"cameras": ["front", "front"]}, "camera named twice"),
+        ({"cameras": ["front camera"]}, "no name of a camera"),
+        ({"cameras": ["front"], "domain_cameras": ["rear"]}, "no such camera .*: got rear, expected front"),
+        ({"domain_cameras": ["rear"]}, "no such camera .* as there is one camera"),
+        ({"output_size": "cloud"}, "no depth camera"),
+    ],
+)
+def test_cameras_that_cannot_work_are_refused_with_the_reason(declared, wrong, why):
+    with pytest.raises(ConfigError, match=why):
+        declared(**wrong)

@@ -1,8 +1,10 @@
 """`run_until_signal` in a process of its own."""
 
+import secrets
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from live.process import LIMIT_S
@@ -79,9 +81,25 @@ def test_further_signals_while_it_ends_change_nothing(start):
 def test_a_signal_that_does_not_wake_the_main_thread_is_handled(start):
     """As one that arrives in the moment before its wait begins: here another thread gets it."""
     received = "import signal, threading\n    signal.pthread_kill(threading.get_ident(), signal.SIGTERM)"
-    program = start(f"{received}\n    {WAIT.strip()}")
-    assert program.communicate(timeout=LIMIT_S) == ("closed\n", "")
+    program = start(f"{received}\n    {WAIT.strip()}", wait=False)  # it may have ended before its first line is read
+    assert program.communicate(timeout=LIMIT_S) == ("working\nclosed\n", "")
     assert program.returncode == 0
+
+
+def test_shared_memory_of_work_that_does_not_stop_is_removed(start):
+    name = f"/dev/shm/fastdds_{secrets.token_hex(8)}"
+    body = f"""import fcntl
+    open({name!r}, "w").write("x")
+    lock = open({name + "_el"!r}, "w")
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    print("locked", flush=True)
+    time.sleep(10_000)"""
+    program = start(body, grace_s=0.1)
+    assert program.stdout.readline() == "locked\n"
+    program.send_signal(signal.SIGTERM)
+    program.communicate(timeout=LIMIT_S)
+    assert not Path(name).exists()
+    assert not Path(f"{name}_el").exists()
 
 
 def test_a_signal_that_the_parent_ignored_is_handled(start):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from semla_ros.node.stream import Stream
 from semla_ros.pipeline.domain_state import DomainState
 
 NOBODY: Any = None
+LIMIT_S = 60.0
 
 
 def stream(build: Any) -> Stream:
@@ -54,9 +56,15 @@ def test_loading_is_given_up_when_the_process_is_told_to_end() -> None:
         loading.set()
         loaded.wait()
 
-    with pytest.raises(Stopped):
-        Stream(NOBODY, build, NOBODY, NOBODY, NOBODY, NodeConfig(), stopping=loading.is_set)  # type: ignore[arg-type]
-    loaded.set()
+    try:
+        with pytest.raises(Stopped):
+            Stream(NOBODY, build, NOBODY, NOBODY, NOBODY, NodeConfig(), stopping=loading.is_set)  # type: ignore[arg-type]
+    finally:
+        loaded.set()
+    end = time.monotonic() + LIMIT_S
+    while workers():  # other tests count them
+        assert time.monotonic() < end, f"a worker goes on after {LIMIT_S:.0f} s"
+        time.sleep(0.01)
 
 
 class Pipeline:

@@ -69,10 +69,11 @@ def test_the_error_of_a_task_reaches_its_caller_and_leaves_the_worker_running(wo
     assert gate.done == ["still there"]
 
 
-def test_draining_finishes_the_item_in_progress_and_removes_the_waiting_one(worker, gate):
+def test_draining_finishes_the_item_in_progress_and_removes_the_waiting_one(worker, gate, monkeypatch):
     occupy(worker, gate)
     worker.offer("waiting")
-    threading.Timer(0.05, gate.open.set).start()
+    submit = worker.submit  # with which draining begins to wait
+    monkeypatch.setattr(worker, "submit", lambda task: (gate.open.set(), submit(task))[1])
     assert worker.drain()
     assert gate.done == ["first"]
     assert not worker.drain()
@@ -99,3 +100,32 @@ def test_a_call_is_given_up_when_the_process_is_told_to_end(gate):
         worker.call(lambda: None)
     gate.open.set()
     worker.stop()
+
+
+def test_the_sources_take_turns_and_each_gives_its_newest_item(worker, gate):
+    occupy(worker, gate)
+    for item, source in [("a1", "a"), ("b1", "b"), ("a2", "a"), ("a3", "a"), ("c1", "c")]:
+        worker.offer(item, source)
+    gate.open.set()
+    worker.submit(lambda: None).result(60.0)
+    assert gate.done == ["first", "a3", "b1", "c1"]
+
+
+def test_a_fast_source_does_not_hold_back_a_slow_one():
+    done, worker = [], None
+
+    def work(item):
+        done.append(item)
+        if len(done) < 10:
+            worker.offer("fast", "fast")  # it has a new item whenever one is taken
+
+    worker = Worker(work)
+    hold = threading.Event()
+    worker.submit(hold.wait)
+    worker.offer("fast", "fast")
+    worker.offer("slow", "slow")
+    hold.set()
+    for _ in range(20):
+        worker.submit(lambda: None).result(60.0)
+    worker.stop()
+    assert done[:3] == ["fast", "slow", "fast"]

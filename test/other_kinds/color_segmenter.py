@@ -45,7 +45,7 @@ class ColorSegmenter:
         self, network: ColorNetwork, classes: Sequence[str], prompt_templates: PromptTemplates, memory_mib: int
     ) -> None:
         self.network = network.eval().requires_grad_(False)
-        self.classes = tuple(classes)
+        self.classes, self.memory_mib = tuple(classes), memory_mib
 
     @property
     def device(self) -> torch.device:

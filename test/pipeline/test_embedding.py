@@ -21,11 +21,13 @@ class HeldNavigator:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.navigator: ClipNavigator = random_navigator()
-        self.go, self.calls, self.finished, self._embed = threading.Event(), 0, 0, self.navigator.embed
+        self.begun, self.go = threading.Event(), threading.Event()
+        self.calls, self.finished, self._embed = 0, 0, self.navigator.embed
         monkeypatch.setattr(self.navigator, "embed", self.embed)
 
     def embed(self, rgb: NDArray[np.uint8]) -> NDArray[np.float64]:
         self.calls += 1
+        self.begun.set()
         assert self.go.wait(PATIENCE_S), "the navigator was never released"
         embedding = self._embed(rgb)
         self.finished += 1
@@ -86,6 +88,7 @@ def test_the_embedding_of_a_frame_that_was_cleared_is_never_returned(held: HeldN
 def test_an_embedding_that_was_cleared_under_way_does_not_delay_the_next_one(held: HeldNavigator) -> None:
     embedder = AsynchronousEmbedder(held.navigator, max_share=1e-6)
     assert embedder.submit(frame("red", 1.0))
+    assert held.begun.wait(PATIENCE_S), "the navigator never began"
     embedder.clear()
     held.go.set()
     held.wait_until_finished(1)

@@ -143,7 +143,7 @@ def sources() -> list[Path]:
 
 @pytest.mark.parametrize("source", sources(), ids=lambda file: file.name)
 def test_bundle_importing_and_pipeline_name_no_segmenter(source: Path) -> None:
-    assert re.findall(r"cat-?seg", source.read_text(), re.IGNORECASE) == []
+    assert re.findall(r"cat-?seg|fisa", source.read_text(), re.IGNORECASE) == []
 
 
 @pytest.mark.parametrize("source", sorted((PACKAGE / "cli").glob("*.py")), ids=lambda file: file.name)
@@ -151,4 +151,4 @@ def test_the_command_line_imports_no_segmenter(source: Path) -> None:
     imported = [
         node.module or "" for node in ast.walk(ast.parse(source.read_text())) if isinstance(node, ast.ImportFrom)
     ]
-    assert [name for name in imported if "catseg" in name] == []
+    assert [name for name in imported if re.search(r"modeling\.(catseg|fisa)", name)] == []

@@ -738,7 +738,7 @@ def test_a_base_model_whose_results_are_not_finite_is_reported_with_every_frame(
 # Unexpected errors
 
 
-@pytest.mark.parametrize("error", [ValueError("odd"), RuntimeError("out of memory"), KeyError("key"), MemoryError()])
+@pytest.mark.parametrize("error", [ValueError("odd"), RuntimeError("shape"), KeyError("key"), MemoryError()])
 def test_an_unexpected_error_of_the_navigator_loses_no_frame(
     pipeline: SemlaPipeline, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
@@ -750,7 +750,7 @@ def test_an_unexpected_error_of_the_navigator_loses_no_frame(
         broken.setattr(pipeline.navigator, "embed", embed)
         results = run(pipeline, ("red", 2), start=102.0)
     assert len(results) == 20
-    assert results[-1].domain.error == f"{type(error).__name__}: {error}"
+    assert results[-1].domain.error.endswith(f"{type(error).__name__}: {error}".removesuffix(": "))
     assert results[-1].domain.mixture == good.domain.mixture
     assert pipeline.process(frame("red", 105.0)).domain.error == ""
 
@@ -773,7 +773,7 @@ def test_memory_that_runs_out_during_a_swap_leaves_the_last_mixture_whole(
         with monkeypatch.context() as broken:
             broken.setattr(owner, method, failing("out of memory"))
             results = run(pipeline, ("blue", 4), start=103.0 + 4.0 * (method == "refresh_text"))
-        assert results[-1].domain.error == "RuntimeError: out of memory"
+        assert results[-1].domain.error == "memory ran out, the active mixture stays: RuntimeError: out of memory"
         assert results[-1].domain.mixture == mixture
         assert equal(weights_of(pipeline), before)
         assert torch.equal(pipeline.segmenter.text, text)
@@ -781,7 +781,7 @@ def test_memory_that_runs_out_during_a_swap_leaves_the_last_mixture_whole(
     assert (healed.error, healed.mixture.names[0]) == ("", "blue")
 
 
-def test_memory_that_runs_out_during_a_forward_loses_that_frame_alone(
+def test_memory_that_runs_out_for_the_smallest_batches_too_loses_that_frame_alone(
     pipeline: SemlaPipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = run(pipeline, ("red", 1))[-1]
@@ -838,15 +838,18 @@ class HeldNavigator:
     """Lets the navigator of a pipeline embed only while it is released.
 
     Attributes:
+        begun: Event that is set when an embedding begins.
         released: Event that embeddings wait for.
         finished: Number of embeddings that have finished.
     """
 
     def __init__(self, pipeline: SemlaPipeline, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.released, self.finished, self._embed = threading.Event(), 0, pipeline.navigator.embed
+        self.begun, self.released = threading.Event(), threading.Event()
+        self.finished, self._embed = 0, pipeline.navigator.embed
         monkeypatch.setattr(pipeline.navigator, "embed", self.embed)
 
     def embed(self, rgb: NDArray[np.uint8]) -> NDArray[np.float64]:
+        self.begun.set()
         assert self.released.wait(PATIENCE_S), "the embedding was never released"
         embedding = self._embed(rgb)
         self.finished += 1
@@ -936,7 +939,8 @@ def test_after_a_reset_the_embedding_under_way_is_ignored_and_the_next_frame_is_
     pipeline.process(frame("red", 1.0))
     pipeline.reset()
     held = HeldNavigator(pipeline, monkeypatch)
-    pipeline.process(frame("red", 2.0))  # under way
+    pipeline.process(frame("red", 2.0))
+    assert held.begun.wait(PATIENCE_S), "the embedding never began"
     pipeline.reset()
     held.released.set()
     deadline = time.monotonic() + PATIENCE_S
@@ -960,3 +964,21 @@ def test_adapters_of_a_coming_swap_are_loaded_while_the_domain_drifts(
     assert requested[0][0] == "blue"
     assert len(requested) < swapped.index(True)
     assert not steady[-1].domain.swapped
+
+
+def test_frames_of_a_camera_that_does_not_count_are_segmented_and_leave_the_domain_alone(
+    pipeline: SemlaPipeline,
+) -> None:
+    for each in drive(("blue", 2.0)):
+        pipeline.process(each)
+    before = pipeline.domain
+    for seconds in (102.1, 104.0, 103.0, 1.0):  # whatever their stamps
+        result = pipeline.process(frame("red", seconds), track=False)
+        assert result.labels.shape == result.frame.rgb.shape[:2]
+    assert (pipeline.domain.mixture, pipeline.domain.distance) == (before.mixture, before.distance)
+    assert pipeline.domain.swaps == before.swaps
+
+
+def test_a_camera_that_does_not_count_may_be_the_first_to_send(pipeline: SemlaPipeline) -> None:
+    assert pipeline.process(frame("red", 100.0), track=False).domain.mixture.names == ()
+    assert pipeline.process(frame("blue", 100.1)).domain.mixture.names[0] == "blue"

@@ -13,6 +13,10 @@ from rosbags.highlevel import AnyReader
 from rosbags.rosbag2 import Writer
 
 from semla_ros.errors import ConfigError, RecordingError
+from semla_ros.images.depth import depth_values, metres
+from semla_ros.recordings import open_recording
+from semla_ros.recordings.playback import open_playback
+from semla_ros.recordings.writer import STORE
 from semla_ros.streetworld.drive import DEMO_LEGS, Drive, DriveFrame, Leg, write_drive
 from semla_ros.streetworld.legs import Itinerary
 
@@ -133,3 +137,17 @@ def test_a_drive_that_is_interrupted_leaves_no_bag(
     with pytest.raises(cause):
         write_drive(tmp_path / "bag", drive)
     assert not (tmp_path / "bag").exists()
+
+
+def test_a_drive_with_depth_is_recorded_in_metres_and_its_colour_camera_is_still_the_only_one(tmp_path: Path) -> None:
+    drive = Drive([Leg("clear_day", 0.2)], 1, SIZE)
+    write_drive(tmp_path / "bag", drive, with_depth=True)
+    assert open_recording(tmp_path / "bag").topic == "/camera/image_raw"
+    played = list(open_playback(tmp_path / "bag", ["/camera/depth/image_raw"]).messages())
+    assert len(played) == len(drive) == 2
+    message = STORE.deserialize_cdr(played[1].data, played[1].kind)
+    depth = metres(depth_values(message))  # type: ignore[arg-type]
+    true = drive.frame(1).depth
+    np.testing.assert_array_equal(depth[true <= 40.0], true[true <= 40.0])
+    assert np.isnan(depth[true > 40.0]).all()
+    assert 0.2 < np.isfinite(depth).mean() < 1.0

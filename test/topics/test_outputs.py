@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from other_kinds import blob_bundle
 from rosbags.highlevel import AnyReader
 
 from semla_ros.adaptation.retrieval import Mixture
@@ -53,7 +53,6 @@ def another(monkeypatch: pytest.MonkeyPatch) -> None:
 def robot() -> Iterator[tuple[Any, Any]]:
     """An active lifecycle node in a namespace and a function that waits for a message of a topic."""
     pytest.importorskip("rclpy")
-    os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     from live.process import free_domain
 
     from semla_ros.node.environment import name_prefix
@@ -141,3 +140,58 @@ def test_topic_names_are_relative_and_unique() -> None:
     names = [topic.name for topic in outputs.TOPICS]
     assert len(set(names)) == len(names)
     assert not any(name.startswith("/") for name in names)
+
+
+@pytest.fixture
+def blobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SegmentationResult:
+    """The result of a segmenter with instances, for an image of two objects."""
+    blob_bundle.register(monkeypatch)
+    rgb, _ = blob_bundle.two_blobs()
+    return blob_bundle.opened(blob_bundle.write_bundle(tmp_path / "blobs")).process(Frame(rgb, 1_000_000_007, "camera"))
+
+
+def check_instances(instances: Any, panoptic: Any) -> None:
+    """Checks the messages of both topics for the image of two objects."""
+    _, expected = blob_bundle.two_blobs()
+    assert (instances.encoding, panoptic.encoding) == ("mono16", "32SC1")
+    np.testing.assert_array_equal(np.frombuffer(instances.data, np.uint16).reshape(10, 12), expected)
+    ids = np.where(expected > 0, 1000 + expected.astype(np.int32), 0)
+    np.testing.assert_array_equal(np.frombuffer(panoptic.data, np.int32).reshape(10, 12), ids)
+    assert {each.header.frame_id for each in (instances, panoptic)} == {"camera"}
+
+
+def test_instances_and_panoptic_ids_are_written_to_the_bag(blobs: SegmentationResult, tmp_path: Path) -> None:
+    with result_bag(tmp_path / "bag", CLASSES) as bag:
+        bag.write(blobs)
+    with AnyReader([tmp_path / "bag"]) as reader:
+        messages = {c.topic: reader.deserialize(data, c.msgtype) for c, _, data in reader.messages()}
+    check_instances(messages["/semla/segmentation/instances"], messages["/semla/segmentation/panoptic"])
+
+
+def test_a_bag_of_a_segmenter_without_instances_has_no_topics_for_them(tmp_path: Path) -> None:
+    with result_bag(tmp_path / "bag", CLASSES) as bag:
+        bag.write(result())
+    with AnyReader([tmp_path / "bag"]) as reader:
+        assert not {"/semla/segmentation/instances", "/semla/segmentation/panoptic"} & {
+            each.topic for each in reader.connections
+        }
+
+
+@pytest.mark.live
+def test_instances_and_panoptic_ids_are_published_by_the_node(
+    robot: tuple[Any, Any], blobs: SegmentationResult
+) -> None:
+    from sensor_msgs.msg import Image
+    from std_msgs.msg import Header
+
+    from semla_ros.node.publishers import Publishers
+
+    node, next_message = robot
+    publishers = Publishers(node)
+    node.trigger_configure()
+    node.trigger_activate()
+
+    def publish() -> None:
+        publishers.send(blobs, Header(frame_id="camera"), CLASSES, OutputConfig())
+
+    check_instances(*(next_message(f"segmentation/{name}", Image, publish) for name in ("instances", "panoptic")))

@@ -8,8 +8,9 @@ import pytest
 
 from semla_ros.config import OutputConfig
 from semla_ros.images.classes import class_table
+from semla_ros.images.panoptic import Segments
 from semla_ros.pipeline.domain_state import DomainState
-from semla_ros.topics.sources import DomainReport, SegmentedImage, output_size
+from semla_ros.topics.sources import DepthView, DomainReport, SegmentedImage, output_size
 
 CLASSES = class_table(("road", "sky"))
 
@@ -19,7 +20,7 @@ def result(height: int = 48, width: int = 64) -> SimpleNamespace:
     frame = SimpleNamespace(rgb=generator.integers(0, 256, (height, width, 3), np.uint8))
     labels = generator.integers(0, 12, (height, width), np.uint8)
     confidence = (labels / 12).astype(np.float32)
-    return SimpleNamespace(frame=frame, labels=labels, confidence=confidence, domain=DomainState())
+    return SimpleNamespace(frame=frame, labels=labels, confidence=confidence, domain=DomainState(), segments=None)
 
 
 def published(seen: Any, **settings: Any) -> SegmentedImage:
@@ -33,15 +34,47 @@ def published(seen: Any, **settings: Any) -> SegmentedImage:
         ((320, 0), (240, 320)),
         ((0, 120), (120, 160)),
         ((320, 200), (200, 320)),
-        ((1280, 0), (480, 640)),
-        ((0, 4800), (480, 640)),
+        ((1280, 0), (960, 1280)),
+        ((0, 4800), (4800, 6400)),
         ((1, 0), (1, 1)),
     ],
 )
-def test_the_published_size_is_the_requested_one_but_never_larger_than_the_input(
+def test_the_published_size_is_the_requested_one_and_a_side_that_is_not_given_keeps_the_proportions(
     wanted: tuple[int, int], size: tuple[int, int]
 ) -> None:
     assert output_size(480, 640, OutputConfig(output_width=wanted[0], output_height=wanted[1])) == size
+
+
+@pytest.mark.parametrize(
+    ("settings", "size"),
+    [
+        ({"output_size": "cloud"}, (400, 848)),
+        ({"output_size": "image"}, (480, 640)),
+        ({"output_size": "cloud", "output_width": 320}, (240, 320)),
+    ],
+)
+def test_the_published_size_is_that_of_the_point_cloud_if_asked(
+    settings: dict[str, Any], size: tuple[int, int]
+) -> None:
+    assert output_size(480, 640, OutputConfig(**settings), cloud=(400, 848)) == size
+
+
+@pytest.mark.parametrize("camera", ["image", "camera_info"])
+def test_the_depth_image_or_its_camera_info_tells_the_size_of_the_point_cloud(camera: str) -> None:
+    view = DepthView("/depth", **{camera: SimpleNamespace(height=96, width=128)})
+    image = SegmentedImage.of(result(), None, CLASSES, OutputConfig(output_size="cloud"), depth=view)
+    assert image.labels.shape == image.confidence.shape == (96, 128)
+
+
+def test_until_the_size_of_the_point_cloud_is_known_that_of_the_image_is_published() -> None:
+    image = SegmentedImage.of(result(), None, CLASSES, OutputConfig(output_size="cloud"), depth=DepthView("/depth"))
+    assert image.labels.shape == (48, 64)
+
+
+def test_a_larger_output_repeats_pixels_of_the_result() -> None:
+    image = published(result(), output_width=128, confidence_encoding="32FC1")
+    np.testing.assert_array_equal(image.labels[::2, ::2], result().labels)
+    np.testing.assert_array_equal(image.confidence, (image.labels / 12).astype(np.float32))
 
 
 def test_mono8_confidence_is_rounded_to_255ths() -> None:
@@ -70,6 +103,18 @@ def test_labels_above_255_are_kept_in_a_smaller_output() -> None:
     image = published(seen, output_width=20)
     assert image.labels.dtype == np.uint16
     assert image.labels.min() >= 300
+
+
+def test_segments_in_a_smaller_output_are_those_of_the_same_pixels_as_the_labels() -> None:
+    seen = result()
+    instances = np.random.default_rng(1).integers(0, 900, seen.labels.shape).astype(np.uint16)
+    seen.segments = Segments(1000 * seen.labels.astype(np.int32) + instances - 1, instances)
+    image = published(seen, output_width=20)
+    assert image.segments is not None
+    assert image.segments.classes.dtype == np.int32
+    np.testing.assert_array_equal(
+        image.segments.classes, 1000 * image.labels.astype(np.int32) + image.segments.instances - 1
+    )
 
 
 def test_domain_reports_are_equal_if_all_but_their_headers_is_equal() -> None:

@@ -32,7 +32,9 @@ from semla_ros.training.methods import METHODS
 from semla_ros.training.presets import PRESETS
 
 IMAGES = 40
-FILES = {"adapter_config.json", "adapter_model.safetensors", "fog_statistics.npz", "README.md", "curve.png"}
+FILES = {
+    "adapter_config.json", "adapter_model.safetensors", "fog_statistics.npz", "README.md", "curve.png", "SHA256SUMS",
+}  # fmt: skip
 
 
 def write_pair(data: Path, index: int) -> None:

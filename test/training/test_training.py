@@ -11,7 +11,7 @@ from torch import nn
 from semla_ros.errors import ImageError, TrainingError
 from semla_ros.modeling.catseg.loss import SegmentationLoss
 from semla_ros.modeling.catseg.network import CatSeg
-from semla_ros.modeling.catseg.pixels import normalised
+from semla_ros.modeling.clip.pixels import normalised
 from semla_ros.modeling.clip.tokenizer import tokenize
 from semla_ros.streetworld.dataset import write_dataset
 from semla_ros.training.card import write_card

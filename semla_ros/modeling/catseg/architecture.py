@@ -10,8 +10,6 @@ from semla_ros.modeling.base import Architecture
 from semla_ros.modeling.clip.network import TextSizes
 from semla_ros.modeling.clip.vision import VisionSizes
 
-CLIP_MEAN = (122.7709383, 116.7460125, 104.09373615)  # red, green and blue, for values from 0 to 255
-CLIP_STD = (68.5005327, 66.6321579, 70.3231630)
 MAX_LAYERS, MAX_SIZE = 200, 1_000_000
 MAX_GRID, MAX_WINDOW = 128, 32  # the mask of shifted windows has (grid * window) ** 2 entries
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from semla_ros.images.classes import UNLABELLED
 from semla_ros.modeling.base import TrainingLoss
 from semla_ros.modeling.catseg.network import CatSeg
-from semla_ros.modeling.catseg.pixels import normalised
+from semla_ros.modeling.clip.pixels import normalised
 from semla_ros.modeling.clip.prompts import prompts
 from semla_ros.modeling.clip.tokenizer import tokenize
 

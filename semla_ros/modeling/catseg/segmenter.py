@@ -7,17 +7,14 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from semla_ros.errors import ConfigError
 from semla_ros.modeling.base import UNDEFINED, Mode, PromptTemplates
 from semla_ros.modeling.catseg.network import CatSeg
-from semla_ros.modeling.catseg.pixels import normalised
 from semla_ros.modeling.catseg.tiling import Plain, SlidingWindow, Tiling, resized
-from semla_ros.modeling.clip.prompts import prompts
-from semla_ros.modeling.clip.tokenizer import tokenize
+from semla_ros.modeling.clip.class_prompts import ClassPrompts
+from semla_ros.modeling.clip.pixels import normalised
 
 CHUNK = 8  # classes that are resized to the image at a time, so that memory does not grow with their number
 CHUNK_VALUES = 2**26  # at most, for very large images: 256 MiB of probabilities
@@ -31,7 +28,8 @@ class CatSegSegmenter:
         network: A CAT-Seg network with its weights, of any floating-point type.
         classes: Class names, synonyms after commas ("car, automobile").
         prompt_templates: Prompts per class, see `semla_ros.modeling.clip.prompts.prompts`.
-        memory_mib: Memory limit for the activations of sliding windows that are computed in one batch, MiB.
+        memory_mib: Memory limit for the activations of sliding windows that are computed in one batch, and for the
+            probabilities that are resized to the image at a time, MiB.
 
     Raises:
         ConfigError: There are no classes.
@@ -63,7 +61,7 @@ class CatSegSegmenter:
     @property
     def tokens(self) -> Tensor:
         """Tokens of all prompts, (prompts, context_length) int64."""
-        return self._tokens
+        return self._prompts.tokens
 
     @property
     def text(self) -> Tensor:
@@ -84,17 +82,13 @@ class CatSegSegmenter:
         Raises:
             ConfigError: There are no classes.
         """
-        if not classes:
-            raise ConfigError("no classes", where="segmenter.classes", expected="at least one class name")
-        texts = [prompts(name, prompt_templates) for name in classes]
-        tokens = tokenize([text for each in texts for text in each], self.network.arch.context_length).to(self.device)
-        counts = [len(each) for each in texts]
-        text = self._encoded(tokens, counts)
-        self.classes, self._tokens, self._counts, self._text = tuple(classes), tokens, counts, text
+        prompts = ClassPrompts.of(classes, prompt_templates, self.network.arch.context_length, self.device)
+        text = prompts.encoded(self.network.clip)
+        self.classes, self._prompts, self._text = tuple(classes), prompts, text
 
     def refresh_text(self) -> None:
         """Encodes the classes again. Required after every change of weights: adapters change the text encoder, too."""
-        self._text = self._encoded(self._tokens, self._counts)
+        self._text = self._prompts.encoded(self.network.clip)
 
     @torch.inference_mode()
     def logits(self, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -136,18 +130,13 @@ class CatSegSegmenter:
         side = self.network.arch.image_size
         return resized(self._normalised(rgb), (side, side)).to(self.dtype)
 
-    @torch.inference_mode()
-    def _encoded(self, tokens: Tensor, counts: list[int]) -> Tensor:
-        """Text embeddings (T, embed_dim): per class the mean over its prompts, L2-normalised."""
-        embeddings = self.network.clip.encode_text(tokens).split(counts)
-        return F.normalize(torch.stack([each.mean(0) for each in embeddings]), dim=-1)
-
     def _probabilities(self, rgb: NDArray[np.uint8], mode: Mode, size: tuple[int, ...]) -> Iterator[Tensor]:
         """Yields the probabilities of a few classes at a time, (up to `CHUNK`, h, w); NaN where undefined."""
         tiling = self.tilings[mode]
         logits = self._logits(tiling.crops(self._normalised(rgb)))
         logits = logits.masked_fill(~logits.isfinite(), torch.nan)  # the sigmoid of infinity would be finite
-        for chunk in logits.split(min(CHUNK, max(1, CHUNK_VALUES // (size[0] * size[1]))), dim=1):
+        values = min(CHUNK_VALUES, self.memory_mib * MIB // 4)
+        for chunk in logits.split(min(CHUNK, max(1, values // (size[0] * size[1]))), dim=1):
             yield resized(tiling.blend(chunk), size)[0]
 
     def _logits(self, crops: Tensor) -> Tensor:

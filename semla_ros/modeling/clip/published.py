@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +18,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from semla_ros.errors import BundleError
+from semla_ros.modeling.clip.network import TextSizes
 from semla_ros.modeling.clip.state import clip_state
 from semla_ros.modeling.clip.tokenizer import tokenize
+from semla_ros.modeling.clip.vision import VisionSizes
 from semla_ros.modeling.weights import load_strictly
 
 CONFIG = "open_clip_config.json"
 SIZES = {"image_size", "patch_size", "width", "layers", "head_width"}
 WITHOUT_EFFECT = {"patch_dropout", "output_tokens", "mlp_ratio"}  # in training only, or known from shapes
 TEXTS = 32  # encoded at a time
+UNUSED = {"logit_scale", "logit_bias", "input_resolution", "context_length", "vocab_size", "attn_mask"}
 NEEDED = {"conv1.weight", "positional_embedding", "proj"}
 
 
@@ -96,6 +100,41 @@ def _fields(config: Any, where: str) -> dict[str, Any]:
     if unsupported:
         raise BundleError("unsupported kind of CLIP", where=where, got=", ".join(unsupported), expected="a plain ViT")
     return fields
+
+
+@dataclass(frozen=True)
+class PublishedClip:
+    """A whole CLIP.
+
+    Attributes:
+        vision: Sizes of the image encoder, at the resolution that it was trained with.
+        text: Sizes of the text encoder.
+        state: State dict of `semla_ros.modeling.clip.network.Clip`.
+        logit_scale: Factor of cosines that it was trained with.
+    """
+
+    vision: VisionSizes
+    text: TextSizes
+    state: Mapping[str, Tensor]
+    logit_scale: float = 100.0
+
+
+def whole_clip(state: Mapping[str, Tensor], source: str, model: str = "") -> PublishedClip:
+    """Takes image and text encoder of a CLIP; arguments and errors as in `image_encoder`."""
+    fields, visual = image_encoder(state, source, model)
+    config = (_of_model(model) if model else _beside(Path(source)))["model_cfg"]
+    try:
+        sizes = config["text_cfg"]
+        text = TextSizes(*(int(sizes[key]) for key in ("width", "layers", "heads", "context_length", "vocab_size")))
+    except (KeyError, TypeError, ValueError) as error:
+        raise BundleError("malformed configuration", where=model or source, hint=repr(error)) from error
+    grid = fields["image_size"] // fields["patch_size"]
+    names = "image_size", "patch_size", "embed_dim", "width", "layers", "heads", "activation"
+    vision = VisionSizes(**{name: fields[name] for name in names}, position_grid=grid)
+    rest = {key: value.float() for key, value in state.items() if not key.startswith("visual.") and key not in UNUSED}
+    ours = {f"visual.{key}": value for key, value in visual.items()} | clip_state(rest)
+    scale = float(state["logit_scale"].float().exp()) if "logit_scale" in state else 100.0
+    return PublishedClip(vision, text, ours, scale)
 
 
 def text_encoder(

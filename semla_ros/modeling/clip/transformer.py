@@ -45,11 +45,24 @@ class Attention(nn.Module):
         Returns:
             Tokens (B, L, width).
         """
-        query, key, value = (
-            proj(x).unflatten(-1, (self.heads, -1)).transpose(1, 2) for proj in (self.q_proj, self.k_proj, self.v_proj)
-        )
+        return self.mix(self.query(x), *self.key_value(x), mask)
+
+    def query(self, x: Tensor) -> Tensor:
+        """Queries (B, heads, L, width / heads) of tokens (B, L, width)."""
+        return self._per_head(self.q_proj(x))
+
+    def key_value(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values of tokens (B, L, width), each (B, heads, L, width / heads)."""
+        return self._per_head(self.k_proj(x)), self._per_head(self.v_proj(x))
+
+    def mix(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Returns for every query the values of the tokens that it attends to, projected: (B, L, width)."""
         mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
         out: Tensor = self.out_proj(mixed.transpose(1, 2).flatten(-2))
+        return out
+
+    def _per_head(self, x: Tensor) -> Tensor:
+        out: Tensor = x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
         return out
 
 
@@ -74,7 +87,11 @@ class ResidualAttentionBlock(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Tokens (B, L, width) to tokens of the same shape; ``mask`` as in `Attention.forward`."""
-        x = x + self.attn(self.ln_1(x), mask)
+        return self.after_attention(x, self.attn(self.ln_1(x), mask))
+
+    def after_attention(self, x: Tensor, attended: Tensor) -> Tensor:
+        """The rest of the block: adds what attention returned to the tokens (B, L, width), then the MLP."""
+        x = x + attended
         out: Tensor = x + self.mlp(self.ln_2(x))
         return out
 
@@ -90,9 +107,7 @@ class ResidualAttentionBlock(nn.Module):
         Returns:
             Tokens (B, L, width).
         """
-        x = self.attn.out_proj(self.attn.v_proj(self.ln_1(x))) + x[:, :1]
-        out: Tensor = x + self.mlp(self.ln_2(x))
-        return out
+        return self.after_attention(x[:, :1], self.attn.out_proj(self.attn.v_proj(self.ln_1(x))))
 
 
 class Transformer(nn.Module):

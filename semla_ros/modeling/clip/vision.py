@@ -26,6 +26,7 @@ class VisionSizes:
         layers: Number of blocks.
         heads: Attention heads per block.
         activation: "quick_gelu" (OpenAI's models) or "gelu".
+        position_resize: Interpolation of the position embedding, "bicubic" or "bilinear".
     """
 
     image_size: int
@@ -36,6 +37,7 @@ class VisionSizes:
     layers: int
     heads: int
     activation: str = "quick_gelu"
+    position_resize: str = "bicubic"
 
     @property
     def grid(self) -> int:
@@ -74,13 +76,13 @@ class VisionTransformer(nn.Module):
         return out
 
     def positions(self) -> Tensor:
-        """Position embedding at the present grid, (1 + grid², width); resized bicubically, the class token's kept."""
+        """Position embedding at the present grid, (1 + grid², width): resized, the class token's kept."""
         trained, grid = self.sizes.position_grid, self.sizes.grid
         if trained == grid:
             return self.positional_embedding
         cls, patches = self.positional_embedding[:1], self.positional_embedding[1:]
         square = patches.T.unflatten(1, (trained, trained))[None]
-        resized = F.interpolate(square, (grid, grid), mode="bicubic", align_corners=False)
+        resized = F.interpolate(square, (grid, grid), mode=self.sizes.position_resize, align_corners=False)
         return torch.cat([cls, resized[0].flatten(1).T])
 
 

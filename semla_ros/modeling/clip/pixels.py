@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from semla_ros.modeling.catseg.architecture import CLIP_MEAN, CLIP_STD
+CLIP_MEAN = (122.7709383, 116.7460125, 104.09373615)  # red, green and blue, for values from 0 to 255
+CLIP_STD = (68.5005327, 66.6321579, 70.3231630)
 
 
 def normalised(images: Tensor) -> Tensor:

@@ -1,0 +1,110 @@
+"""Several cameras on one node, beside a node for each camera: memory and frames per second."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from semla_ros.bench.processes import ACTIVE, Process
+from semla_ros.machine import resident_mib
+from semla_ros.node.network import local_network
+from semla_ros.progress import ProgressBar
+
+WARM_UP = 3  # masks of each camera before the measurement
+FOREVER = "1000000"
+LIMIT_S = 600.0
+
+
+@dataclass(frozen=True)
+class Nodes:
+    """Figures of one arrangement.
+
+    Attributes:
+        fps: Masks per second of all cameras together.
+        slowest_fps: Masks per second of the camera that got the fewest.
+        memory_mib: Resident memory of all nodes together.
+    """
+
+    fps: float
+    slowest_fps: float
+    memory_mib: float
+
+
+@dataclass(frozen=True)
+class Sharing:
+    """One node for all cameras, beside a node for each.
+
+    Attributes:
+        cameras: Number of cameras.
+        one_node: All cameras on one node.
+        node_each: A node for each camera.
+        fps_ratio: Frames per second of the one node over those of the many.
+        memory_ratio: Memory of the one node over that of the many.
+    """
+
+    cameras: int
+    one_node: Nodes
+    node_each: Nodes
+    fps_ratio: float
+    memory_ratio: float
+
+
+def sharing(cameras: int, seconds: float, images: list[NDArray[np.uint8]], settings: Mapping[str, Any]) -> Sharing:
+    """Measures both arrangements, one after the other. Each camera sends its next image when its last mask has come.
+
+    Args:
+        cameras: Number of cameras.
+        seconds: Duration of each measurement.
+        images: Images (H, W, 3) uint8 that the cameras show in turn.
+        settings: Parameters of the nodes.
+
+    Raises:
+        BenchError: A node or a camera ended, or its masks did not come.
+    """
+    names = [f"camera_{index}" for index in range(cameras)]
+    given = [word for name, value in settings.items() for word in ("-p", f"{name}:={json.dumps(value)}")]
+    with tempfile.TemporaryDirectory(prefix="semla_bench_") as folder, ProgressBar(total=2, desc="cameras") as bar:
+        file = Path(folder, "images.npy")
+        np.save(file, np.array(images))
+        one = _measured([[*given, "-p", f"cameras:={json.dumps(names)}"]], names, file, seconds)
+        bar.update()
+        each = _measured([[*given, "-r", f"__ns:=/{name}"] for name in names], names, file, seconds)
+        bar.update()
+    return Sharing(cameras, one, each, one.fps / each.fps, one.memory_mib / each.memory_mib)
+
+
+def _measured(nodes: Sequence[Sequence[str]], names: Sequence[str], images: Path, seconds: float) -> Nodes:
+    """Starts nodes with these ROS arguments and a camera for each name, and counts the masks."""
+    network = local_network()
+    with ExitStack() as stack:
+        started = [
+            stack.enter_context(Process(["semla_ros.node.main", "--ros-args", *arguments], network))
+            for arguments in nodes
+        ]
+        for node in started:
+            node.wait_for(ACTIVE)
+        command = ["semla_ros.bench.camera", FOREVER, "10", FOREVER, FOREVER, str(images), "--ros-args", "-r"]
+        cameras = [stack.enter_context(Process([*command, f"__ns:=/{name}"], network)) for name in names]
+        for camera in cameras:
+            camera.wait_for(f'{{"masks": {WARM_UP},', LIMIT_S)
+        before, begin = [_masks(camera) for camera in cameras], time.monotonic()
+        time.sleep(seconds)
+        counts = [_masks(camera) - count for camera, count in zip(cameras, before, strict=True)]
+        elapsed = time.monotonic() - begin
+        memory = sum(resident_mib(node.pid) for node in started)
+    return Nodes(sum(counts) / elapsed, min(counts) / elapsed, memory)
+
+
+def _masks(camera: Process) -> int:
+    """Number of masks that have come to a camera, by its last whole line."""
+    line = camera.log.rpartition("\n")[0].rpartition("\n")[2]
+    return int(json.loads(line)["masks"])

@@ -1,0 +1,89 @@
+"""FISA of published parts: a mask generator and a CLIP. FISA's own weights were never published."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from semla_ros.errors import BundleError
+from semla_ros.modeling.clip.published import PublishedClip
+from semla_ros.modeling.fisa.architecture import FisaArch
+from semla_ros.modeling.fisa.generator import generator_config
+from semla_ros.modeling.fisa.network import Fisa
+from semla_ros.modeling.weights import load_strictly
+
+
+def from_published(state: Mapping[str, Tensor]) -> tuple[Any, dict[str, Tensor]]:
+    """Refuses a checkpoint: none of FISA was ever published.
+
+    Raises:
+        BundleError: Always.
+    """
+    raise BundleError(
+        "no checkpoint of FISA was ever published", got=sorted(state)[:3],
+        expected="its parts: --mask-generator and --clip",
+    )  # fmt: skip
+
+
+def from_parts(mask_generator: Path, clip: PublishedClip, image_size: int) -> tuple[FisaArch, Fisa]:
+    """Makes a FISA whose SEVE is off, because it is untrained: the paper's frozen baseline.
+
+    Args:
+        mask_generator: Folder of a Mask2Former as transformers stores it.
+        clip: A CLIP.
+        image_size: Side of the square image that CLIP is shown, pixels; rounded to whole patches.
+
+    Raises:
+        BundleError: The folder holds no such generator, or its weights do not fit its configuration.
+    """
+    generator, size = _mask_generator(mask_generator)
+    vision, text = clip.vision, clip.text
+    arch = FisaArch(
+        max(1, image_size // vision.patch_size) * vision.patch_size, vision.patch_size, vision.position_grid,
+        vision.embed_dim, vision.width, vision.layers, vision.heads, text.width, text.layers, text.heads,
+        seve_layers=(), generator=generator_config(generator.config), generator_short=size[0], generator_long=size[1],
+        context_length=text.context_length, vocab_size=text.vocab_size, activation=vision.activation,
+        logit_scale=clip.logit_scale, void="",
+    )  # fmt: skip
+    torch.manual_seed(0)  # SEVE's weights are random, and the same every time
+    network = Fisa(arch)
+    load_strictly(network.generator.model, generator.model.state_dict(), mask_generator)
+    load_strictly(network.clip, clip.state, "CLIP")
+    return arch, network
+
+
+def _mask_generator(folder: Path) -> tuple[Any, tuple[int, int]]:
+    """Loads a generator, and the short and the long side that its images are resized to."""
+    if not (folder / "config.json").is_file():
+        raise BundleError("no mask generator", where=folder, expected="a folder with config.json and model.safetensors")
+    model, report, size = _loaded(folder)
+    wrong = [f"{key} missing" for key in report["missing_keys"]] + [str(key) for key in report["mismatched_keys"]]
+    if wrong:
+        raise BundleError("weights of another mask generator", where=folder, got=", ".join(sorted(wrong)[:3]))
+    short, long = (getattr(size, side, None) for side in ("shortest_edge", "longest_edge"))
+    return model, (short or 800, long or 1333)
+
+
+def _loaded(folder: Path) -> tuple[Any, Any, Any]:
+    """Returns the model, transformers' report of missing tensors, and the size in its preprocessing if there is one."""
+    from transformers import AutoConfig, Mask2FormerForUniversalSegmentation, Mask2FormerImageProcessor
+
+    try:
+        kind = AutoConfig.from_pretrained(folder, local_files_only=True).model_type
+        if kind != "mask2former":
+            raise BundleError("another kind of mask generator", where=folder, got=kind, expected="mask2former")
+        load: Any = Mask2FormerForUniversalSegmentation.from_pretrained
+        model, report = load(
+            folder, local_files_only=True, use_safetensors=True, output_loading_info=True, dtype=torch.float32
+        )
+        processor: Any = Mask2FormerImageProcessor
+        known = (folder / "preprocessor_config.json").is_file()
+        return model, report, processor.from_pretrained(folder, local_files_only=True).size if known else None
+    except BundleError:
+        raise
+    except Exception as error:  # transformers raises errors of many types for files that do not fit
+        raise BundleError("mask generator that cannot be loaded", where=folder, hint=str(error)) from error

@@ -1,0 +1,120 @@
+"""The cameras of the node: one without a name, or several with a sub-namespace each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from rclpy.lifecycle import LifecycleNode
+
+from semla_ros.config import NodeConfig
+from semla_ros.images.bit_depth import BitDepth
+from semla_ros.node.camera_info import CameraInfoSubscription
+from semla_ros.node.depth import DepthCamera
+from semla_ros.node.publishers import Publishers
+from semla_ros.node.settings import qos_overrides_checked
+from semla_ros.node.subscription import ImageSubscription
+from semla_ros.topics.outputs import POINTS
+from semla_ros.topics.sources import SegmentedImage
+
+Receive = Callable[["Camera", str, Any], None]
+
+
+class Camera:
+    """One camera: its subscriptions, and the topics of its segmentations.
+
+    Args:
+        node: The node that subscribes and publishes.
+        name: Sub-namespace of its topics: the images of camera "front" are front/image; empty for the only camera.
+        config: ``depth_topic`` is read. It is a name below that of the camera, unless it begins with a slash.
+        receive: Called with the camera, the full name of the topic and the message.
+
+    Attributes:
+        name: See above.
+        images: Subscription to the images.
+        depth: Subscription to the depth images.
+        outputs: Publishers of its segmentations.
+        bit_depth: Number of bits in use in its 16-bit images.
+    """
+
+    def __init__(self, node: LifecycleNode, name: str, config: NodeConfig, receive: Receive) -> None:
+        self.name, prefix = name, f"{name}/" if name else ""
+        depth = config.depth_topic
+        self.depth = DepthCamera(node, f"{prefix}{depth}" if depth and not depth.startswith("/") else depth)
+        camera_info = CameraInfoSubscription(node, f"{prefix}image")
+        with qos_overrides_checked("a published topic"):
+            self.outputs = Publishers(node, camera_info.newest, self.depth, prefix, (SegmentedImage,))
+        self.images = ImageSubscription(node, lambda topic, message: receive(self, topic, message), f"{prefix}image")
+        self.bit_depth = BitDepth()
+
+
+class Cameras:
+    """All cameras of the node.
+
+    Args:
+        node: The node that subscribes and publishes.
+        config: ``cameras`` and ``depth_topic`` are read.
+        receive: Called with the camera, the full name of the topic and the message.
+
+    Attributes:
+        topics: Full names of all topics that are published for the cameras.
+    """
+
+    def __init__(self, node: LifecycleNode, config: NodeConfig, receive: Receive) -> None:
+        self._cameras = [Camera(node, name, config, receive) for name in config.cameras or ("",)]
+        self.topics = [topic for camera in self._cameras for topic in camera.outputs.topics]
+
+    @property
+    def names(self) -> list[str]:
+        """Their names."""
+        return [camera.name for camera in self._cameras]
+
+    def check(self, config: NodeConfig) -> None:
+        """Checks the QoS overrides of the image topics that the settings name.
+
+        Raises:
+            ConfigError: See `ImageSubscription.check`.
+        """
+        for camera in self._cameras:
+            camera.images.check(config)
+
+    def follow(self, config: NodeConfig) -> None:
+        """Subscribes with the transport of the settings and the reliability of the publishers.
+
+        Depth images are subscribed to while somebody subscribes to the points.
+
+        Raises:
+            ConfigError: A QoS override of an image topic is wrong.
+        """
+        for camera in self._cameras:
+            camera.images.subscribe_as_offered(config)
+            camera.depth.follow(camera.outputs.is_subscribed(POINTS))
+
+    def close(self) -> None:
+        """Ends all subscriptions to images."""
+        for camera in self._cameras:
+            camera.images.close()
+            camera.depth.follow(False)
+
+    def renew(self) -> None:
+        """Forgets what the cameras have sent."""
+        for camera in self._cameras:
+            camera.bit_depth = BitDepth()
+
+    def image_topics(self) -> list[str]:
+        """Full names of the topics that are subscribed to."""
+        return [topic for camera in self._cameras if (topic := camera.images.key_values()["image_topic"])]
+
+    def key_values(self) -> dict[str, str]:
+        """Topics and reliabilities of the subscriptions for a diagnostic message, separated by commas."""
+        values = [camera.images.key_values() for camera in self._cameras]
+        return {key: ", ".join(filter(None, (each[key] for each in values))) for key in values[0]}
+
+    def problems(self, silence_s: float) -> Sequence[str]:
+        """Explains which cameras have been silent for longer than a time, and what cannot be published for the others.
+
+        Args:
+            silence_s: Longest time without an image, seconds.
+        """
+        silent = [each.images.waiting_for() for each in self._cameras if each.images.silence_s > silence_s]
+        return [*silent, *filter(None, (camera.outputs.problem for camera in self._cameras))]

@@ -1,0 +1,121 @@
+"""Several cameras that share one node, over real DDS, around a pipeline without networks."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+pytest.importorskip("rclpy")
+
+from live.gate import VARIABLE, Gate
+from live.process import STAND_IN
+from live.robot import Robot, image, stamp_ns
+from live.stand_in import NIGHT, WAIT
+from sensor_msgs.msg import Image
+from std_msgs.msg import String
+
+pytestmark = pytest.mark.live
+SECOND = 10**9
+FRONT, REAR = "front/segmentation/mask", "rear/segmentation/mask"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("gate")
+
+
+@pytest.fixture(scope="module")
+def robot(folder):
+    with Robot() as robot:
+        parameters = {"cameras": "['front', 'rear']", "domain_cameras": "['front']"}
+        process = robot.start(STAND_IN, parameters=parameters, **{VARIABLE: str(folder)})
+        robot.until(lambda: robot.lifecycle() == "active", "the node to become active")
+        yield robot
+        assert process.stop() == 0, process.log
+
+
+@pytest.fixture
+def cameras(robot):
+    """Functions that publish an image of each camera, and lists of the masks that arrive, when both work."""
+    with (
+        robot.hears(Image, FRONT, REAR) as masks,
+        robot.camera(topic="front/image") as front,
+        robot.camera(topic="rear/image") as rear,
+    ):
+
+        def arrived():
+            front(image(SECOND))
+            rear(image(SECOND))
+            robot.counts()
+            return all(masks)
+
+        robot.until(arrived, "a mask of each camera")
+        for heard in masks:
+            heard.clear()
+        yield front, rear, *masks
+
+
+def test_each_camera_has_its_masks_under_its_own_name(robot, cameras):
+    front, rear, of_front, of_rear = cameras
+    front(image(2 * SECOND, width=64, frame_id="front"))
+    robot.until(lambda: of_front, "the mask of the front camera")
+    rear(image(3 * SECOND, width=32, frame_id="rear"))
+    robot.until(lambda: of_rear, "the mask of the rear camera")
+    assert [(stamp_ns(each), each.width, each.header.frame_id) for each in of_front] == [(2 * SECOND, 64, "front")]
+    assert [(stamp_ns(each), each.width, each.header.frame_id) for each in of_rear] == [(3 * SECOND, 32, "rear")]
+
+
+def test_the_cameras_take_turns_under_overload_each_with_its_newest_image(robot, cameras, folder):
+    front, rear, of_front, of_rear = cameras
+    received = robot.counts()["received"]
+    with Gate(folder).closed() as gate:
+        front(image(10 * SECOND, command=WAIT))
+        robot.until(gate.entered, "the first image to be taken")
+        for second in range(11, 16):
+            front(image(second * SECOND))
+        rear(image(20 * SECOND))
+        robot.until(lambda: int(robot.figures()["frames_received"]) == received + 7, "all images to be received")
+        gate.open()
+        robot.until(lambda: len(of_front) == 2 and of_rear, "three masks")
+    robot.counts()
+    assert [stamp_ns(each) for each in of_front] == [10 * SECOND, 15 * SECOND]
+    assert [stamp_ns(each) for each in of_rear] == [20 * SECOND]
+
+
+def test_the_chosen_camera_decides_the_domain(robot, cameras):
+    front, rear, _, of_rear = cameras
+    rear(image(30 * SECOND, command=NIGHT))
+    robot.until(lambda: of_rear, "the mask of the rear camera")
+    robot.counts()
+    assert "night" not in robot.state()["active_adapters"]
+    front(image(31 * SECOND, command=NIGHT))
+    robot.until(lambda: "night" in robot.state()["active_adapters"], "the swap")
+    assert robot.set(domain_cameras=[""]).successful
+    rear(image(32 * SECOND))
+    robot.until(lambda: "night" not in robot.state()["active_adapters"], "the swap back")
+    assert robot.set(domain_cameras=["front"]).successful
+
+
+def test_classes_and_domain_are_published_once_for_all_cameras(robot):
+    labels = robot.listen(String, "segmentation/labels", transient_local=True)
+    robot.until(lambda: labels, "the labels")
+    assert json.loads(labels[0].data)[0]["name"] == "road"
+    topics = {name for name, _ in robot.node.get_topic_names_and_types()}
+    assert {"/front/segmentation/overlay", "/rear/segmentation/confidence", "/front/domain/support"} <= topics
+    assert not {"/front/domain/state", "/front/segmentation/labels"} & topics
+
+
+def test_diagnostics_name_all_cameras_and_the_silent_one(robot):
+    assert robot.set(silence_s=1.0).successful
+    with robot.camera(topic="front/image") as front:
+
+        def reported():
+            front(image(40 * SECOND))
+            report = robot.report()
+            return report if "no image on /rear/image" in report.message else None
+
+        report = robot.until(reported, "a warning about the rear camera")
+    assert "/front/image" not in report.message
+    assert robot.figures()["image_topic"] == "/front/image, /rear/image"
+    assert robot.set(silence_s=5.0).successful
