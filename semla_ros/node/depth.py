@@ -11,8 +11,10 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image
 
+from semla_ros.errors import ConfigError
 from semla_ros.node.camera_info import CameraInfoSubscription
 from semla_ros.node.subscription import DEPTH, offered_reliability
+from semla_ros.node.topic_names import check_topic_name
 from semla_ros.topics.sources import DepthView
 
 RECENT = 5  # depth images that are kept for camera images that arrive after them
@@ -83,10 +85,15 @@ class DepthCamera:
     Args:
         node: The node that subscribes.
         topic: Name of the topic of the depth images; empty without a depth camera.
+
+    Raises:
+        ConfigError: ROS does not accept the name.
     """
 
     def __init__(self, node: Node, topic: str) -> None:
         self._node = node
+        if topic:
+            check_topic_name(topic, "depth_topic", ConfigError)
         self._topic = str(node.resolve_topic_name(topic)) if topic else ""
         self._camera_info = CameraInfoSubscription(node, self._topic) if topic else None
         self._images = DepthImages()

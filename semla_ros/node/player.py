@@ -15,6 +15,7 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from semla_ros.errors import SemlaError
 from semla_ros.node.message_factory import message_type, new
 from semla_ros.node.signals import Stopping
+from semla_ros.node.topic_names import check_topic_name
 from semla_ros.recordings import OnError
 from semla_ros.recordings.playback import CAMERA_INFO, CameraMessage, Playback
 from semla_ros.recordings.recording import refuse
@@ -63,12 +64,17 @@ class Player:
         node: Node that publishes.
         playback: The recording.
         pace: How it is played.
+
+    Raises:
+        PlayError: A topic of the recording has a name that ROS 2 does not accept.
     """
 
     def __init__(self, node: Node, playback: Playback, pace: Pace) -> None:
         self._playback, self._pace = playback, pace
         reliability = ReliabilityPolicy.RELIABLE if pace.reliable else ReliabilityPolicy.BEST_EFFORT
         qos = QoSProfile(depth=DEPTH, reliability=reliability)
+        for topic in playback.topics:
+            check_topic_name(topic, playback.path, PlayError)
         self._publishers: dict[str, Any] = {
             topic: node.create_publisher(message_type(kind), topic, qos) for topic, kind in playback.topics.items()
         }
