@@ -16,6 +16,7 @@ from semla_ros.images.texture import texture
 from semla_ros.library.adapter_folder import save_adapter
 from semla_ros.library.bundle import ADAPTERS, Bundle, Defaults
 from semla_ros.library.manifest import MANIFEST
+from semla_ros.modeling.base import Architecture
 from semla_ros.modeling.catseg.architecture import CatSegArch
 from semla_ros.modeling.catseg.network import CatSeg
 from semla_ros.modeling.lora import Adapter
@@ -96,8 +97,13 @@ def save_unlisted(adapter: Adapter, statistics: Statistics, folder: Path, *optio
 
 def write_bundle(path: Path) -> Path:
     """Writes a bundle with three adapters."""
-    network, guide = random_network(), random_navigator()
-    Bundle(path, "random", ARCH, NAVIGATOR, CLASSES, defaults=Defaults(k=2)).save(network, guide.network, torch.float32)
+    return write_bundle_of(random_network(), ARCH, path)
+
+
+def write_bundle_of(network: Any, arch: Architecture, path: Path) -> Path:
+    """Writes a bundle with a network of any kind and three adapters for it."""
+    guide = random_navigator()
+    Bundle(path, "random", arch, NAVIGATOR, CLASSES, defaults=Defaults(k=2)).save(network, guide.network, torch.float32)
     for seed, name in enumerate(COLORS):
         images = [image(name, i) for i in range(12)]
         statistics = Statistics.of(np.array([guide.embed(rgb) for rgb in images]), np.array(list(map(texture, images))))

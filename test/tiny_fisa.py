@@ -9,12 +9,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from tiny import CLASSES, COLORS, NAVIGATOR, image, random_adapter, random_navigator, randomise
+from tiny import CLASSES, image, randomise, write_bundle_of
 
-from semla_ros.adaptation.statistics import Statistics
-from semla_ros.images.texture import texture
-from semla_ros.library.adapter_folder import save_adapter
-from semla_ros.library.bundle import ADAPTERS, Bundle, Defaults
 from semla_ros.modeling.fisa.architecture import FisaArch
 from semla_ros.modeling.fisa.network import Fisa
 from semla_ros.modeling.fisa.segmenter import FisaSegmenter
@@ -64,10 +60,4 @@ def two_halves() -> NDArray[np.uint8]:
 
 def write_fisa_bundle(path: Path) -> Path:
     """Writes a bundle with three adapters."""
-    network, guide = random_fisa(), random_navigator()
-    Bundle(path, "random", ARCH, NAVIGATOR, CLASSES, defaults=Defaults(k=2)).save(network, guide.network, torch.float32)
-    for seed, name in enumerate(COLORS):
-        images = [image(name, i) for i in range(12)]
-        statistics = Statistics.of(np.array([guide.embed(rgb) for rgb in images]), np.array(list(map(texture, images))))
-        save_adapter(random_adapter(name, network, seed=seed), statistics, path / ADAPTERS)
-    return path
+    return write_bundle_of(random_fisa(), ARCH, path)
