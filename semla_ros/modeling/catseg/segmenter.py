@@ -10,11 +10,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from semla_ros.modeling.base import UNDEFINED, Mode, PromptTemplates
+from semla_ros.modeling.base import Mode, PromptTemplates
 from semla_ros.modeling.catseg.network import CatSeg
 from semla_ros.modeling.catseg.tiling import Plain, SlidingWindow, Tiling, resized
 from semla_ros.modeling.clip.class_prompts import ClassPrompts
 from semla_ros.modeling.clip.pixels import normalised
+from semla_ros.modeling.running_maximum import RunningMaximum
 
 CHUNK = 8  # classes that are resized to the image at a time, so that memory does not grow with their number
 CHUNK_VALUES = 2**26  # at most, for very large images: 256 MiB of probabilities
@@ -109,20 +110,11 @@ class CatSegSegmenter:
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """See `semla_ros.modeling.base.Segmenter.segment`."""
         size = size or (rgb.shape[0], rgb.shape[1])
-        # The maximum over the classes is updated chunk by chunk: no tensor holds all classes at the size of the image.
-        highest = torch.full(size, -1.0, device=self.device)
-        labels = torch.full(size, UNDEFINED, dtype=torch.int64, device=self.device)
-        first = 0
+        maximum = RunningMaximum(size, self.device)
         for probabilities in self._probabilities(rgb, mode, size):
-            values, indices = probabilities.max(0)
-            torch.where(values > highest, indices.add_(first), labels, out=labels)
-            torch.maximum(
-                highest, values, out=highest
-            )  # NaN in any class makes the maximum NaN: the pixel is undefined
-            first += len(probabilities)
-        undefined = highest.isnan()
-        labels, highest = labels.masked_fill_(undefined, UNDEFINED), highest.masked_fill_(undefined, 0)
-        return labels.cpu().numpy(), highest.cpu().numpy()
+            maximum.update(probabilities)
+        confidence, labels = maximum.defined()
+        return labels.cpu().numpy(), confidence.cpu().numpy()
 
     @torch.inference_mode()
     def pixels(self, rgb: NDArray[np.uint8]) -> Tensor:

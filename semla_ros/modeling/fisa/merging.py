@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from semla_ros.modeling.base import UNDEFINED
+from semla_ros.modeling.running_maximum import RunningMaximum
 
 VALUES = 2**26  # of maps at the size of the image at a time: 256 MiB
 CERTAIN = 0.5  # probability from which on a pixel counts to the area of a mask
@@ -33,17 +34,12 @@ def semantic(
     weights = scores.softmax(-1)[:, :classes]
     maps = torch.einsum("mt,mhw->thw", weights, masks.sigmoid())  # (T, h, w)
     maps = maps.masked_fill(~maps.isfinite(), torch.nan)
-    # The maximum over the classes is updated chunk by chunk: no tensor holds all classes at the size of the image.
-    highest = masks.new_full(size, -1.0)
-    labels = torch.full(size, UNDEFINED, dtype=torch.int64, device=masks.device)
-    for first, chunk in _resized(maps, size, values_at_a_time):
-        values, indices = chunk.max(0)
-        torch.where(values > highest, indices.add_(first), labels, out=labels)
-        torch.maximum(highest, values, out=highest)  # NaN in any class makes the maximum NaN
-    (_, total), *_ = _resized(maps.sum(0, keepdim=True), size, values_at_a_time)
-    undefined = highest.isnan()
-    share = (highest / total[0].clamp(min=1)).masked_fill_(undefined, 0)
-    return labels.masked_fill_(undefined, UNDEFINED), share
+    maximum = RunningMaximum(size, masks.device)
+    for chunk in _resized(maps, size, values_at_a_time):
+        maximum.update(chunk)
+    total, *_ = _resized(maps.sum(0, keepdim=True), size, values_at_a_time)
+    highest, labels = maximum.defined()
+    return labels, highest.div_(total[0].clamp(min=1)).nan_to_num_(0)
 
 
 def panoptic(
@@ -76,15 +72,13 @@ def panoptic(
         return undefined, torch.zeros_like(undefined)
     certainty, classes = certainty[kept], classes[kept]
     # 2. Each pixel belongs to the mask with the highest probability there, weighted with the certainty of its class.
-    highest, owner = masks.new_full(size, -1.0), torch.zeros_like(undefined)
-    areas = []
-    for first, chunk in _resized(masks[kept].sigmoid(), size, values_at_a_time):
-        chunk = chunk.mul_(certainty[first : first + len(chunk), None, None])
-        values, indices = chunk.max(0)
-        torch.where(values > highest, indices.add_(first), owner, out=owner)
-        torch.maximum(highest, values, out=highest)
+    maximum, areas = RunningMaximum(size, masks.device), []
+    weighted = masks[kept].sigmoid().mul_(certainty[:, None, None])
+    for chunk in _resized(weighted, size, values_at_a_time):
+        maximum.update(chunk)
         areas.append((chunk >= CERTAIN).flatten(1).sum(1))
     # 3. A mask of which the others have left enough is a segment. Things are numbered.
+    owner = maximum.index.clamp_(min=0)
     area, visible = torch.cat(areas), owner.flatten().bincount(minlength=len(classes))
     segment = (visible > 0) & (area > 0) & (visible / area.clamp(min=1) > overlap_threshold)
     thing = segment & torch.tensor(things, device=masks.device)[classes]
@@ -92,10 +86,8 @@ def panoptic(
     return classes.where(segment, UNDEFINED)[owner], number[owner]
 
 
-def _resized(maps: Tensor, size: tuple[int, int], values_at_a_time: int) -> Iterator[tuple[int, Tensor]]:
-    """Yields maps (C, h, w) at a size, bilinearly, a few at a time: index of the first one, and (c, H, W)."""
-    at_a_time = max(1, values_at_a_time // (size[0] * size[1]))
-    for first in range(0, len(maps), at_a_time):
-        part = maps[None, first : first + at_a_time]
-        resized = F.interpolate(part, size, mode="bilinear", align_corners=False) if part.shape[2:] != size else part
-        yield first, resized[0]
+def _resized(maps: Tensor, size: tuple[int, int], values_at_a_time: int) -> Iterator[Tensor]:
+    """Yields maps (C, h, w) at a size, bilinearly, a few at a time, (c, H, W)."""
+    for part in maps.split(max(1, values_at_a_time // (size[0] * size[1]))):
+        same = part.shape[1:] == size
+        yield part if same else F.interpolate(part[None], size, mode="bilinear", align_corners=False)[0]
