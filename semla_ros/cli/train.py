@@ -97,7 +97,7 @@ def _add_masks(train: Any) -> None:
         " DIR/panoptic.json of 'semla world dataset --layout coco'",
     )  # fmt: skip
     masks.add_argument(
-        "-o", "--out", type=Path, required=True, help="folder of the generator, its checkpoint and its log"
+        "-o", "--out", type=Path, required=True, help="new folder of the generator and of the log of its losses"
     )
     masks.add_argument("--steps", type=positive, default=0, help="number of steps (3000)")
     masks.add_argument("--batch", type=positive, default=0, help="images per step, over all GPUs (8)")
@@ -112,7 +112,7 @@ def _train_masks(args: argparse.Namespace) -> None:
 
     changes = {name: getattr(args, name) for name in ("steps", "batch", "lr") if getattr(args, name)}
     images = train_masks(args.images, args.annotations, args.out, replace(SCHEDULE, **changes), args.seed)
-    print(f"{args.out}: trained with {images} images. The losses are in {args.out / 'masks.csv'}.")
+    print(f"{args.out}: trained with {images} images. The losses are in {args.out / 'training.csv'}.")
 
 
 def _add_fisa(train: Any) -> None:

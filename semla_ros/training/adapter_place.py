@@ -23,8 +23,8 @@ class AdapterPlace:
 
     Args:
         out: Folder of the adapter, ``<library>/<name>``.
-        overwrite: Whether an adapter of that name may be replaced. It stays until the new one is complete; its files
-            are then kept in the library's folder of removed adapters.
+        overwrite: Whether an adapter of that name may be replaced; None if there is no such choice. The old one stays
+            until the new one is complete; its files are then kept in the library's folder of removed adapters.
         noun: What is trained, for messages.
 
     Attributes:
@@ -35,15 +35,16 @@ class AdapterPlace:
         TrainingError: The adapter exists, or its name is no name of a folder.
     """
 
-    def __init__(self, out: Path, overwrite: bool = False, noun: str = "adapter") -> None:
+    def __init__(self, out: Path, overwrite: bool | None = None, noun: str = "adapter") -> None:
         self.noun = noun
         self.out, self.name = out.absolute(), out.absolute().name
         if not self.name or self.name.startswith("."):
-            raise TrainingError("not the name of an adapter", where="-o", got=out, expected="LIBRARY/name")
+            raise TrainingError("not the name of a folder", where="-o", got=out, expected="a folder and a name in it")
         self.work = self.out.with_name(f".{self.name}.training")
         if os.path.lexists(self.out) and not overwrite:
-            hint = "Choose another name, or add --overwrite: the old one stays until the new one is complete."
-            raise TrainingError("an adapter of this name exists", where=out, hint=hint)
+            replaced = ", or add --overwrite: the old one stays until the new one is complete"
+            hint = f"Choose another name{'' if overwrite is None else replaced}."
+            raise TrainingError(f"the {noun} exists already", where=out, hint=hint)
 
     def claim(self, settings: Mapping[str, Any]) -> None:
         """Creates the work folder, or continues the training whose checkpoint is in it.

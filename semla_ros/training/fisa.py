@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from semla_ros.errors import TrainingError
 from semla_ros.evaluation.coco_panoptic import CocoPanoptic
 from semla_ros.library.bundle import ADAPTERS, Bundle, find_bundle
-from semla_ros.library.importing import check_is_new
 from semla_ros.modeling.fisa.architecture import FisaArch
 from semla_ros.modeling.fisa.loss import FisaLoss
 from semla_ros.modeling.fisa.network import Fisa
@@ -96,13 +95,12 @@ def train_fisa(task: FisaTask) -> int:
         Number of images in the data set.
 
     Raises:
-        BundleError: There is no such bundle, or it is damaged, or ``out`` exists.
+        BundleError: There is no such bundle, or it is damaged.
         RecordingError: The data set is not in this format, or incomplete.
-        TrainingError: The bundle is of another kind; or checkpoint or log is damaged, belongs to another training, or
-            cannot be written.
+        TrainingError: ``out`` exists, or the bundle is of another kind; or checkpoint or log is damaged, belongs to
+            another training, or cannot be written.
     """
     # 1. The place, the bundle and the data.
-    check_is_new(task.out)
     place, accelerator = AdapterPlace(task.out, noun="bundle"), accelerator_on(task.device)
     base, dataset = Bundle.open(find_bundle(task.bundle)), CocoPanoptic(task.images, task.annotations)
     things = tuple(name for name, thing in zip(dataset.classes, dataset.things, strict=True) if thing)

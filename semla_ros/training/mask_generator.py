@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from semla_ros.evaluation.coco_panoptic import CocoPanoptic
 from semla_ros.images.classes import UNLABELLED
 from semla_ros.images.panoptic import INSTANCE
 from semla_ros.modeling.fisa.generator import MEAN, STD
+from semla_ros.training.adapter_place import AdapterPlace
 from semla_ros.training.device import accelerator_on
 from semla_ros.training.images import Images
 from semla_ros.training.loop import fit
@@ -92,13 +95,13 @@ def segments(labels: Tensor, things: Sequence[bool]) -> tuple[Tensor, Tensor]:
 
 
 def train_masks(images: Path, annotations: Path, out: Path, schedule: Schedule = SCHEDULE, seed: int = 0) -> int:
-    """Trains a mask generator and writes it as transformers does: config.json and model.safetensors.
+    """Trains a mask generator and writes it as transformers does; one that was interrupted continues.
 
     Args:
         images: Folder of the images.
         annotations: JSON file in the panoptic format of COCO, see `semla_ros.evaluation.coco_panoptic`.
-        out: Folder of the generator, of the checkpoint masks.pt and of the log masks.csv. An interrupted training
-            continues from there.
+        out: New folder of the generator: config.json, preprocessor_config.json, model.safetensors and the losses,
+            training.csv.
         schedule: Number of steps and learning rates.
         seed: Seed of the initial weights and of the batches.
 
@@ -107,10 +110,14 @@ def train_masks(images: Path, annotations: Path, out: Path, schedule: Schedule =
 
     Raises:
         RecordingError: The data set is not in this format, or incomplete.
-        TrainingError: Checkpoint or log is damaged, belongs to another training, or cannot be written.
+        TrainingError: The folder exists; or checkpoint or log is damaged, belongs to another training, or cannot be written.
     """
-    accelerator = accelerator_on()
+    place, accelerator = AdapterPlace(out, noun="mask generator"), accelerator_on()
     dataset = CocoPanoptic(images, annotations)
+    if accelerator.is_main_process:
+        data = {"images": images, "annotations": annotations, "found": len(dataset)}
+        place.claim(data | asdict(schedule) | {"seed": seed})
+    accelerator.wait_for_everyone()
     samples = Images.read(dataset, SIZE, LABEL_SIZE, with_instances=True)
     torch.manual_seed(seed)
     loss = MaskLoss(Mask2FormerForUniversalSegmentation(small_config(dataset.classes)), dataset.things)
@@ -119,9 +126,12 @@ def train_masks(images: Path, annotations: Path, out: Path, schedule: Schedule =
         rgb, labels, _ = samples.draw(schedule.batch, generator, share)
         return rgb, labels, torch.randint(2**62, (), generator=generator)
 
-    fit("masks", loss.train(), draw, schedule, out, seed, accelerator)
+    fit("masks", loss.train(), draw, schedule, place.work, seed, accelerator)
     if accelerator.is_main_process:
-        loss.model.save_pretrained(out)
-        size = {"shortest_edge": min(SIZE), "longest_edge": max(SIZE)}
-        Mask2FormerImageProcessor(size=size).save_pretrained(out)
+        with place.filled() as folder:
+            loss.model.save_pretrained(folder)
+            size = {"shortest_edge": min(SIZE), "longest_edge": max(SIZE)}
+            Mask2FormerImageProcessor(size=size).save_pretrained(folder)
+            shutil.copy(place.work / "masks.csv", folder / "training.csv")
+    accelerator.wait_for_everyone()
     return len(samples)

@@ -310,7 +310,7 @@ def test_an_existing_adapter_is_kept_unless_told_otherwise(
 ) -> None:
     out = bundle / ADAPTERS / "red"
     before = contents(out)
-    assert "an adapter of this name exists" in refused(capsys, data, bundle, out)
+    assert "the adapter exists already" in refused(capsys, data, bundle, out)
     assert contents(out) == before
     train(data, bundle, out, "--overwrite", "--steps", "2")
     assert contents(out) != before
@@ -324,7 +324,7 @@ def test_a_name_that_no_adapter_can_have_is_refused(
     data: Path, pristine_bundle: Path, capsys: pytest.CaptureFixture[str], out: str
 ) -> None:
     shown = refused(capsys, data, pristine_bundle, Path(out))
-    assert f"not the name of an adapter (-o): got {out}, expected LIBRARY/name" in shown
+    assert f"not the name of a folder (-o): got {out}, expected a folder and a name in it" in shown
 
 
 def test_a_missing_bundle_is_refused(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -43,7 +43,7 @@ def test_a_trained_generator_is_read_by_transformers(data: Path, tmp_path: Path)
     with torch.no_grad():
         out = model(pixels(torch.zeros(1, *SIZE, 3, dtype=torch.uint8)))
     assert out.masks_queries_logits.shape == (1, 50, SIZE[0] // 4, SIZE[1] // 4)
-    with (tmp_path / "masks/masks.csv").open(newline="") as file:
+    with (tmp_path / "masks/training.csv").open(newline="") as file:
         assert [row["step"] for row in csv.DictReader(file)] == ["3"]
     averages = load_file(tmp_path / "masks/model.safetensors")
     assert averages["model.pixel_level_module.encoder.embedder.embedder.normalization.running_mean"].abs().sum() > 0
@@ -65,12 +65,37 @@ def test_an_interrupted_training_continues_to_the_same_weights(
     monkeypatch.setattr(Checkpoint, "save_periodically", Checkpoint.save)
     monkeypatch.setattr(Images, "draw", interrupted)
     assert train(data, tmp_path / "resumed") == 130
-    assert not (tmp_path / "resumed/model.safetensors").exists()
+    assert not (tmp_path / "resumed").exists()
     monkeypatch.setattr(Images, "draw", draw)
     assert train(data, tmp_path / "resumed") == 0
     expected, found = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "resumed"))
     assert expected.keys() == found.keys()
     assert all(torch.equal(expected[name], found[name]) for name in expected)
+
+
+def test_a_folder_that_exists_is_left_as_it_is(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "masks").mkdir()
+    (tmp_path / "masks/masks.csv").write_text("mine")
+    assert train(data, tmp_path / "masks") == 1
+    assert "the mask generator exists already" in capsys.readouterr().err
+    assert (tmp_path / "masks/masks.csv").read_text() == "mine"
+
+
+@pytest.mark.parametrize("other", [("--seed", "1"), ("--lr", "0.001")], ids=" ".join)
+def test_an_unfinished_training_with_other_settings_is_not_continued(
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    other: tuple[str, ...],
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Images, "draw", interrupted)
+    assert train(data, tmp_path / "masks") == 130
+    assert train(data, tmp_path / "masks", *other) == 1
+    assert "unfinished training with other settings" in capsys.readouterr().err
 
 
 def test_a_data_set_that_is_not_panoptic_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
