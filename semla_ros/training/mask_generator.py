@@ -110,7 +110,8 @@ def train_masks(images: Path, annotations: Path, out: Path, schedule: Schedule =
 
     Raises:
         RecordingError: The data set is not in this format, or incomplete.
-        TrainingError: The folder exists; or checkpoint or log is damaged, belongs to another training, or cannot be written.
+        TrainingError: The folder exists; or checkpoint or log is damaged, belongs to another training, or cannot be
+            written.
     """
     place, accelerator = AdapterPlace(out, noun="mask generator"), accelerator_on()
     dataset = CocoPanoptic(images, annotations)
