@@ -93,16 +93,20 @@ def relist(file: Path, error: type[SemlaError]) -> None:
         _write(file.parent, listed | {file.name: sha256(file)})
 
 
-def differences(folder: Path, error: type[SemlaError]) -> Iterator[str]:
+def differences(folder: Path) -> Iterator[str]:
     """Yields what differs between a folder and its manifest: ``changed``, ``missing`` or ``extra``, and the path.
 
-    Raises:
-        SemlaError: The manifest is malformed; of the type ``error``.
+    A folder without a manifest, or with one that cannot be read, differs in that.
     """
-    listed, present = read_manifest(folder, error), {file.name: file for file in _files(folder)}
+    try:
+        listed = read_manifest(folder, SemlaError)
+    except SemlaError as error:
+        yield str(error)
+        return
     if listed is None:
         yield f"no manifest: {folder}"
         return
+    present = {file.name: file for file in _files(folder)}
     for name in sorted(listed.keys() | present.keys()):
         if name not in present:
             yield f"missing: {folder / name}"

@@ -124,7 +124,7 @@ def test_an_added_adapter_is_listed_as_it_lies_in_the_library(listed: Path, tmp_
     other = tmp_path / "other" / ADAPTERS
     other.mkdir(parents=True)
     LibraryFolder(other).add([folder])
-    assert list(differences(other / "red", AdapterError)) == []
+    assert list(differences(other / "red")) == []
     assert (other / "red" / "README.md").is_file()
 
 
@@ -133,7 +133,7 @@ def test_new_statistics_are_listed_and_nothing_else_is(listed: Path) -> None:
     statistics = read_statistics(listed / ADAPTERS / "blue")
     write_statistics(statistics, listed / RED)
     assert (read_statistics(listed / RED).centroid == statistics.centroid).all()
-    assert list(differences(listed / RED, AdapterError)) == [f"changed: {listed / RED / WEIGHTS}"]
+    assert list(differences(listed / RED)) == [f"changed: {listed / RED / WEIGHTS}"]
 
 
 def test_statistics_of_an_adapter_without_a_manifest_make_none(bundle: Path) -> None:
@@ -186,7 +186,7 @@ def verify(*words: object) -> int:
 
 def test_verify_accepts_a_bundle_as_it_was_written(listed: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert verify(listed) == 0
-    assert "all files of 4 folders are those of the manifests" in capsys.readouterr().out
+    assert "all files are those of the manifests (folders: 4)" in capsys.readouterr().out
 
 
 def test_verify_names_changed_missing_extra_and_unlisted_files(
@@ -196,22 +196,30 @@ def test_verify_names_changed_missing_extra_and_unlisted_files(
     (listed / NAVIGATOR).unlink()
     (listed / RED / "extra.bin").touch()
     (listed / ADAPTERS / "blue" / MANIFEST).unlink()
+    (listed / ADAPTERS / "green" / MANIFEST).write_text("no checksum\n")
     assert verify(listed) == 1
     printed = capsys.readouterr()
     assert printed.out.splitlines() == [
         f"missing: {listed / NAVIGATOR}",
         f"changed: {listed / SEGMENTER}",
         f"no manifest: {listed / ADAPTERS / 'blue'}",
+        f"malformed manifest ({listed / ADAPTERS / 'green' / MANIFEST}): got 'no checksum', expected a SHA-256 and the"
+        " name of a file",
         f"extra: {listed / RED / 'extra.bin'}",
     ]
-    assert "4 differences" in printed.err
+    assert "5 differences" in printed.err
 
 
-def test_verify_can_accept_files_as_they_are(listed: Path) -> None:
+def test_verify_can_accept_files_as_they_are_and_names_them(listed: Path, capsys: pytest.CaptureFixture[str]) -> None:
     description = listed / DESCRIPTION
     description.write_text(description.read_text().replace("random", "renamed"))
     assert verify(listed) == 1
+    (listed / RED / MANIFEST).write_bytes(b"\xff")
+    capsys.readouterr()
     assert verify(listed, "--accept") == 0
+    shown = capsys.readouterr().out
+    assert f"changed: {description}" in shown
+    assert f"unreadable manifest ({listed / RED / MANIFEST})" in shown
     assert Bundle.open(listed).about == "renamed"
     assert verify(listed) == 0
 
