@@ -34,7 +34,9 @@ def add(tasks: Any) -> None:
         "--host", default="127.0.0.1",
         help="address to listen on (%(default)s); with any other than a loopback address a token is asked for",
     )  # fmt: skip
-    view.add_argument("--token", help="token to ask for, at least 16 characters; by default one is made if needed")
+    view.add_argument(
+        "--token", help="token to ask for, at least 16 letters, digits and -._~; by default one is made if needed"
+    )
     view.add_argument("--open", action="store_true", help="open the page in the browser of this machine")
     settings(view)
 

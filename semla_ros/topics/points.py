@@ -16,7 +16,7 @@ from semla_ros.topics.sources import DepthView, SegmentedImage
 KIND = "sensor_msgs/msg/PointCloud2"
 UINT8, UINT16, FLOAT32 = 2, 4, 7  # datatypes of sensor_msgs/PointField
 POINT_STEP = 24  # bytes
-LARGEST_STRETCH = 0.01  # difference of the proportions of depth image and camera image
+LARGEST_STRETCH = 0.01  # difference of the proportions of depth image, camera image and camera_info
 
 
 def points(source: SegmentedImage, new: NewMessage) -> Any:
@@ -59,7 +59,7 @@ def positions(values: NDArray[Any], info: Any, size: tuple[int, ...]) -> tuple[N
         x, y and z, each (height, width) float32, metres; NaN where nothing was measured.
 
     Raises:
-        ImageError: The intrinsics have no focal length.
+        ImageError: The intrinsics have no focal length, or are those of an image of other proportions.
     """
     rows, columns = (np.arange(n) * side // n for n, side in zip(size, values.shape, strict=True))
     z = metres(values if values.shape == size else values[np.ix_(rows, columns)])
@@ -72,7 +72,13 @@ def positions(values: NDArray[Any], info: Any, size: tuple[int, ...]) -> tuple[N
 def _intrinsics(info: Any, size: tuple[int, ...]) -> tuple[tuple[float, float], tuple[float, float]]:
     """Focal length and principal point, for x and for y, scaled to the size (height, width) of the depth image."""
     matrix = np.array(info.p, float).reshape(3, 4) if any(info.p) else np.array(info.k, float).reshape(3, 3)
-    scale_x, scale_y = size[1] / (info.width or size[1]), size[0] / (info.height or size[0])
+    width, height = info.width or size[1], info.height or size[0]
+    if _proportions_differ(size, (height, width)):
+        raise ImageError(
+            "camera_info of other proportions than the depth image",
+            got=f"{width}x{height}", expected=f"the proportions of {size[1]}x{size[0]}",
+        )  # fmt: skip
+    scale_x, scale_y = size[1] / width, size[0] / height
     if not (matrix[0, 0] and matrix[1, 1]):
         raise ImageError("camera_info without a focal length", got=f"{matrix[0, 0]:g}, {matrix[1, 1]:g}")
     return (matrix[0, 0] * scale_x, matrix[0, 2] * scale_x), (matrix[1, 1] * scale_y, matrix[1, 2] * scale_y)
@@ -98,11 +104,16 @@ def _check_alignment(source: SegmentedImage, depth: DepthView) -> None:
             where=depth.topic, got=repr(frames[0]), expected=repr(frames[1]), hint=hint,
         )  # fmt: skip
     (high, wide), (height, width) = (depth.image.height, depth.image.width), source.rgb.shape[:2]
-    if abs(high * width - wide * height) > LARGEST_STRETCH * wide * height:
+    if _proportions_differ((high, wide), (height, width)):
         raise ImageError(
             "depth image of other proportions than the camera image",
             where=depth.topic, got=f"{wide}x{high}", expected=f"the proportions of {width}x{height}", hint=hint,
         )  # fmt: skip
+
+
+def _proportions_differ(one: tuple[int, ...], other: tuple[int, ...]) -> bool:
+    """Whether two sizes (height, width) have other proportions by more than `LARGEST_STRETCH`."""
+    return abs(one[0] * other[1] - one[1] * other[0]) > LARGEST_STRETCH * one[1] * other[0]
 
 
 def _layout(source: SegmentedImage) -> dict[str, tuple[int, int]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
+import re
 import secrets
 from urllib.parse import urlsplit
 
@@ -12,6 +13,8 @@ from aiohttp import web
 from semla_ros.view.source import ViewError
 
 LEAST = 16  # characters of a token that a person chooses
+TOKEN = re.compile(rf"[A-Za-z0-9._~-]{{{LEAST},}}")
+REMEDY = "Leave it out, and one is made."
 FOXGLOVE = ("https://app.foxglove.dev",)  # the origin of Foxglove in a browser
 REFUSAL = """<!doctype html><meta charset="utf-8"><title>semla view</title><h1>{title}</h1><p>{text}</p>"""
 
@@ -29,13 +32,13 @@ class Access:
             None asks for none on loopback and makes one elsewhere.
 
     Raises:
-        ViewError: The token is too short.
+        ViewError: The token is too short, or has characters that an address would have to escape.
     """
 
     def __init__(self, host: str, token: str | None = None) -> None:
-        if token is not None and len(token) < LEAST:
-            hint = "Leave it out, and one is made."
-            raise ViewError("token too short", got=f"{len(token)} characters", expected=f"at least {LEAST}", hint=hint)
+        if token is not None and not TOKEN.fullmatch(token):
+            expected = f"at least {LEAST} letters, digits and characters of -._~, which an address can hold as they are"
+            raise ViewError("not a token", got=f"{len(token)} characters", expected=expected, hint=REMEDY)
         self.host = host
         self.token = token or ("" if is_loopback(host) else secrets.token_urlsafe(24))
 

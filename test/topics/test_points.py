@@ -172,6 +172,9 @@ WRONG = {
     "no depth image": (None, intrinsics(), "no depth image for the camera image"),
     "no camera_info": (depth_image(GOOD), None, "no camera_info of the depth images"),
     "no focal length": (depth_image(GOOD), flat(), "camera_info without a focal length"),
+    "camera_info of other proportions": (
+        depth_image(GOOD), intrinsics(64, 64), "camera_info of other proportions.* got 64x64, expected the .* of 64x48"
+    ),
     "another frame": (
         depth_image(GOOD, "depth_camera"), intrinsics(), "got 'depth_camera', expected 'camera'. Take the depth topic"
     ),

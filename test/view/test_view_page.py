@@ -172,8 +172,8 @@ def test_it_fits_a_narrow_window(source: FakeSource) -> None:
 
 
 def test_a_page_with_a_token_hides_it_and_works(source: FakeSource) -> None:
-    with serving(source, token="a token of some length") as (page, _):
-        with Browser(page.replace(" ", "%20")) as browser:
+    with serving(source, token="a_token-of.some~length") as (page, _):
+        with Browser(page) as browser:
             browser.until(SHOWN, "the first image")
             assert "token" not in browser.run("location.href")
             browser.send("Page.reload")
