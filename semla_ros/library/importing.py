@@ -16,12 +16,13 @@ from semla_ros.errors import AdapterError, BundleError
 from semla_ros.images.classes import CITYSCAPES_COLORS
 from semla_ros.library.adapter_folder import CONFIG, AdapterFolder, check_statistics
 from semla_ros.library.archives import unpack
-from semla_ros.library.bundle import ADAPTERS, Bundle
+from semla_ros.library.bundle import ADAPTERS, Bundle, find_bundle
 from semla_ros.library.checkpoints import read_state
 from semla_ros.library.library_folder import adapter_paths
 from semla_ros.modeling.base import (
     DEFAULT_NAVIGATOR,
     DEFAULT_SEGMENTER,
+    SEGMENTERS,
     Architecture,
     NavigatorKind,
     SegmenterKind,
@@ -88,7 +89,7 @@ def import_parts(
 
     Args:
         mask_generator: Folder of a mask generator as transformers stores it.
-        clip: A file with the state dict of a CLIP; or a bundle whose segmenter contains one.
+        clip: A file with the state dict of a CLIP; or a bundle, its folder or its name, whose segmenter contains one.
         out: Folder of the bundle, which must not exist. It appears when it is complete.
         segmenter_name: Kind of the segmenter, see `semla_ros.modeling.base.SEGMENTERS`.
         image_size: Side of the square image that CLIP is shown, pixels.
@@ -105,7 +106,9 @@ def import_parts(
     check_is_new(out)
     kind = segmenter_kind(segmenter_name)
     if kind.from_parts is None:
-        raise BundleError("this kind is not made of parts", where=segmenter_name, hint="Give --segmenter a checkpoint.")
+        expected = " or ".join(f"--kind {name}" for name in SEGMENTERS if segmenter_kind(name).from_parts)
+        hint = "Or give --segmenter a checkpoint in place of --mask-generator and --clip."
+        raise BundleError("this kind is not made of parts", where=segmenter_name, expected=expected, hint=hint)
     whole, classes, (navigator_arch, encoder) = _clip(clip, clip_model)
     whole = replace(whole, logit_scale=logit_scale or whole.logit_scale)
     arch, network = kind.from_parts(mask_generator, whole, image_size)
@@ -121,11 +124,11 @@ def import_parts(
 
 def _clip(source: Path, model: str) -> tuple[PublishedClip, tuple[str, ...], tuple[Architecture, nn.Module]]:
     """Returns a CLIP, classes, and the navigator."""
-    if not source.is_dir():
+    if source.is_file() or source.suffix:
         state = read_state(source)
         whole = whole_clip(state, str(source), model)
         return whole, tuple(CITYSCAPES_COLORS), _navigator(navigator_kind(DEFAULT_NAVIGATOR), str(source), model)
-    bundle = Bundle.open(source)
+    bundle = Bundle.open(find_bundle(str(source)))
     network: Any = bundle.load_network()
     if not isinstance(getattr(network, "clip", None), Clip):
         raise BundleError("segmenter without a CLIP", where=source, got=bundle.segmenter.kind)

@@ -15,7 +15,7 @@ from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation,
 from semla_ros.evaluation.coco_panoptic import CocoPanoptic
 from semla_ros.images.classes import UNLABELLED
 from semla_ros.images.panoptic import INSTANCE
-from semla_ros.modeling.fisa.generator import MEAN, STD
+from semla_ros.modeling.fisa.generator import MEAN, STD, quiet_transformers
 from semla_ros.training.adapter_place import AdapterPlace
 from semla_ros.training.device import accelerator_on
 from semla_ros.training.images import Images
@@ -121,7 +121,8 @@ def train_masks(images: Path, annotations: Path, out: Path, schedule: Schedule =
     accelerator.wait_for_everyone()
     samples = Images.read(dataset, SIZE, LABEL_SIZE, with_instances=True)
     torch.manual_seed(seed)
-    loss = MaskLoss(Mask2FormerForUniversalSegmentation(small_config(dataset.classes)), dataset.things)
+    with quiet_transformers():
+        loss = MaskLoss(Mask2FormerForUniversalSegmentation(small_config(dataset.classes)), dataset.things)
 
     def draw(generator: torch.Generator, share: slice) -> tuple[Tensor, ...]:
         rgb, labels, _ = samples.draw(schedule.batch, generator, share)
@@ -129,7 +130,7 @@ def train_masks(images: Path, annotations: Path, out: Path, schedule: Schedule =
 
     fit("masks", loss.train(), draw, schedule, place.work, seed, accelerator)
     if accelerator.is_main_process:
-        with place.filled() as folder:
+        with place.filled() as folder, quiet_transformers():
             loss.model.save_pretrained(folder)
             size = {"shortest_edge": min(SIZE), "longest_edge": max(SIZE)}
             Mask2FormerImageProcessor(size=size).save_pretrained(folder)

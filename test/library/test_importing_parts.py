@@ -14,7 +14,7 @@ from tiny_fisa import GENERATOR, two_halves
 from semla_ros.cli import main
 from semla_ros.config import Config, changed
 from semla_ros.errors import BundleError
-from semla_ros.library.bundle import Bundle
+from semla_ros.library.bundle import Bundle, find_bundle
 from semla_ros.library.importing import import_parts
 from semla_ros.modeling.fisa.architecture import FisaArch
 from semla_ros.pipeline.build import build_pipeline
@@ -122,11 +122,32 @@ def test_one_of_the_parts_alone_is_refused(parts: Path, capsys: pytest.CaptureFi
     assert main([*argv, "--clip", str(parts / "clip.safetensors")]) == 1
     assert "expected --mask-generator" in capsys.readouterr().err
     assert main(argv) == 1
-    assert "expected --segmenter" in capsys.readouterr().err
+    assert "expected --mask-generator and --clip" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("size", [1, 100_000])
+def test_an_image_size_that_makes_no_network_is_refused(
+    parts: Path, capfd: pytest.CaptureFixture[str], size: int
+) -> None:
+    argv = ["models", "import", "-o", str(parts / "out"), "--kind", "fisa", "--image-size", str(size)]
+    argv += ["--mask-generator", str(parts / "generator"), "--clip", str(parts / "clip.safetensors")]
+    assert main(argv) == 1
+    (shown,) = capfd.readouterr().err.splitlines()
+    assert "image size that makes no network (--image-size)" in shown
+
+
+def test_the_clip_may_be_that_of_a_bundle_given_by_its_name(parts: Path) -> None:
+    imported = import_parts(parts / "generator", Path("streetworld"), parts / "out", "fisa", 320)
+    assert imported.classes == Bundle.open(find_bundle("streetworld")).classes
+
+
+def test_transformers_writes_nothing_to_the_terminal(parts: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    imported(parts)
+    assert capfd.readouterr().err == ""
 
 
 def test_a_kind_without_parts_is_refused(parts: Path) -> None:
-    with pytest.raises(BundleError, match=r"not made of parts.*catseg"):
+    with pytest.raises(BundleError, match=r"not made of parts.*catseg.*expected --kind fisa"):
         import_parts(parts / "generator", parts / "clip.safetensors", parts / "out", "catseg")
 
 
@@ -174,7 +195,7 @@ def broken_config(folder: Path) -> None:
     [
         (drop_weights, "mask generator that cannot be loaded"),
         (cut_weights, "mask generator that cannot be loaded"),
-        (more_queries, "mask generator that cannot be loaded|weights of another mask generator"),
+        (more_queries, r"weights of another mask generator.*in place of \("),
         (deeper, "weights of another mask generator.*missing"),
         (another_kind, "another kind of mask generator.*got detr, expected mask2former"),
         (no_config, "no mask generator.*expected a folder with config.json"),

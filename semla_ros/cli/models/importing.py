@@ -60,16 +60,14 @@ def print_ready(path: Path, name: str | None = None) -> None:
 
 def _import(args: argparse.Namespace) -> None:
     from semla_ros.library.importing import import_models
-    from semla_ros.modeling.base import DEFAULT_NAVIGATOR, DEFAULT_SEGMENTER
+    from semla_ros.modeling.base import DEFAULT_NAVIGATOR, DEFAULT_SEGMENTER, segmenter_kind
 
     logging.basicConfig(format="%(message)s", level=logging.INFO)
     kinds = args.kind or DEFAULT_SEGMENTER, args.navigator_kind or DEFAULT_NAVIGATOR
-    if args.mask_generator or args.clip:
+    if args.mask_generator or args.clip or segmenter_kind(kinds[0]).from_parts:
         _import_parts(args, kinds[0])
         return
-    for option in ("segmenter", "library"):
-        if getattr(args, option) is None:
-            raise ConfigError("missing option", where="models import", expected=f"--{option}")
+    _need(args, "segmenter", "library")
     print_ready(
         import_models(args.segmenter, args.library, args.navigator, args.out, *kinds, args.navigator_model).path
     )
@@ -78,12 +76,16 @@ def _import(args: argparse.Namespace) -> None:
 def _import_parts(args: argparse.Namespace, kind: str) -> None:
     from semla_ros.library.importing import import_parts
 
-    for option in ("mask_generator", "clip"):
-        if getattr(args, option) is None:
-            raise ConfigError("missing option", where="models import", expected=f"--{option.replace('_', '-')}")
+    _need(args, "mask_generator", "clip")
     bundle = import_parts(
         args.mask_generator, args.clip, args.out, kind, args.image_size, args.clip_model, args.logit_scale
     )
     print_ready(bundle.path)
     print("It is not trained: its masks are classified by plain CLIP. semla train fisa trains it; until then its")
     print("library of adapters is empty, and all images are segmented by the base model.")
+
+
+def _need(args: argparse.Namespace, *names: str) -> None:
+    missing = [f"--{name.replace('_', '-')}" for name in names if getattr(args, name) is None]
+    if missing:
+        raise ConfigError("missing option", where="models import", expected=" and ".join(missing))

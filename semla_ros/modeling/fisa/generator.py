@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -64,6 +65,27 @@ class MaskGenerator(nn.Module):
         return next(rounded), next(rounded)
 
 
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Keeps transformers from writing to the terminal.
+
+    It shows progress bars, reports of tensors that do not fit (our errors name them), and a warning about backbones
+    other than those of the published models.
+    """
+    from transformers.utils import logging as module
+
+    logging: Any = module  # a part of it has no types
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity(logging.CRITICAL)
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
+
+
 def generator_config(config: Any) -> dict[str, Any]:
     """Returns what a Mask2FormerConfig has besides the defaults and the names of classes, as plain values."""
     names = {"architectures", "id2label", "label2id", "dtype", "torch_dtype", "transformers_version", "_name_or_path"}
@@ -91,7 +113,8 @@ def _mask2former(config: Mapping[str, Any]) -> nn.Module:
             expected=" or ".join(BACKBONES),
         )  # fmt: skip
     try:
-        return Mask2FormerModel(Mask2FormerConfig(**_plain(config)))
+        with quiet_transformers():
+            return Mask2FormerModel(Mask2FormerConfig(**_plain(config)))
     except BundleError:
         raise
     except Exception as error:  # transformers raises errors of many types for values that do not fit

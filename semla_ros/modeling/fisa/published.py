@@ -11,8 +11,8 @@ from torch import Tensor
 
 from semla_ros.errors import BundleError
 from semla_ros.modeling.clip.published import PublishedClip
-from semla_ros.modeling.fisa.architecture import FisaArch
-from semla_ros.modeling.fisa.generator import generator_config
+from semla_ros.modeling.fisa.architecture import MAX_GRID, FisaArch
+from semla_ros.modeling.fisa.generator import generator_config, quiet_transformers
 from semla_ros.modeling.fisa.network import Fisa
 from semla_ros.modeling.weights import load_strictly
 
@@ -38,12 +38,16 @@ def from_parts(mask_generator: Path, clip: PublishedClip, image_size: int) -> tu
         image_size: Side of the square image that CLIP is shown, pixels; rounded to whole patches.
 
     Raises:
-        BundleError: The folder holds no such generator, or its weights do not fit its configuration.
+        BundleError: The folder holds no such generator, its weights do not fit its configuration, or the image size is
+            smaller than a patch or larger than `MAX_GRID` patches.
     """
-    generator, size = _mask_generator(mask_generator)
     vision, text = clip.vision, clip.text
+    if not vision.patch_size <= image_size <= MAX_GRID * vision.patch_size:
+        expected = f"{vision.patch_size} to {MAX_GRID * vision.patch_size} pixels"
+        raise BundleError("image size that makes no network", where="--image-size", got=image_size, expected=expected)
+    generator, size = _mask_generator(mask_generator)
     arch = FisaArch(
-        max(1, image_size // vision.patch_size) * vision.patch_size, vision.patch_size, vision.position_grid,
+        image_size // vision.patch_size * vision.patch_size, vision.patch_size, vision.position_grid,
         vision.embed_dim, vision.width, vision.layers, vision.heads, text.width, text.layers, text.heads,
         seve_layers=(), generator=generator_config(generator.config), generator_short=size[0], generator_long=size[1],
         context_length=text.context_length, vocab_size=text.vocab_size, activation=vision.activation,
@@ -60,10 +64,13 @@ def _mask_generator(folder: Path) -> tuple[Any, tuple[int, int]]:
     """Loads a generator, and the short and the long side that its images are resized to."""
     if not (folder / "config.json").is_file():
         raise BundleError("no mask generator", where=folder, expected="a folder with config.json and model.safetensors")
-    model, report, size = _loaded(folder)
-    wrong = [f"{key} missing" for key in report["missing_keys"]] + [str(key) for key in report["mismatched_keys"]]
+    with quiet_transformers():
+        model, report, size = _loaded(folder)
+    wrong = sorted(f"{key} missing" for key in report["missing_keys"])
+    wrong += sorted(f"{key} {tuple(found)} in place of {tuple(size)}" for key, found, size in report["mismatched_keys"])
     if wrong:
-        raise BundleError("weights of another mask generator", where=folder, got=", ".join(sorted(wrong)[:3]))
+        got = ", ".join(wrong[:3]) + (f" and {len(wrong) - 3} more" if len(wrong) > 3 else "")
+        raise BundleError("weights of another mask generator", where=folder, got=got)
     short, long = (getattr(size, side, None) for side in ("shortest_edge", "longest_edge"))
     return model, (short or 800, long or 1333)
 
@@ -78,8 +85,9 @@ def _loaded(folder: Path) -> tuple[Any, Any, Any]:
             raise BundleError("another kind of mask generator", where=folder, got=kind, expected="mask2former")
         load: Any = Mask2FormerForUniversalSegmentation.from_pretrained
         model, report = load(
-            folder, local_files_only=True, use_safetensors=True, output_loading_info=True, dtype=torch.float32
-        )
+            folder, local_files_only=True, use_safetensors=True, output_loading_info=True, dtype=torch.float32,
+            ignore_mismatched_sizes=True,
+        )  # fmt: skip
         processor: Any = Mask2FormerImageProcessor
         known = (folder / "preprocessor_config.json").is_file()
         return model, report, processor.from_pretrained(folder, local_files_only=True).size if known else None
