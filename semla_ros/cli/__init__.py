@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from semla_ros import __version__
 from semla_ros.cli import batch, bench, demo, evaluate, library, models, play, replay, train, view, world
@@ -14,7 +17,7 @@ from semla_ros.machine import limit_spinning
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs a subcommand.
+    """Runs a subcommand. SIGTERM ends it with the exit code 143, after it has removed its temporary files.
 
     Args:
         argv: Command line without the name of the program; by default that of the process.
@@ -25,7 +28,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     limit_spinning()
     args = parser().parse_args(argv)
     try:
-        args.run(args)
+        with _ended_by_sigterm():
+            args.run(args)
     except SemlaError as error:
         print(f"semla: {error}", file=sys.stderr)
         return 1
@@ -43,6 +47,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("semla: interrupted", file=sys.stderr)
         return 130
     return 0
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """SIGTERM is an exception here, so that temporary files are removed and started processes ended."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may set handlers
+        return
+    before, ours = signal.getsignal(signal.SIGTERM), lambda *_: sys.exit(128 + signal.SIGTERM)
+    signal.signal(signal.SIGTERM, ours)
+    try:
+        yield
+    finally:
+        if signal.getsignal(signal.SIGTERM) is ours:  # and not that of a task that handles signals by itself
+            signal.signal(signal.SIGTERM, before)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import json
-import signal
-import sys
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +47,6 @@ def perform(
         return Process(name, command, logs, environment)
 
     with (
-        _terminable(),
         process("recorder", "semla_ros.demo.recorder", str(recording)) as recorder,
         process("node", "semla_ros.node.main", *_arguments(settings)) as node,
     ):
@@ -82,16 +77,3 @@ def _arguments(settings: Mapping[str, Any]) -> list[str]:
     given = [word for name, value in parameters.items() for word in ("-p", f"{name}:={json.dumps(value)}")]
     queue = f"qos_overrides.{IMAGE}.subscription.depth:={QUEUE}"
     return ["--ros-args", "-r", f"__ns:={NAMESPACE}", "-r", f"image:={IMAGE}", "-p", queue, *given]
-
-
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """SIGTERM ends this process as an exception does, so that those it started end with it."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread may set handlers
-        return
-    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -1,4 +1,7 @@
+import os
+import signal
 from pathlib import Path
+from typing import Any
 
 import cv2
 import pytest
@@ -8,6 +11,7 @@ from tiny import image
 from videos import half_video
 
 from semla_ros.cli import main
+from semla_ros.pipeline.pipeline import SemlaPipeline
 
 
 def test_a_video_cut_in_half_is_replayed_as_far_as_it_goes_and_ends_with_an_exit_code(
@@ -35,3 +39,24 @@ def test_the_parameter_file_of_the_node_and_its_output_settings_count_for_a_repl
         (mask,) = (each for each in reader.connections if each.topic.endswith("/mask"))
         ((_, _, data),) = reader.messages([mask])
         assert reader.deserialize(data, mask.msgtype).width == 16
+
+
+def test_sigterm_ends_a_replay_with_exit_code_143_and_leaves_nothing_behind(
+    tmp_path: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "images").mkdir()
+    cv2.imwrite(str(tmp_path / "images/0.png"), image("red"))
+    left: list[set[str]] = []
+
+    def process(*_: Any) -> None:
+        left.append({each.name for each in (tmp_path / "out").iterdir()})
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(SemlaPipeline, "process", process)
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as ended:
+        main(["replay", str(tmp_path / "images"), "-o", str(tmp_path / "out/new.mcap"), "--bundle", str(bundle)])
+    assert ended.value.code == 143
+    assert left[0] != set()
+    assert not list((tmp_path / "out").iterdir())
+    assert signal.getsignal(signal.SIGTERM) is before
