@@ -114,7 +114,8 @@ class Cameras:
         """Explains which cameras have been silent for longer than a time, and what cannot be published for the others.
 
         Args:
-            silence_s: Longest time without an image, seconds.
+            silence_s: Longest time without an image, seconds. A new subscription to depth images has this time, too.
         """
         silent = [each.images.waiting_for() for each in self._cameras if each.images.silence_s > silence_s]
-        return [*silent, *filter(None, (camera.outputs.problem for camera in self._cameras))]
+        settled = [each for each in self._cameras if not each.depth.subscribed_within(silence_s)]
+        return [*silent, *filter(None, (camera.outputs.problem for camera in settled))]

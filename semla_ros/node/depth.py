@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from typing import Any
 from weakref import WeakSet
@@ -98,6 +99,7 @@ class DepthCamera:
         self._camera_info = CameraInfoSubscription(node, self._topic) if topic else None
         self._images = DepthImages()
         self._subscription: Any = None
+        self._since = 0.0
 
     def follow(self, wanted: bool) -> None:
         """Subscribes to the depth images while they are wanted, with the reliability that their publishers offer."""
@@ -112,6 +114,11 @@ class DepthCamera:
         if reliability is not None:
             qos = QoSProfile(depth=DEPTH, reliability=reliability)
             self._subscription = self._node.create_subscription(Image, self._topic, self._images.add, qos)
+            self._since = time.monotonic()
+
+    def subscribed_within(self, seconds: float) -> bool:
+        """Whether the subscription is younger than that, so that its first image may still be on its way."""
+        return self._subscription is not None and time.monotonic() - self._since < seconds
 
     def search(self, header: Any) -> NearestImage | None:
         """Begins the search for the depth image of a camera image; None without a depth camera.

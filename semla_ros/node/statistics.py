@@ -56,7 +56,7 @@ class Statistics:
 
         Args:
             latency_s: Stage to seconds.
-            age_s: Time from the stamp to publication, seconds. None if the image has no stamp; ages recorded before
+            age_s: Time from the stamp to publication, seconds. None if it is not known; ages recorded before
                 are then forgotten, because they no longer describe the camera.
         """
         self._count("segmented")

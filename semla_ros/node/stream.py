@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from semla_ros.pipeline.domain_state import DomainState
     from semla_ros.pipeline.pipeline import SemlaPipeline
 
+LARGEST_AGE_S = 3600.0  # an image that seems older is stamped by another clock
+
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
@@ -235,8 +237,7 @@ class Stream:
         published = time.monotonic_ns()
         own = {"decode": decoded - begin, "publish": published - processed, "total": published - arrival.steady_ns}
         latency_s = {**result.latency_s, **{stage: 1e-9 * ns for stage, ns in own.items()}}
-        now = self._now()  # 0 while simulated time has not begun
-        self._statistics.finish(latency_s, 1e-9 * (now - stamp) if stamp and now else None)
+        self._statistics.finish(latency_s, _age_s(stamp, self._now()))
 
     def _report_domain(self, domain: DomainState, header: Header | None = None) -> None:
         """Publishes the domain state; an error of the adaptation is also logged and raises an alarm."""
@@ -252,3 +253,10 @@ class Stream:
 
     def _now(self) -> int:
         return int(self._node.get_clock().now().nanoseconds)
+
+
+def _age_s(stamp_ns: int, now_ns: int) -> float | None:
+    """Age of an image, seconds; None if it has no stamp, or one of another clock, such as that of a recording."""
+    known = stamp_ns and now_ns  # simulated time is 0 before it begins
+    age_s = 1e-9 * (now_ns - stamp_ns)
+    return age_s if known and abs(age_s) < LARGEST_AGE_S else None

@@ -126,6 +126,16 @@ def test_a_depth_image_that_does_not_fit_is_reported_and_masks_go_on(robot, node
     assert words in node.log
 
 
+def test_depth_images_that_may_still_be_on_their_way_are_not_called_missing(robot):
+    assert robot.set(silence_s=3600.0).successful
+    with robot.hears(PointCloud2, POINTS), robot.hears(Image, MASK) as (masks,), robot.camera() as publish:
+        robot.until(lambda: publish(image(90 * SECOND)) or time.sleep(0.05) or masks, "a mask")
+        robot.counts()
+        message = robot.report().message
+    assert robot.set(silence_s=5.0).successful
+    assert "nothing is published" not in message
+
+
 def test_without_a_subscriber_of_points_the_node_does_not_subscribe_to_depth_images(robot):
     with robot.hears(PointCloud2, POINTS), robot.offers(topic=DEPTH) as depths:
         robot.until(depths.get_subscription_count, "the node to subscribe")

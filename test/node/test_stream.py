@@ -12,7 +12,7 @@ from semla_ros.config import NodeConfig
 from semla_ros.errors import BundleError
 from semla_ros.node.signals import Stopped
 from semla_ros.node.statistics import Statistics
-from semla_ros.node.stream import Stream
+from semla_ros.node.stream import Stream, _age_s
 from semla_ros.pipeline.domain_state import DomainState
 
 NOBODY: Any = None
@@ -103,3 +103,22 @@ class Log:
 
     def error(self, text: str) -> None:
         self.lines.append(text)
+
+
+NOW = 1_800_000_000 * 10**9
+
+
+@pytest.mark.parametrize(
+    ("stamp", "now", "age_s"),
+    [
+        (NOW - 10**8, NOW, 0.1),
+        (NOW + 10**8, NOW, -0.1),  # the clock of the camera's computer is ahead
+        (0, NOW, None),
+        (NOW, 0, None),
+        (20 * 10**9, NOW, None),
+        (NOW - 86_400 * 10**9, NOW, None),
+    ],
+    ids=["old", "ahead", "no stamp", "no time yet", "time since the start", "a recording of yesterday"],
+)
+def test_the_age_of_an_image_is_known_if_its_stamp_is_of_this_clock(stamp: int, now: int, age_s: float | None) -> None:
+    assert _age_s(stamp, now) == (None if age_s is None else pytest.approx(age_s))
