@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import math
 from pathlib import Path
 from typing import Any
 
 from semla_ros.cli.options import group, natural, positive, task
 from semla_ros.errors import ConfigError
+
+LONGEST_S = 86_400  # of a leg
 
 
 def add(tasks: Any) -> None:
@@ -66,9 +67,9 @@ def _leg(text: str) -> Any:
     try:
         domain, *seconds = text.split(":")
         steady, transition = (float(each) for each in (*seconds, "0")[:2])
-        if len(seconds) > 2 or not (0 < steady < math.inf and 0 <= transition < math.inf):
+        if len(seconds) > 2 or not (0 < steady <= LONGEST_S and 0 <= transition <= LONGEST_S):
             raise ValueError(text)
     except ValueError as error:
-        expected = "DOMAIN:STEADY_S or DOMAIN:STEADY_S:TRANSITION_S, such as fog_day:12:3"
+        expected = f"DOMAIN:STEADY_S or DOMAIN:STEADY_S:TRANSITION_S, such as fog_day:12:3, at most {LONGEST_S} seconds"
         raise ConfigError("not a leg of a drive", where="--leg", got=text, expected=expected) from error
     return Leg(domain, steady, transition)

@@ -75,7 +75,7 @@ class CocoPanoptic:
             chosen = content["annotations"][: limit or None]
             self._entries = [_entry(each, files, annotations, names, indices, things) for each in chosen]
         except (KeyError, TypeError, AttributeError) as error:
-            raise _not_coco(annotations, f"{type(error).__name__}: {error}") from error
+            raise _not_coco(annotations, f"no {error}" if isinstance(error, KeyError) else str(error)) from error
         self.things = tuple(name.split(",")[0].strip() in things for name in self.classes)
         _check_files(self._entries, annotations)
 

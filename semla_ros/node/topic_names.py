@@ -23,6 +23,6 @@ def check_topic_name(name: str, where: object, error: type[SemlaError]) -> None:
         validate_topic_name(name)
     except InvalidTopicNameException as cause:
         raise error(
-            "not the name of a ROS 2 topic", where=where, got=repr(name),
+            "not a name in ROS 2", where=where, got=repr(name),
             expected="letters, digits, '_' and '/', without a digit after '/' and without '/' at the end",
         ) from cause  # fmt: skip

@@ -18,6 +18,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import String
 
 from semla_ros.errors import SemlaError
+from semla_ros.node.topic_names import check_topic_name
 from semla_ros.topics.outputs import CONFIDENCE, LABELS, MASK, STATE
 from semla_ros.view.history import DomainSample, History
 from semla_ros.view.pairing import Pairing, classes_of, stamp_of
@@ -38,11 +39,16 @@ class LiveSource:
 
     Args:
         wanted: Full name of the node, for example "/robot_1/semla"; empty for the first one that reports.
+
+    Raises:
+        ViewError: No node can have that name.
     """
 
     def __init__(self, wanted: str = "") -> None:
         self.title, self.history = wanted, History()
         self._wanted = f"/{wanted.strip('/')}" if wanted else ""
+        if wanted:
+            check_topic_name(self._wanted, "--node", ViewError)  # the same rules hold for the names of nodes
         self._context = rclpy.Context()
         rclpy.init(context=self._context, signal_handler_options=SignalHandlerOptions.NO)
         self._node = rclpy.create_node("semla_view", context=self._context)

@@ -49,6 +49,11 @@ def test_a_short_token_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert "not a token" in refused(capsys, "--token", "secret")
 
 
+def test_a_name_that_no_node_can_have_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("rclpy")
+    assert "not a name in ROS 2 (--node): got '/bad name'" in refused(capsys, "--node", "bad name")
+
+
 def test_an_address_that_is_not_of_this_machine_is_refused_before_anything_is_loaded(tmp_path: Path) -> None:
     (tmp_path / "1.png").write_bytes(b"")
     command = [sys.executable, "-m", "semla_ros.cli", "view", str(tmp_path), "--host", "192.0.2.1", "--port", "0"]

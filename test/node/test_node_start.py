@@ -143,7 +143,7 @@ def test_an_unexpected_error_while_loading_is_logged_with_its_traceback():
     ("name", "value", "words"),
     [
         ("fusion.k", "many", "setting of the wrong type (fusion.k): got 'many', expected int"),
-        ("depth_topic", "depth/", "not the name of a ROS 2 topic (depth_topic): got 'depth/'"),
+        ("depth_topic", "depth/", "not a name in ROS 2 (depth_topic): got 'depth/'"),
     ],
 )
 def test_a_wrong_parameter_at_the_start_ends_the_node_with_one_clear_message(name, value, words):

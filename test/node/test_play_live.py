@@ -110,7 +110,7 @@ def test_the_node_segments_a_played_recording(robot, folder):
 
 WRONG = {
     "nobody subscribes": (("--wait", "0.5"), "nobody subscribes (/camera/image_raw). Start the node first"),
-    "a name that is no topic's": (("--image-topic", "bad topic"), "not the name of a ROS 2 topic"),
+    "a name that is no topic's": (("--image-topic", "bad topic"), "not a name in ROS 2"),
     "nothing to play": (("--wait", "0", "--start", "100"), "nothing to play"),
     "two kinds of time": (("--clock", "--stamps", "now"), "--clock needs the recorded stamps"),
 }
