@@ -25,7 +25,7 @@ class SemlaError(Exception):
         if expected is not None:
             parts.append(f"expected {expected}")
         message = ": ".join([parts[0], ", ".join(parts[1:])] if parts[1:] else parts)
-        super().__init__(message if hint is None else f"{message}. {hint}")
+        super().__init__(message if hint is None else f"{message.removesuffix('.')}. {hint}")
 
 
 class ConfigError(SemlaError):

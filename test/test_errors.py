@@ -40,3 +40,7 @@ def test_a_long_value_is_shortened() -> None:
     assert message.startswith("unknown encoding (/camera): got 'xxx")
     assert "(1000002 characters)" in message
     assert message.endswith("x'")
+
+
+def test_a_hint_follows_one_full_stop() -> None:
+    assert str(SemlaError("gone", expected="a folder.", hint="Make one.")) == "gone: expected a folder. Make one."
