@@ -256,6 +256,11 @@ class NodeConfig(OutputConfig, Config):
     domain_cameras: tuple[str, ...] = setting(
         (), "Cameras whose images decide the domain and so the mixture of all; an empty list takes all cameras"
     )
+    domain_per_camera: bool = setting(
+        False,
+        "Each camera follows a domain of its own: its mixture is fused at its turn, its state is on front/domain/state",
+        read_only=True,
+    )
     depth_topic: str = setting(
         "", "Topic of depth images that are aligned with the camera image, for segmentation/points; empty: no points",
         read_only=True,

@@ -41,11 +41,12 @@ class Nodes:
 
 @dataclass(frozen=True)
 class Sharing:
-    """One node for all cameras, beside a node for each.
+    """One node for all cameras, beside a node for each. Each camera shows one image, of another domain than the last.
 
     Attributes:
         cameras: Number of cameras.
-        one_node: All cameras on one node.
+        one_node: All cameras on one node, with one domain.
+        domain_each: All cameras on one node, with a domain each: the weights change at every turn.
         node_each: A node for each camera.
         fps_ratio: Frames per second of the one node over those of the many.
         memory_ratio: Memory of the one node over that of the many.
@@ -53,18 +54,19 @@ class Sharing:
 
     cameras: int
     one_node: Nodes
+    domain_each: Nodes
     node_each: Nodes
     fps_ratio: float
     memory_ratio: float
 
 
 def sharing(cameras: int, seconds: float, images: list[NDArray[np.uint8]], settings: Mapping[str, Any]) -> Sharing:
-    """Measures both arrangements, one after the other. Each camera sends its next image when its last mask has come.
+    """Measures the arrangements, one after the other. Each camera sends its next image when its last mask has come.
 
     Args:
         cameras: Number of cameras.
         seconds: Duration of each measurement.
-        images: Images (H, W, 3) uint8 that the cameras show in turn.
+        images: Images (H, W, 3) uint8 of different domains; the first camera shows the first one.
         settings: Parameters of the nodes.
 
     Raises:
@@ -72,17 +74,20 @@ def sharing(cameras: int, seconds: float, images: list[NDArray[np.uint8]], setti
     """
     names = [f"camera_{index}" for index in range(cameras)]
     given = [word for name, value in settings.items() for word in ("-p", f"{name}:={json.dumps(value)}")]
-    with tempfile.TemporaryDirectory(prefix="semla_bench_") as folder, ProgressBar(total=2, desc="cameras") as bar:
-        file = Path(folder, "images.npy")
-        np.save(file, np.array(images))
-        one = _measured([[*given, "-p", f"cameras:={json.dumps(names)}"]], names, file, seconds)
-        bar.update()
-        each = _measured([[*given, "-r", f"__ns:=/{name}"] for name in names], names, file, seconds)
-        bar.update()
-    return Sharing(cameras, one, each, one.fps / each.fps, one.memory_mib / each.memory_mib)
+    with tempfile.TemporaryDirectory(prefix="semla_bench_") as folder, ProgressBar(total=3, desc="cameras") as bar:
+        for index, name in enumerate(names):
+            np.save(Path(folder, f"{name}.npy"), images[index % len(images)][None])
+        shared = [*given, "-p", f"cameras:={json.dumps(names)}"]
+        nodes = [shared], [[*shared, "-p", "domain_per_camera:=true"]], [[*given, "-r", f"__ns:=/{n}"] for n in names]
+        measured = []
+        for arguments in nodes:
+            measured.append(_measured(arguments, names, Path(folder), seconds))
+            bar.update()
+    one, domain_each, each = measured
+    return Sharing(cameras, one, domain_each, each, one.fps / each.fps, one.memory_mib / each.memory_mib)
 
 
-def _measured(nodes: Sequence[Sequence[str]], names: Sequence[str], images: Path, seconds: float) -> Nodes:
+def _measured(nodes: Sequence[Sequence[str]], names: Sequence[str], folder: Path, seconds: float) -> Nodes:
     """Starts nodes with these ROS arguments and a camera for each name, and counts the masks."""
     network = local_network()
     with ExitStack() as stack:
@@ -92,8 +97,7 @@ def _measured(nodes: Sequence[Sequence[str]], names: Sequence[str], images: Path
         ]
         for node in started:
             node.wait_for(ACTIVE)
-        command = ["semla_ros.bench.camera", FOREVER, "10", FOREVER, FOREVER, str(images), "--ros-args", "-r"]
-        cameras = [stack.enter_context(Process([*command, f"__ns:=/{name}"], network)) for name in names]
+        cameras = [stack.enter_context(Process(_camera(name, folder), network)) for name in names]
         for camera in cameras:
             camera.wait_for(f'{{"masks": {WARM_UP},', LIMIT_S)
         before, begin = [_masks(camera) for camera in cameras], time.monotonic()
@@ -102,6 +106,11 @@ def _measured(nodes: Sequence[Sequence[str]], names: Sequence[str], images: Path
         elapsed = time.monotonic() - begin
         memory = sum(resident_mib(node.pid) for node in started)
     return Nodes(sum(counts) / elapsed, min(counts) / elapsed, memory)
+
+
+def _camera(name: str, folder: Path) -> list[str]:
+    endless = [FOREVER, "10", FOREVER, FOREVER, str(folder / f"{name}.npy")]
+    return ["semla_ros.bench.camera", *endless, "--ros-args", "-r", f"__ns:=/{name}"]
 
 
 def _masks(camera: Process) -> int:

@@ -15,7 +15,7 @@ from semla_ros.node.publishers import Publishers
 from semla_ros.node.settings import qos_overrides_checked
 from semla_ros.node.subscription import ImageSubscription
 from semla_ros.topics.outputs import POINTS
-from semla_ros.topics.sources import SegmentedImage
+from semla_ros.topics.sources import DomainReport, SegmentedImage
 
 Receive = Callable[["Camera", str, Any], None]
 
@@ -26,14 +26,15 @@ class Camera:
     Args:
         node: The node that subscribes and publishes.
         name: Sub-namespace of its topics: the images of camera "front" are front/image; empty for the only camera.
-        config: ``depth_topic`` is read. It is a name below that of the camera, unless it begins with a slash.
+        config: ``depth_topic`` is read (it is a name below that of the camera, unless it begins with a slash), and
+            ``domain_per_camera``.
         receive: Called with the camera, the full name of the topic and the message.
 
     Attributes:
         name: See above.
         images: Subscription to the images.
         depth: Subscription to the depth images.
-        outputs: Publishers of its segmentations.
+        outputs: Publishers of its segmentations, and of its domain if it has one of its own.
         bit_depth: Number of bits in use in its 16-bit images.
     """
 
@@ -43,7 +44,8 @@ class Camera:
         self.depth = DepthCamera(node, f"{prefix}{depth}" if depth and not depth.startswith("/") else depth)
         camera_info = CameraInfoSubscription(node, f"{prefix}image")
         with qos_overrides_checked("a published topic"):
-            self.outputs = Publishers(node, camera_info.newest, self.depth, prefix, (SegmentedImage,))
+            sources = (SegmentedImage, DomainReport) if config.domain_per_camera else (SegmentedImage,)
+            self.outputs = Publishers(node, camera_info.newest, self.depth, prefix, sources)
         self.images = ImageSubscription(node, lambda topic, message: receive(self, topic, message), f"{prefix}image")
         self.bit_depth = BitDepth()
 
@@ -68,6 +70,10 @@ class Cameras:
     def names(self) -> list[str]:
         """Their names."""
         return [camera.name for camera in self._cameras]
+
+    def outputs(self) -> dict[str, Publishers]:
+        """The publishers of each camera, by its name."""
+        return {camera.name: camera.outputs for camera in self._cameras}
 
     def check(self, config: NodeConfig) -> None:
         """Checks the QoS overrides of the image topics that the settings name.

@@ -72,8 +72,10 @@ class SemlaNode(LifecycleNode):
         self._slow_device = SlowDevice(self._statistics)
         self._log = ThrottledLogger(self.get_logger())
         with settings.qos_overrides_checked("a published topic"):
-            self._outputs = Publishers(self, sources=(ClassList, DomainReport))
+            per_camera = self.config.domain_per_camera
+            self._outputs = Publishers(self, sources=(ClassList,) if per_camera else (ClassList, DomainReport))
         self._cameras = Cameras(self, self.config, self._receive)
+        self._domains = self._cameras.outputs() if per_camera else {"": self._outputs}
         topics = [*self._cameras.topics, *self._outputs.topics]
         self._diagnostics = Diagnostics(self, topics, self._cameras, self._statistics)
         Services(self, lambda: self._stream)
@@ -107,7 +109,7 @@ class SemlaNode(LifecycleNode):
         build = partial(self._build, self.config)
         self._cameras.renew()
         self._stream = Stream(
-            self, build, self._outputs, self._statistics, self._log, self.config, stopping=self._stopping
+            self, build, self._outputs, self._domains, self._statistics, self._log, self.config, self._stopping
         )
         return super().on_configure(state)
 
@@ -186,7 +188,8 @@ class SemlaNode(LifecycleNode):
         slow = self._slow_device.explain(self.config) if self._active else ""
         if slow:  # that frames are dropped is no fault: it is said once
             self.get_logger().warning(slow, once=True)
-        self._outputs.repeat_domain()
+        for outputs in self._domains.values():
+            outputs.repeat_domain()
         stage = "active" if self._active else "inactive" if self._stream else "unconfigured"
         warnings, gaps = (self._stream.warnings(), self._stream.gap_values()) if self._stream else ((), {})
         self._diagnostics.report(stage, [*around, *warnings], {"too_slow": slow, **gaps})

@@ -100,6 +100,12 @@ def _check_cameras(config: NodeConfig) -> None:
         if name not in config.cameras:
             expected = " or ".join(config.cameras) or "an empty list, as there is one camera"
             raise ConfigError("no such camera", where="domain_cameras", got=name, expected=expected)
+    if config.domain_per_camera and config.domain_cameras:
+        hint = "They decide a domain that all cameras share."
+        raise ConfigError(
+            "each camera has a domain of its own", where="domain_cameras", got=", ".join(config.domain_cameras),
+            expected="an empty list with domain_per_camera", hint=hint,
+        )  # fmt: skip
 
 
 def _check_names(node: Node) -> None:

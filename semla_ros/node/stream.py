@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
@@ -63,7 +63,8 @@ class Stream:
     Args:
         node: Node whose clock and logger are used.
         build: Builds the pipeline.
-        publishers: Publish the classes and the domain state.
+        publishers: Publish the classes.
+        domains: Name of a camera to the publishers of its domain; one with an empty name for the domain of all.
         statistics: Count the frames.
         log: Receives errors.
         config: The settings in force.
@@ -79,6 +80,7 @@ class Stream:
         node: LifecycleNode,
         build: Callable[[], SemlaPipeline],
         publishers: Publishers,
+        domains: Mapping[str, Publishers],
         statistics: Statistics,
         log: ThrottledLogger,
         config: NodeConfig,
@@ -86,6 +88,7 @@ class Stream:
     ) -> None:
         self._node = node
         self._publishers = publishers
+        self._domains = domains
         self._statistics = statistics
         self._log = log
         self._config = config
@@ -114,8 +117,9 @@ class Stream:
     def publish_state(self) -> None:
         """Publishes classes and domain state."""
         self._publishers.send_classes(self._pipeline.classes, self._config.segmenter.min_confidence)
-        self._report_domain(self._pipeline.domain)
-        self._publishers.repeat_domain()
+        self._report_domains()
+        for outputs in self._domains.values():
+            outputs.repeat_domain()
 
     def check(self, config: NodeConfig) -> None:
         """Checks settings without changing anything.
@@ -186,7 +190,7 @@ class Stream:
         def run() -> None:
             with self._failure_reported():
                 task()
-            self._report_domain(self._pipeline.domain)
+            self._report_domains()
 
         return self._worker.submit(run)
 
@@ -209,7 +213,7 @@ class Stream:
         before, self._config = self._config, config
         if config.segmenter != before.segmenter:
             self._publishers.send_classes(self._pipeline.classes, config.segmenter.min_confidence)
-        self._report_domain(self._pipeline.domain)
+        self._report_domains()
 
     def _process_or_report(self, arrival: Arrival) -> None:
         """Processes one image. An error is counted and logged, and the worker goes on."""
@@ -230,21 +234,27 @@ class Stream:
         # A stamp of zero means that the driver has set none.
         frame = Frame(rgb, stamp or self._arrival_stamp(arrival), header.frame_id)
         deciding = self._config.domain_cameras
-        result = self._pipeline.process(frame, track=not deciding or arrival.camera.name in deciding)
+        own = arrival.camera.name if arrival.camera.name in self._domains else ""
+        result = self._pipeline.process(frame, not deciding or arrival.camera.name in deciding, own)
         processed = time.monotonic_ns()
         arrival.camera.outputs.send(result, header, self._pipeline.classes, self._config, arrival.depth)
-        self._report_domain(result.domain, header)
+        self._report_domain(own, result.domain, header)
         published = time.monotonic_ns()
-        own = {"decode": decoded - begin, "publish": published - processed, "total": published - arrival.steady_ns}
-        latency_s = {**result.latency_s, **{stage: 1e-9 * ns for stage, ns in own.items()}}
+        steps = {"decode": decoded - begin, "publish": published - processed, "total": published - arrival.steady_ns}
+        latency_s = {**result.latency_s, **{stage: 1e-9 * ns for stage, ns in steps.items()}}
         self._statistics.finish(latency_s, _age_s(stamp, self._now()))
 
-    def _report_domain(self, domain: DomainState, header: Header | None = None) -> None:
-        """Publishes the domain state; an error of the adaptation is also logged and raises an alarm."""
+    def _report_domains(self) -> None:
+        """Publishes the state of each domain."""
+        for camera in self._domains:
+            self._report_domain(camera, self._pipeline.domain_of(camera))
+
+    def _report_domain(self, camera: str, domain: DomainState, header: Header | None = None) -> None:
+        """Publishes the state of a domain; an error of the adaptation is also logged and raises an alarm."""
         if domain.error:  # the frame was segmented nevertheless, with the last good mixture
             self._statistics.alarm(domain.error)
             self._log.error(f"adaptation failed: {domain.error}")
-        self._publishers.send_domain(domain, header)
+        self._domains[camera].send_domain(domain, header)
 
     def _arrival_stamp(self, arrival: Arrival) -> int:
         text = "images carry no stamp: their time of arrival is used for tracking, and published stamps stay zero"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from copy import copy
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -15,6 +16,17 @@ from numpy.typing import NDArray
 from semla_ros.images.frame import Frame
 from semla_ros.images.texture import texture
 from semla_ros.modeling.base import Navigator
+
+
+@dataclass
+class Pause:
+    """The pause of a navigator that embeds for several domains.
+
+    Attributes:
+        until_s: When it ends, by the monotonic clock.
+    """
+
+    until_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -61,6 +73,9 @@ class Embedder(Protocol):
     def clear(self) -> None:
         """Forgets the frame that was submitted last; its embedding is never returned. The next frame is accepted."""
 
+    def beside(self) -> Embedder:
+        """Another embedder with the same navigator, for the frames of another domain."""
+
 
 class SynchronousEmbedder:
     """Computes each embedding at once, so that a recording gives the same swaps every time.
@@ -88,6 +103,10 @@ class SynchronousEmbedder:
         """See `Embedder.clear`."""
         self._frame = None
 
+    def beside(self) -> SynchronousEmbedder:
+        """See `Embedder.beside`."""
+        return SynchronousEmbedder(self.navigator)
+
 
 class AsynchronousEmbedder:
     """Computes embeddings in a thread with one core, so that no frame waits for the navigator.
@@ -102,13 +121,13 @@ class AsynchronousEmbedder:
 
     def __init__(self, navigator: Navigator, max_share: float = 1.0) -> None:
         self.navigator, self.max_share = navigator, max_share
-        self._paused_until_s = 0.0
+        self._pause = Pause()
         self._thread = ThreadPoolExecutor(1, "semla_navigator", torch.set_num_threads, (1,))
         self._pending: Future[EmbeddingResult] | None = None
 
     def submit(self, frame: Frame) -> bool:
         """See `Embedder.submit`."""
-        if self._pending is not None or time.monotonic() < self._paused_until_s:
+        if self._pending is not None or time.monotonic() < self._pause.until_s:
             return False
         self._pending = self._thread.submit(embedded, self.navigator, frame)
         return True
@@ -118,14 +137,20 @@ class AsynchronousEmbedder:
         if self._pending is not None and (wait or self._pending.done()):
             pending, self._pending = self._pending, None
             result = pending.result()
-            self._paused_until_s = result.finished_s + result.seconds * (1 / self.max_share - 1)
+            self._pause.until_s = result.finished_s + result.seconds * (1 / self.max_share - 1)
             yield result
 
     def clear(self) -> None:
         """See `Embedder.clear`."""
         if self._pending is not None:
             self._pending.cancel()  # if it has not begun
-        self._pending, self._paused_until_s = None, 0.0
+        self._pending, self._pause.until_s = None, 0.0
+
+    def beside(self) -> AsynchronousEmbedder:
+        """See `Embedder.beside`. Both use the same thread, and together not more than ``max_share``."""
+        other = copy(self)
+        other._pending = None
+        return other
 
 
 def embedded(navigator: Navigator, frame: Frame) -> EmbeddingResult:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import logging
-import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from semla_ros.adaptation.retrieval import Mixture, support
-from semla_ros.adaptation.tracker import Decision, DomainTracker
+from semla_ros.adaptation.retrieval import Mixture
+from semla_ros.adaptation.tracker import Decision
 from semla_ros.config import Config
-from semla_ros.errors import AdapterError, FusionError, ImageError, SegmentationError, SemlaError
+from semla_ros.errors import AdapterError, FusionError, ImageError, SegmentationError
 from semla_ros.images.classes import ClassInfo, Labels, unlabelled
 from semla_ros.images.frame import Frame
 from semla_ros.images.panoptic import Segments
@@ -23,30 +21,21 @@ from semla_ros.library.bundle import ADAPTERS, Bundle
 from semla_ros.modeling.base import Mode, Segmenter, linear_layers, segmenter_kind
 from semla_ros.modeling.threads import ThreadChooser
 from semla_ros.pipeline.adapted_segmenter import AdaptedSegmenter
+from semla_ros.pipeline.domain_follower import DomainFollower
 from semla_ros.pipeline.domain_state import DomainState
 from semla_ros.pipeline.effective import EffectiveSettings
 from semla_ros.pipeline.embedding import Embedder
 from semla_ros.pipeline.gap_recorder import GapRecorder
-from semla_ros.pipeline.memory import first_line, ran_out_of_memory
 from semla_ros.pipeline.result import SegmentationResult
-from semla_ros.pipeline.schedule import NavigatorSchedule
 from semla_ros.pipeline.stage_times import StageTimes
-
-LOG = logging.getLogger(__name__)
 
 
 class SemlaPipeline:
     """Segments frames and adapts the segmenter when the domain changes.
 
-    What is kept between two frames, all of it reset by `reset` except where noted:
-
-    - ``domain``: what is reported. The mixture and ``frozen`` survive a reset.
-    - ``_tracker``: moving average of the embeddings, and the average that the mixture was retrieved for.
-    - ``_schedule``: stamps of the newest frame and of the newest embedded one.
-    - ``_rejection``: why the mixture that was retrieved last is not the active one.
-    - ``_unread``: adapters that were left out of the active mixture because their files could not be read.
-    - ``adapted``: the fused weights, which survive a reset, which mixtures have segmented well or badly, and whether
-      memory is saved.
+    All cameras share the weights. By default they share the domain, too; see `process` for cameras with a domain of
+    their own. What is kept between two frames is in a `DomainFollower` per domain, and in ``adapted``: the fused
+    weights, which mixtures have segmented well or badly, and whether memory is saved.
 
     Args:
         bundle: Model bundle, for its adapters, classes and default settings.
@@ -56,7 +45,6 @@ class SemlaPipeline:
 
     Attributes:
         config: Settings in force.
-        domain: State of the adaptation.
         library: Adapters that mixtures are retrieved from.
         threads: Chooses the number of CPU threads by the time that frames take; None leaves it as it is.
         gaps: Records the images that no adapter fits; None records nothing.
@@ -72,19 +60,26 @@ class SemlaPipeline:
         self.adapted = AdaptedSegmenter(segmenter, bundle.class_table(config.segmenter.classes))
         self.threads: ThreadChooser | None = None
         self.gaps: GapRecorder | None = None
-        self.domain = DomainState()
-        self._schedule = NavigatorSchedule(embedder)
-        self._tracker = DomainTracker(config.tracker, math.inf, math.inf)
         self._times = StageTimes()
-        self._rejection = ""
-        self._unread: tuple[str, ...] = ()
-        self.use_library(self._open_library())
-        self._active = self.library.index_of(())
+        self.library = self._open_library()
+        self._effective = EffectiveSettings.of(config, bundle.defaults, self.library)
+        self._followers: dict[str, DomainFollower] = {}
+        self._follower = self._follower_of("")
+        self._report_left_out()
 
     @property
     def classes(self) -> tuple[ClassInfo, ...]:
         """Classes that are segmented, in the order of their ids."""
         return self.adapted.classes
+
+    @property
+    def domain(self) -> DomainState:
+        """State of the adaptation: of the domain that the last frame belongs to."""
+        return self._follower.state
+
+    def domain_of(self, camera: str) -> DomainState:
+        """Returns the state of the adaptation to the domain of a camera, see `process`."""
+        return self._follower_of(camera).state
 
     @property
     def k(self) -> int:
@@ -105,12 +100,14 @@ class SemlaPipeline:
             found.append(f"the adapter library {folder} is gone: only adapters in memory are used")
         return tuple(found)
 
-    def process(self, frame: Frame, track: bool = True) -> SegmentationResult:
+    def process(self, frame: Frame, track: bool = True, camera: str = "") -> SegmentationResult:
         """Segments a frame, after adapting the segmenter if the domain has changed.
 
         Args:
             frame: The frame.
-            track: Whether the frame counts for the domain; several cameras may share a pipeline.
+            track: Whether the frame counts for the domain; several cameras may share one.
+            camera: The camera whose domain counts. Each name has a moving average and a mixture of its own, which is
+                fused at its turn.
 
         Errors of the adaptation (an embedding that is not finite, a damaged adapter file, memory that runs out) are
         reported in ``domain.error``; the frame is segmented with the mixture that is active then.
@@ -122,23 +119,25 @@ class SemlaPipeline:
         """
         _check_image(frame.rgb)
         self._times = StageTimes()
-        self.domain = replace(self.domain, swapped=False)
-        with self._errors_reported():
+        follower = self._turn_to(camera)
+        with follower.errors_reported():
             # 1. Once per navigator period a frame is embedded. Only the very first embedding is waited for.
-            if track and self._schedule.has_started_over(frame, self.config.tracker.stamp_tolerance_s):
-                self.reset()
+            if track and follower.schedule.has_started_over(frame, self.config.tracker.stamp_tolerance_s):
+                self._reset(follower)
             if track and self.config.fusion.adapt:
-                self._schedule.submit(frame, self.config.navigator.period_s)
-            for result in self._schedule.results(may_wait=track and not self.domain.frozen):
+                follower.schedule.submit(frame, self.config.navigator.period_s)
+            for result in follower.schedule.results(may_wait=track and not self.domain.frozen):
                 self._times.seconds["embed"] = result.seconds
                 # 2. The embedding moves the average, and the tracker decides whether the domain has changed.
-                decision = self._tracker.update(result.embedding, result.frame.stamp_ns, result.texture)
+                decision = follower.tracker.update(result.embedding, result.frame.stamp_ns, result.texture)
                 if self.gaps:
                     self.gaps.note(result, self.library)
                 # 3. After a change, the nearest adapters are retrieved and fused into the segmenter's weights.
                 if decision is Decision.SWAP and not self.domain.frozen:
                     self._swap(self._retrieve_for_average())
-                self._observe()
+                follower.observe()
+                if not self.domain.frozen:
+                    self._prefetch(follower)
         # 4. Every frame is segmented with the weights that are active now. They are consistent even after an adaptation
         #    that failed halfway: `LoraFuser.applied` restores the previous mixture on any error.
         self._times.start()
@@ -206,7 +205,7 @@ class SemlaPipeline:
             FusionError: The fused weights are not finite.
         """
         self.adapted.fuse(mixture, self.library.load, self._times)
-        self._note_mixture()
+        self._follower.note_mixture(self.adapted.mixture)
 
     def check(self, config: Config) -> None:
         """Checks settings without changing anything.
@@ -229,13 +228,15 @@ class SemlaPipeline:
         stops = self.config.fusion.adapt and not config.fusion.adapt
         if stops:
             self.adapted.restore_base(classes, new.prompt_templates)
-            self._note_mixture()
+            for follower in self._followers.values():
+                follower.note_mixture(self.adapted.mixture)
             self.reset()
         elif (new.classes, new.prompt_templates) != (old.classes, old.prompt_templates):
             self.adapted.set_classes(classes, new.prompt_templates)
         if (effective.k, effective.temperature) != (self.k, self.temperature):
             self.adapted.history.clear()
-            self._tracker.forget_mixture()
+            for follower in self._followers.values():
+                follower.tracker.forget_mixture()
         if new != old:
             self.adapted.memory.restore()
         self._apply_settings(config, effective)
@@ -245,19 +246,14 @@ class SemlaPipeline:
         self.adapted.set_classes(self.classes, self.config.segmenter.prompt_templates)
 
     def freeze(self, frozen: bool) -> None:
-        """Holds the active mixture, or lets it follow the domain again."""
-        self.domain = replace(self.domain, frozen=frozen)
+        """Holds the mixture of each domain, or lets it follow the domain again."""
+        for follower in self._followers.values():
+            follower.state = replace(follower.state, frozen=frozen)
 
     def reset(self) -> None:
-        """Forgets the domain: the next frame is embedded, and its mixture is fused. A freeze stays in force."""
-        self._tracker.reset()
-        self._schedule.reset()
-        self.adapted.history.clear()
-        self.adapted.memory.restore()
-        self._rejection, self._unread = "", ()
-        self.domain = replace(
-            self.domain, swaps=0, skipped=0, distance=math.nan, support=math.nan, out_of_distribution=False, error=""
-        )
+        """Forgets all domains: the next frame is embedded, and its mixture is fused. A freeze stays in force."""
+        for follower in self._followers.values():
+            self._reset(follower)
 
     def close(self) -> None:
         """Completes what is written in the background. The pipeline can still be used, but records nothing more."""
@@ -308,39 +304,79 @@ class SemlaPipeline:
             ConfigError: The thresholds that are set contradict those of the new library.
         """
         effective = EffectiveSettings.of(self.config, self.bundle.defaults, library)
-        self.library, self._tracker.metric = library, library.index.distance
+        self.library = library
+        for follower in self._followers.values():
+            follower.use_library(library)
         self._apply_settings(self.config, effective)
         self.reset()
-        self.domain = replace(self.domain, error="; ".join(str(error) for error in library.rejected))
+        self._report_left_out()
+
+    def _follower_of(self, camera: str) -> DomainFollower:
+        """The follower of a camera's domain; a new one for the first frame of a camera."""
+        if camera not in self._followers:
+            follower = DomainFollower(self.embedder.beside() if self._followers else self.embedder, self.library)
+            follower.use_settings(self.config.tracker, self._effective)
+            frozen = any(each.state.frozen for each in self._followers.values())
+            follower.state = replace(follower.state, frozen=frozen)
+            self._followers[camera] = follower
+        return self._followers[camera]
+
+    def _turn_to(self, camera: str) -> DomainFollower:
+        """Makes the domain of a camera the present one: its mixture is in the weights from now on."""
+        self._follower = follower = self._follower_of(camera)
+        follower.state = replace(follower.state, swapped=False)
+        wanted = follower.state.mixture
+        if wanted != self.adapted.mixture:
+            with follower.errors_reported():
+                try:
+                    self.adapted.fuse(wanted, self.library.load, self._times)
+                except Exception:
+                    follower.note_mixture(self.adapted.mixture)  # it stays in the weights
+                    follower.tracker.forget_mixture()
+                    raise
+        return follower
+
+    def _reset(self, follower: DomainFollower) -> None:
+        follower.reset()
+        self.adapted.history.clear()
+        self.adapted.memory.restore()
+
+    def _report_left_out(self) -> None:
+        """Reports the adapters that do not fit the segmenter."""
+        error = "; ".join(str(error) for error in self.library.rejected)
+        for follower in self._followers.values():
+            follower.state = replace(follower.state, error=error)
 
     def _retrieve_for_average(self) -> Mixture:
-        assert self._tracker.ema is not None
+        assert self._follower.tracker.ema is not None
         self._times.start()
-        mixture = self.retrieve(self._tracker.ema)
+        mixture = self.retrieve(self._follower.tracker.ema)
         self._times.lap("retrieve")
         return mixture
 
     def _swap(self, mixture: Mixture) -> None:
         """Fuses a mixture, unless the weights would hardly change or it is known to segment badly."""
-        is_first = self._tracker.anchor is None
+        follower = self._follower
+        is_first = follower.tracker.anchor is None
         if self.adapted.history.is_rejected(mixture):
-            self._tracker.kept()
+            follower.tracker.kept()
         elif not is_first and mixture.change(self.domain.mixture) < self.config.tracker.min_weight_change:
-            self._rejection = ""
-            self._tracker.kept()
-            self.domain = replace(self.domain, skipped=self.domain.skipped + 1)
+            follower.rejection = ""
+            follower.tracker.kept()
+            follower.state = replace(self.domain, skipped=self.domain.skipped + 1)
         else:
             self._fuse_retrieved(mixture)
 
     def _fuse_retrieved(self, mixture: Mixture) -> None:
         """Fuses a mixture. Adapters whose files cannot be read are left out of it, and reported."""
+        follower = self._follower
         try:
-            self._rejection, self._unread = "", ()
+            follower.rejection, follower.unread = "", ()
             self.fuse(mixture)
         except FusionError as error:  # another attempt would fail as well
             self.adapted.history.reject(mixture)
-            self._rejection = str(error)
-            self._tracker.kept()
+            follower.rejection = str(error)
+            follower.tracker.kept()
             return
         except AdapterError as error:
             unread = tuple(name for name in mixture.names if not self._is_readable(name))
@@ -348,9 +384,9 @@ class SemlaPipeline:
             if not rest.names:
                 raise
             self.fuse(rest)
-            self._rejection, self._unread = f"left out of the mixture: {error}", unread
-        self._tracker.swapped()
-        self._count_swap()
+            follower.rejection, follower.unread = f"left out of the mixture: {error}", unread
+        follower.tracker.swapped()
+        follower.count_swap()
 
     def _is_readable(self, name: str) -> bool:
         try:
@@ -359,28 +395,12 @@ class SemlaPipeline:
             return False
         return True
 
-    def _observe(self) -> None:
-        """Updates the state from the moving averages, and loads the adapters of a swap that may follow soon."""
-        ema = self._tracker.ema
-        assert ema is not None
-        self._schedule.succeeded()
-        self.domain = replace(
-            self.domain,
-            distance=self._tracker.distance,
-            support=support(np.array(self.domain.mixture.weights), self._active.distances(ema)),
-            out_of_distribution=not self.library.is_in_distribution(ema, self._tracker.texture),
-            error=self._rejection,
-        )
-        if self._tracker.drifting and not self.domain.frozen:
-            self.library.prefetch(self.retrieve(ema).names)
-        self._try_unread_again()
-
-    def _try_unread_again(self) -> None:
-        """Retrieves the mixture again as soon as an adapter that was left out of it can be read, in the background."""
-        if self._unread and not self.domain.frozen:
-            if set(self._unread) & set(self.library.loaded):
-                self._tracker.forget_mixture()
-            self.library.prefetch(self._unread)
+    def _prefetch(self, follower: DomainFollower) -> None:
+        """Loads the adapters of a swap that may follow soon, and those that could not be read."""
+        if follower.tracker.drifting and follower.tracker.ema is not None:
+            self.library.prefetch(self.retrieve(follower.tracker.ema).names)
+        if follower.unread:
+            follower.try_unread_again()
 
     def _fall_back_unless_finite(self, labels: Labels) -> None:
         """Returns to the last good mixture if the network computed NaN or infinity for any pixel."""
@@ -392,41 +412,14 @@ class SemlaPipeline:
             "segmentation is not finite", where=", ".join(self.domain.mixture.names) or "base model",
             got=f"NaN or infinity in {count} of {labels.size} pixels",
         )  # fmt: skip
-        self.domain = replace(self.domain, error=str(error))
+        follower = self._follower
+        follower.state = replace(self.domain, error=str(error))
         if self.domain.mixture.names:
-            self._rejection = str(error)
-            with self._errors_reported():
+            follower.rejection = str(error)
+            with follower.errors_reported():
                 self.adapted.fall_back(self.library.load)
-                self._note_mixture()
-                self._count_swap()
-
-    def _note_mixture(self) -> None:
-        """Reports the mixture that is in the weights. Its centroids are kept, as a reload may remove its adapters."""
-        self._active = self.library.index_of(self.adapted.mixture.names)
-        self.domain = replace(self.domain, mixture=self.adapted.mixture)
-
-    def _count_swap(self) -> None:
-        self.domain = replace(self.domain, swaps=self.domain.swaps + (not self.domain.swapped), swapped=True)
-
-    @contextmanager
-    def _errors_reported(self) -> Iterator[None]:
-        """Reports any error in ``domain.error``, so that no frame is lost by it."""
-        try:
-            yield
-        except Exception as error:
-            self.domain = replace(self.domain, error=self._explained(error))
-            self._schedule.failed()
-
-    def _explained(self, error: Exception) -> str:
-        """Returns an error of the adaptation in one line. One that is not expected is logged with its traceback."""
-        if isinstance(error, SemlaError):
-            return str(error)
-        if ran_out_of_memory(error):
-            return f"memory ran out, the active mixture stays: {first_line(error)}"
-        reason = f"{type(error).__name__}: {error}"
-        if reason != self.domain.error:
-            LOG.exception("adaptation failed unexpectedly")
-        return reason
+                follower.note_mixture(self.adapted.mixture)
+                follower.count_swap()
 
     def _open_library(self, pause: Callable[[], None] = lambda: None) -> AdapterLibrary:
         return AdapterLibrary(
@@ -445,10 +438,8 @@ class SemlaPipeline:
 
     def _apply_settings(self, config: Config, effective: EffectiveSettings) -> None:
         self.config, self._effective = config, effective
-        self._tracker.config = config.tracker
-        self._tracker.upper_threshold, self._tracker.lower_threshold = effective.thresholds
-        upper, lower = effective.thresholds
-        self.domain = replace(self.domain, upper_threshold=upper, lower_threshold=lower)
+        for follower in self._followers.values():
+            follower.use_settings(config.tracker, effective)
 
 
 def _check_image(rgb: NDArray[np.uint8]) -> None:

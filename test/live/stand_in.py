@@ -42,7 +42,7 @@ class StandIn:
     def __init__(self, config: Config) -> None:
         self.memory = np.ones(50_000_000)  # 400 MB, so that freeing the models shows
         self.config = config
-        self.domain = DAY
+        self.domain, self.domains = DAY, {"": DAY}
         self.gaps = None
         self.warnings: tuple[str, ...] = ()
         self.gate = Gate(Path(os.environ.get(VARIABLE, "/nonexistent")))
@@ -51,7 +51,17 @@ class StandIn:
     def classes(self) -> tuple[ClassInfo, ...]:
         return class_table(self.config.segmenter.classes or ("road", "car", "sky"))
 
-    def process(self, frame: Frame, track: bool = True) -> SegmentationResult:
+    def domain_of(self, camera: str) -> DomainState:
+        return self.domains.setdefault(camera, replace(DAY, frozen=self.domain.frozen))
+
+    def process(self, frame: Frame, track: bool = True, camera: str = "") -> SegmentationResult:
+        self.domain = self.domain_of(camera)
+        try:
+            return self._segmented(frame, track)
+        finally:
+            self.domains[camera] = self.domain
+
+    def _segmented(self, frame: Frame, track: bool) -> SegmentationResult:
         delay, command, _ = frame.rgb[0, 0]
         time.sleep(0.01 * delay)
         if command == WAIT:
@@ -91,10 +101,11 @@ class StandIn:
         self.config = config
 
     def freeze(self, frozen: bool) -> None:
-        self.domain = replace(self.domain, frozen=frozen)
+        self._each(lambda domain: replace(domain, frozen=frozen))
 
     def reset(self) -> None:
-        self.domain, self.warnings = replace(DAY, frozen=self.domain.frozen), ()
+        self.warnings = ()
+        self._each(lambda domain: replace(DAY, frozen=domain.frozen))
 
     def close(self) -> None:
         pass
@@ -107,7 +118,11 @@ class StandIn:
         return Library(("day", "night"), [AdapterError("adapter is truncated", where="adapters/rain")])
 
     def use_library(self, library: Library) -> None:
-        self.domain = replace(DAY, mixture=self.domain.mixture, frozen=self.domain.frozen)
+        self._each(lambda domain: replace(DAY, mixture=domain.mixture, frozen=domain.frozen))
+
+    def _each(self, change: Callable[[DomainState], DomainState]) -> None:
+        self.domain = change(self.domain)
+        self.domains = {camera: change(domain) for camera, domain in self.domains.items()}
 
 
 def build(config: Config) -> StandIn:

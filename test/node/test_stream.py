@@ -20,7 +20,7 @@ LIMIT_S = 60.0
 
 
 def stream(build: Any) -> Stream:
-    return Stream(NOBODY, build, NOBODY, NOBODY, NOBODY, NodeConfig())
+    return Stream(NOBODY, build, NOBODY, {}, NOBODY, NOBODY, NodeConfig())
 
 
 def workers() -> list[str]:
@@ -58,7 +58,7 @@ def test_loading_is_given_up_when_the_process_is_told_to_end() -> None:
 
     try:
         with pytest.raises(Stopped):
-            Stream(NOBODY, build, NOBODY, NOBODY, NOBODY, NodeConfig(), stopping=loading.is_set)  # type: ignore[arg-type]
+            Stream(NOBODY, build, NOBODY, {}, NOBODY, NOBODY, NodeConfig(), loading.is_set)  # type: ignore[arg-type]
     finally:
         loaded.set()
     end = time.monotonic() + LIMIT_S
@@ -70,7 +70,8 @@ def test_loading_is_given_up_when_the_process_is_told_to_end() -> None:
 class Pipeline:
     """A pipeline whose reset fails."""
 
-    domain = DomainState()
+    def domain_of(self, camera: str) -> DomainState:
+        return DomainState()
 
     def reset(self) -> None:
         raise RuntimeError("unexpected")
@@ -86,7 +87,7 @@ class Publishers:
 
 def test_a_service_that_fails_between_two_frames_raises_an_alarm() -> None:
     statistics, log = Statistics(), Log()
-    made = Stream(NOBODY, Pipeline, Publishers(), statistics, log, NodeConfig())  # type: ignore[arg-type]
+    made = Stream(NOBODY, Pipeline, NOBODY, {"": Publishers()}, statistics, log, NodeConfig())  # type: ignore[arg-type]
     made.reset()
     made.drain()
     made.close()

@@ -57,7 +57,7 @@ def test_retrieval_tracking_thresholds_and_support_use_the_metric_of_the_bundle(
 
     for frame in drive(("red", 1), ("blue", 1), start=101)[:12]:
         state = pipeline.process(frame).domain
-    tracker = pipeline._tracker
+    tracker = pipeline._follower.tracker
     assert tracker.ema is not None
     assert tracker.anchor is not None
     assert state.distance == pytest.approx(library.index.distance(tracker.ema, tracker.anchor))
