@@ -62,7 +62,7 @@ class Robot:
         self._thread = threading.Thread(target=self._executor.spin, daemon=True)
         self._thread.start()
         self._clients: dict[str, Any] = {}
-        self._lists: dict[tuple[str, bool], list[list[Any]]] = {}
+        self._lists: dict[tuple[str, bool], list[tuple[list[Any], int]]] = {}
         self._reports = self.listen(DiagnosticArray, "/diagnostics")
         self.states = self.listen(DiagnosticArray, "domain/state", transient_local=True)
 
@@ -88,21 +88,21 @@ class Robot:
         return until(condition, what, *self.processes)
 
     def until_active(self) -> None:
-        """Waits until the node is active and its images, confidences and support scores arrive here."""
+        """Waits until the node is active and its masks, confidences, support scores and domain states arrive here."""
         self.until(lambda: self.lifecycle() == "active", "the node to become active")
         with (
             self.hears(Image, MASK, CONFIDENCE) as (masks, confidences),
             self.hears(Float32, SUPPORT) as (supports,),
             self.camera() as publish,
         ):
-            heard = (masks, confidences, supports)
+            heard = (masks, confidences, supports, self.states)
 
             def arrived() -> bool:
                 publish(image(10**9))
                 time.sleep(0.1)
                 return all(heard)
 
-            self.until(arrived, "a mask, a confidence image and a support score")
+            self.until(arrived, "a mask, a confidence image, a support score and a domain state")
             publish(image(SYNC_NS))
             self.until(lambda: stamp_ns(confidences[-1]) == SYNC_NS, "the answer to the last image sent")
             self.counts()
@@ -115,19 +115,21 @@ class Robot:
 
     @contextmanager
     def hears(self, kind: Any, *topics: str, reliable: bool = True) -> Iterator[tuple[list[Any], ...]]:
-        """Lists of the messages that arrive in the ``with`` block. The subscriptions stay for later blocks.
+        """Lists of the messages that are published in the ``with`` block. The subscriptions stay for later blocks.
 
-        `until_active` has made sure that messages of the usual topics arrive; others may miss the first ones.
+        A message of an earlier block that arrives late is left out. `until_active` has made sure that messages of the
+        usual topics arrive; others may miss the first ones.
         """
         lists: tuple[list[Any], ...] = tuple([] for _ in topics)
+        begin_ns = time.time_ns()
         for topic, heard in zip(topics, lists, strict=True):
-            self._shared(kind, topic, reliable).append(heard)
+            self._shared(kind, topic, reliable).append((heard, begin_ns))
         try:
             yield lists
         finally:
             for topic, heard in zip(topics, lists, strict=True):
                 consumers = self._lists.get((topic, reliable), [])
-                consumers[:] = [each for each in consumers if each is not heard]
+                consumers[:] = [each for each in consumers if each[0] is not heard]
 
     def forget(self, topic: str) -> None:
         """Ends the subscriptions to a topic."""
@@ -199,7 +201,8 @@ class Robot:
         return dict(self.until(settled, f"at least {received} frames received, each segmented, dropped or failed"))
 
     def state(self) -> dict[str, str]:
-        """The details of the newest domain state."""
+        """The details of the newest domain state; waits for the first one."""
+        self.until(lambda: self.states, "a domain state")
         return values(self.states[-1].status[0])
 
     def ask(self, kind: Any, service: str, **request: Any) -> Any:
@@ -246,11 +249,17 @@ class Robot:
     def lifecycle(self) -> str:
         return self.call(GetState, "semla/get_state").current_state.label
 
-    def _shared(self, kind: Any, topic: str, reliable: bool) -> list[list[Any]]:
-        """The lists that the one subscription to a topic fills."""
+    def _shared(self, kind: Any, topic: str, reliable: bool) -> list[tuple[list[Any], int]]:
+        """The lists that the one subscription to a topic fills, each with the time when it was begun."""
         if (topic, reliable) not in self._lists:
             lists = self._lists[topic, reliable] = []
-            self._subscribe(kind, topic, lambda message: [each.append(message) for each in lists], reliable)
+
+            def receive(message: Any, info: Any) -> None:
+                for heard, begin_ns in lists:
+                    if info["source_timestamp"] >= begin_ns:
+                        heard.append(message)
+
+            self._subscribe(kind, topic, receive, reliable)
         return self._lists[topic, reliable]
 
     def _subscribe(
