@@ -370,7 +370,7 @@ def test_foxglove_is_told_why_a_parameter_was_refused(page: str, source: FakeSou
 
 def test_foxglove_is_told_of_new_notices(page: str, source: FakeSource) -> None:
     async def work(client: Foxglove) -> str:
-        await client.until("serverInfo")
+        await client.until("advertise")  # the server knows the client only after it has sent "serverInfo"
         source.told = [Notice("error", "The node is gone.", "Start it again.")]
         return str((await client.until("status"))["message"])
 
