@@ -6,7 +6,7 @@ import array
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from lifecycle_msgs.srv import ChangeState, GetState
 from live.process import Process, free_domain, release, until
 from rcl_interfaces.msg import Parameter
 from rcl_interfaces.srv import GetParameters, SetParametersAtomically
+from rclpy.exceptions import InvalidHandle
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter as ParameterOf
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
@@ -59,7 +60,7 @@ class Robot:
         self.node = rclpy.create_node("robot", context=self._context)
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self.node)
-        self._thread = threading.Thread(target=self._executor.spin, daemon=True)
+        self._thread = threading.Thread(target=self._spin, daemon=True)
         self._thread.start()
         self._clients: dict[str, Any] = {}
         self._lists: dict[tuple[str, bool], list[tuple[list[Any], int]]] = {}
@@ -248,6 +249,17 @@ class Robot:
 
     def lifecycle(self) -> str:
         return self.call(GetState, "semla/get_state").current_state.label
+
+    def _spin(self) -> None:
+        """Calls the callbacks until the executor is shut down.
+
+        rclpy raises InvalidHandle where a publisher is destroyed while the executor collects what to wait for.
+        """
+        is_shut_down = False
+        while not is_shut_down:
+            with suppress(InvalidHandle):
+                self._executor.spin()
+                is_shut_down = True
 
     def _shared(self, kind: Any, topic: str, reliable: bool) -> list[tuple[list[Any], int]]:
         """The lists that the one subscription to a topic fills, each with the time when it was begun."""
