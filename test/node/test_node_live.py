@@ -226,15 +226,15 @@ def test_stamps_that_jump_back_are_published_unchanged(robot):
 
 def test_a_swap_is_published_under_the_header_of_its_frame(robot):
     with robot.hears(Float32, SUPPORT) as (supports,), robot.camera() as publish:
-        publish(image(SECOND))
-        robot.until(lambda: supports, "a support score")
+        publish(image(51 * SECOND))  # a state with this stamp comes from no other test
+        robot.until(lambda: supports and stamp_ns(robot.states[-1]) == 51 * SECOND, "a support score and its state")
         before = len(robot.states)
-        publish(image(2 * SECOND, command=NIGHT))
+        publish(image(52 * SECOND, command=NIGHT))
         robot.until(lambda: "night" in robot.state()["active_adapters"], "the swap")
         robot.until(lambda: supports[-1].data > 0.21, "the second support score")
     adapters = json.loads(robot.state()["active_adapters"])
     assert [(each["name"], each["weight"]) for each in adapters] == [("night", 0.75), ("rain", 0.25)]
-    assert stamp_ns(next(each for each in robot.states[before:] if "night" in str(each))) == 2 * SECOND
+    assert stamp_ns(next(each for each in robot.states[before:] if "night" in str(each))) == 52 * SECOND
     assert [each.data for each in supports[-2:]] == pytest.approx([0.2, 0.23])
 
 
