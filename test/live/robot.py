@@ -104,9 +104,26 @@ class Robot:
                 return all(heard)
 
             self.until(arrived, "a mask, a confidence image, a support score and a domain state")
-            publish(image(SYNC_NS))
-            self.until(lambda: stamp_ns(confidences[-1]) == SYNC_NS, "the answer to the last image sent")
-            self.counts()
+            self.settle(publish)
+
+    def settle(self, publish: Callable[[Any], None]) -> None:
+        """Sends one more image, and again if it is lost, and waits for its answer: no earlier image is under way then.
+
+        Args:
+            publish: Function of `camera`.
+        """
+        sent_s = -REPEAT_S
+        with self.hears(Image, CONFIDENCE) as (confidences,):
+
+            def answered() -> bool:
+                nonlocal sent_s
+                if time.monotonic() - sent_s > REPEAT_S:
+                    publish(image(SYNC_NS))
+                    sent_s = time.monotonic()
+                return any(stamp_ns(each) == SYNC_NS for each in confidences)
+
+            self.until(answered, "the answer to the last image sent")
+        self.counts()
 
     def listen(self, kind: Any, topic: str, *, transient_local: bool = False, reliable: bool = True) -> list[Any]:
         """A list that grows by each message, from a new subscription."""

@@ -123,7 +123,7 @@ def test_images_of_a_camera_of_either_reliability_are_received(robot, reliable):
 
         robot.until(arrived, "a mask")
         assert robot.figures()["image_reliability"] == ("reliable" if reliable else "best_effort")
-        robot.counts()
+        robot.settle(publish)
 
 
 def test_late_subscribers_receive_the_labels(robot):
@@ -381,18 +381,16 @@ def test_output_settings_are_in_force_with_the_next_frame(robot):
 
 
 def test_color_and_overlay_are_published_to_their_subscribers(robot):
-    with (
-        robot.hears(Image, "segmentation/overlay", "segmentation/color") as (overlays, colors),
-        robot.camera() as publish,
-    ):
+    with robot.camera() as publish:
+        with robot.hears(Image, "segmentation/overlay", "segmentation/color") as (overlays, colors):
 
-        def arrived():
-            publish(image(SECOND))
-            time.sleep(0.05)
-            return overlays and colors
+            def arrived():
+                publish(image(SECOND))
+                time.sleep(0.05)
+                return overlays and colors
 
-        robot.until(arrived, "an overlay and a colour image")
-        robot.counts()
+            robot.until(arrived, "an overlay and a colour image")
+        robot.settle(publish)
     assert {stamp_ns(each) for each in (*overlays, *colors)} == {SECOND}
     assert overlays[0].encoding == colors[0].encoding == "rgb8"
     assert bytes(colors[0].data[:3]) == bytes((128, 64, 128))  # road
@@ -438,7 +436,7 @@ def test_intrinsics_of_the_camera_are_published_for_the_mask(robot):
             return infos
 
         robot.until(published, "intrinsics of the mask")
-        robot.counts()
+        robot.settle(publish)
     assert robot.set(output_width=0).successful
     assert (infos[0].width, infos[0].height, list(infos[0].k[:3])) == (32, 24, [25.0, 0.0, 16.0])
     assert stamp_ns(infos[0]) == 23 * SECOND
@@ -487,3 +485,4 @@ def test_deactivate_stops_publishing_cleanup_frees_the_models_and_both_can_be_un
             publish_and_wait(robot, publish, masks, image(2 * SECOND))
     assert [stamp_ns(mask) for mask in masks] == [2 * SECOND]
     assert robot.get("fusion.k") == 3
+    assert robot.set(fusion__k=0).successful
