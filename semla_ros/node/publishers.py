@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -60,6 +61,7 @@ class Publishers:
         self._publishers = {topic: self._advertise(topic) for topic in known}
         self.topics: list[str] = [publisher.topic_name for publisher in self._publishers.values()]
         self._domain: DomainReport | None = None
+        self._repeating = threading.Lock()  # else the timer could publish an older state after a newer one
 
     def is_subscribed(self, name: str) -> bool:
         """Returns whether there is a subscriber of a topic, named as in `semla_ros.topics.outputs`."""
@@ -108,8 +110,9 @@ class Publishers:
 
     def repeat_domain(self) -> None:
         """Publishes the last domain state again."""
-        if self._domain:
-            self._publish(self._domain)
+        with self._repeating:
+            if self._domain:
+                self._publish(self._domain)
 
     def _publish(self, source: object) -> None:
         """Publishes all messages that are made from a source.

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import Any
 
 from aiohttp import WSMsgType, web
 
 from semla_ros.errors import SemlaError
 from semla_ros.view.scene import AnyScene
-from semla_ros.view.source import Source
+from semla_ros.view.source import RELOAD, Source
 
 LOG = logging.getLogger(__name__)
 LOOK_S = 0.02  # time between two looks for a new image
@@ -39,6 +39,7 @@ class Viewer:
         self._known = -1  # number of the timeline's samples that the browser has
         self._status_s = 0.0
         self._actions: set[asyncio.Task[None]] = set()
+        self._turn = asyncio.Lock()
 
     async def serve(self) -> None:
         """Serves until the browser leaves."""
@@ -68,8 +69,10 @@ class Viewer:
             action.add_done_callback(self._actions.discard)
 
     async def _act(self, action: str, value: Any, number: Any) -> None:
+        """Does an action after those that were asked for before it; reading a library takes long and holds up none."""
         try:
-            answer, is_done = await asyncio.to_thread(self._source.act, action, value), True
+            async with nullcontext() if action == RELOAD else self._turn:
+                answer, is_done = await asyncio.to_thread(self._source.act, action, value), True
         except SemlaError as error:
             answer, is_done = str(error), False
         except Exception as error:  # the page must have an answer

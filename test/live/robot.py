@@ -6,7 +6,7 @@ import array
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from lifecycle_msgs.srv import ChangeState, GetState
 from live.process import Process, free_domain, release, until
 from rcl_interfaces.msg import Parameter
 from rcl_interfaces.srv import GetParameters, SetParametersAtomically
+from rclpy.exceptions import InvalidHandle
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter as ParameterOf
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
@@ -59,10 +60,10 @@ class Robot:
         self.node = rclpy.create_node("robot", context=self._context)
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self.node)
-        self._thread = threading.Thread(target=self._executor.spin, daemon=True)
+        self._thread = threading.Thread(target=self._spin, daemon=True)
         self._thread.start()
         self._clients: dict[str, Any] = {}
-        self._lists: dict[tuple[str, bool], list[list[Any]]] = {}
+        self._lists: dict[tuple[str, bool], list[tuple[list[Any], int]]] = {}
         self._reports = self.listen(DiagnosticArray, "/diagnostics")
         self.states = self.listen(DiagnosticArray, "domain/state", transient_local=True)
 
@@ -88,24 +89,41 @@ class Robot:
         return until(condition, what, *self.processes)
 
     def until_active(self) -> None:
-        """Waits until the node is active and its images, confidences and support scores arrive here."""
+        """Waits until the node is active and its masks, confidences, support scores and domain states arrive here."""
         self.until(lambda: self.lifecycle() == "active", "the node to become active")
         with (
             self.hears(Image, MASK, CONFIDENCE) as (masks, confidences),
             self.hears(Float32, SUPPORT) as (supports,),
             self.camera() as publish,
         ):
-            heard = (masks, confidences, supports)
+            heard = (masks, confidences, supports, self.states)
 
             def arrived() -> bool:
                 publish(image(10**9))
                 time.sleep(0.1)
                 return all(heard)
 
-            self.until(arrived, "a mask, a confidence image and a support score")
-            publish(image(SYNC_NS))
-            self.until(lambda: stamp_ns(confidences[-1]) == SYNC_NS, "the answer to the last image sent")
-            self.counts()
+            self.until(arrived, "a mask, a confidence image, a support score and a domain state")
+            self.settle(publish)
+
+    def settle(self, publish: Callable[[Any], None]) -> None:
+        """Sends one more image, and again if it is lost, and waits for its answer: no earlier image is under way then.
+
+        Args:
+            publish: Function of `camera`.
+        """
+        sent_s = -REPEAT_S
+        with self.hears(Image, CONFIDENCE) as (confidences,):
+
+            def answered() -> bool:
+                nonlocal sent_s
+                if time.monotonic() - sent_s > REPEAT_S:
+                    publish(image(SYNC_NS))
+                    sent_s = time.monotonic()
+                return any(stamp_ns(each) == SYNC_NS for each in confidences)
+
+            self.until(answered, "the answer to the last image sent")
+        self.counts()
 
     def listen(self, kind: Any, topic: str, *, transient_local: bool = False, reliable: bool = True) -> list[Any]:
         """A list that grows by each message, from a new subscription."""
@@ -115,19 +133,21 @@ class Robot:
 
     @contextmanager
     def hears(self, kind: Any, *topics: str, reliable: bool = True) -> Iterator[tuple[list[Any], ...]]:
-        """Lists of the messages that arrive in the ``with`` block. The subscriptions stay for later blocks.
+        """Lists of the messages that are published in the ``with`` block. The subscriptions stay for later blocks.
 
-        `until_active` has made sure that messages of the usual topics arrive; others may miss the first ones.
+        A message of an earlier block that arrives late is left out. `until_active` has made sure that messages of the
+        usual topics arrive; others may miss the first ones.
         """
         lists: tuple[list[Any], ...] = tuple([] for _ in topics)
+        begin_ns = time.time_ns()
         for topic, heard in zip(topics, lists, strict=True):
-            self._shared(kind, topic, reliable).append(heard)
+            self._shared(kind, topic, reliable).append((heard, begin_ns))
         try:
             yield lists
         finally:
             for topic, heard in zip(topics, lists, strict=True):
                 consumers = self._lists.get((topic, reliable), [])
-                consumers[:] = [each for each in consumers if each is not heard]
+                consumers[:] = [each for each in consumers if each[0] is not heard]
 
     def forget(self, topic: str) -> None:
         """Ends the subscriptions to a topic."""
@@ -199,7 +219,8 @@ class Robot:
         return dict(self.until(settled, f"at least {received} frames received, each segmented, dropped or failed"))
 
     def state(self) -> dict[str, str]:
-        """The details of the newest domain state."""
+        """The details of the newest domain state; waits for the first one."""
+        self.until(lambda: self.states, "a domain state")
         return values(self.states[-1].status[0])
 
     def ask(self, kind: Any, service: str, **request: Any) -> Any:
@@ -246,11 +267,28 @@ class Robot:
     def lifecycle(self) -> str:
         return self.call(GetState, "semla/get_state").current_state.label
 
-    def _shared(self, kind: Any, topic: str, reliable: bool) -> list[list[Any]]:
-        """The lists that the one subscription to a topic fills."""
+    def _spin(self) -> None:
+        """Calls the callbacks until the executor is shut down.
+
+        rclpy raises InvalidHandle where a publisher is destroyed while the executor collects what to wait for.
+        """
+        is_shut_down = False
+        while not is_shut_down:
+            with suppress(InvalidHandle):
+                self._executor.spin()
+                is_shut_down = True
+
+    def _shared(self, kind: Any, topic: str, reliable: bool) -> list[tuple[list[Any], int]]:
+        """The lists that the one subscription to a topic fills, each with the time when it was begun."""
         if (topic, reliable) not in self._lists:
             lists = self._lists[topic, reliable] = []
-            self._subscribe(kind, topic, lambda message: [each.append(message) for each in lists], reliable)
+
+            def receive(message: Any, info: Any) -> None:
+                for heard, begin_ns in lists:
+                    if info["source_timestamp"] >= begin_ns:
+                        heard.append(message)
+
+            self._subscribe(kind, topic, receive, reliable)
         return self._lists[topic, reliable]
 
     def _subscribe(

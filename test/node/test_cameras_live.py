@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 
@@ -10,7 +11,7 @@ pytest.importorskip("rclpy")
 
 from live.gate import VARIABLE, Gate
 from live.process import STAND_IN
-from live.robot import Robot, image, stamp_ns
+from live.robot import SYNC_NS, Robot, image, stamp_ns
 from live.stand_in import NIGHT, WAIT
 from sensor_msgs.msg import Image
 from std_msgs.msg import String
@@ -51,6 +52,9 @@ def cameras(robot):
             return all(masks)
 
         robot.until(arrived, "a mask of each camera")
+        front(image(SYNC_NS))
+        rear(image(SYNC_NS))
+        robot.until(lambda: all(stamp_ns(each[-1]) == SYNC_NS for each in masks), "the masks of the last images sent")
         for heard in masks:
             heard.clear()
         yield front, rear, *masks
@@ -112,10 +116,11 @@ def test_diagnostics_name_all_cameras_and_the_silent_one(robot):
 
         def reported():
             front(image(40 * SECOND))
-            report = robot.report()
-            return report if "no image on /rear/image" in report.message else None
+            time.sleep(0.05)
+            message = report.message if (report := robot.newest_report()) else ""
+            return "no image on /rear/image" in message and "/front/image" not in message
 
-        report = robot.until(reported, "a warning about the rear camera")
-    assert "/front/image" not in report.message
+        robot.until(reported, "a warning about the rear camera alone")
+        robot.counts()
     assert robot.figures()["image_topic"] == "/front/image, /rear/image"
     assert robot.set(silence_s=5.0).successful

@@ -105,7 +105,8 @@ def test_ten_frames_per_second_are_segmented_or_counted_as_dropped(robot):
             publish(each)
             time.sleep(0.1)
         last = stamp_ns(sent[-1])
-        robot.until(lambda: confidences and stamp_ns(confidences[-1]) == last, "the confidence of the last image")
+        answered = lambda: all(heard and stamp_ns(heard[-1]) == last for heard in (masks, confidences))  # noqa: E731
+        robot.until(answered, "mask and confidence of the last image")
         after = robot.counts()
     changes = {name: count - before[name] for name, count in after.items()}
     assert changes["received"] == changes["segmented"] + changes["dropped"] <= len(sent)

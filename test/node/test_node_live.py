@@ -123,7 +123,7 @@ def test_images_of_a_camera_of_either_reliability_are_received(robot, reliable):
 
         robot.until(arrived, "a mask")
         assert robot.figures()["image_reliability"] == ("reliable" if reliable else "best_effort")
-        robot.counts()
+        robot.settle(publish)
 
 
 def test_late_subscribers_receive_the_labels(robot):
@@ -226,15 +226,15 @@ def test_stamps_that_jump_back_are_published_unchanged(robot):
 
 def test_a_swap_is_published_under_the_header_of_its_frame(robot):
     with robot.hears(Float32, SUPPORT) as (supports,), robot.camera() as publish:
-        publish(image(SECOND))
-        robot.until(lambda: supports, "a support score")
+        publish(image(51 * SECOND))  # a state with this stamp comes from no other test
+        robot.until(lambda: supports and stamp_ns(robot.states[-1]) == 51 * SECOND, "a support score and its state")
         before = len(robot.states)
-        publish(image(2 * SECOND, command=NIGHT))
+        publish(image(52 * SECOND, command=NIGHT))
         robot.until(lambda: "night" in robot.state()["active_adapters"], "the swap")
         robot.until(lambda: supports[-1].data > 0.21, "the second support score")
     adapters = json.loads(robot.state()["active_adapters"])
     assert [(each["name"], each["weight"]) for each in adapters] == [("night", 0.75), ("rain", 0.25)]
-    assert stamp_ns(next(each for each in robot.states[before:] if "night" in str(each))) == 2 * SECOND
+    assert stamp_ns(next(each for each in robot.states[before:] if "night" in str(each))) == 52 * SECOND
     assert [each.data for each in supports[-2:]] == pytest.approx([0.2, 0.23])
 
 
@@ -381,18 +381,16 @@ def test_output_settings_are_in_force_with_the_next_frame(robot):
 
 
 def test_color_and_overlay_are_published_to_their_subscribers(robot):
-    with (
-        robot.hears(Image, "segmentation/overlay", "segmentation/color") as (overlays, colors),
-        robot.camera() as publish,
-    ):
+    with robot.camera() as publish:
+        with robot.hears(Image, "segmentation/overlay", "segmentation/color") as (overlays, colors):
 
-        def arrived():
-            publish(image(SECOND))
-            time.sleep(0.05)
-            return overlays and colors
+            def arrived():
+                publish(image(SECOND))
+                time.sleep(0.05)
+                return overlays and colors
 
-        robot.until(arrived, "an overlay and a colour image")
-        robot.counts()
+            robot.until(arrived, "an overlay and a colour image")
+        robot.settle(publish)
     assert {stamp_ns(each) for each in (*overlays, *colors)} == {SECOND}
     assert overlays[0].encoding == colors[0].encoding == "rgb8"
     assert bytes(colors[0].data[:3]) == bytes((128, 64, 128))  # road
@@ -438,7 +436,7 @@ def test_intrinsics_of_the_camera_are_published_for_the_mask(robot):
             return infos
 
         robot.until(published, "intrinsics of the mask")
-        robot.counts()
+        robot.settle(publish)
     assert robot.set(output_width=0).successful
     assert (infos[0].width, infos[0].height, list(infos[0].k[:3])) == (32, 24, [25.0, 0.0, 16.0])
     assert stamp_ns(infos[0]) == 23 * SECOND
@@ -487,3 +485,4 @@ def test_deactivate_stops_publishing_cleanup_frees_the_models_and_both_can_be_un
             publish_and_wait(robot, publish, masks, image(2 * SECOND))
     assert [stamp_ns(mask) for mask in masks] == [2 * SECOND]
     assert robot.get("fusion.k") == 3
+    assert robot.set(fusion__k=0).successful

@@ -69,7 +69,7 @@ def clouds_of(robot, make_depth, stamp, everything=lambda: True):
             return clouds and everything()
 
         robot.until(arrived, "a point cloud and what belongs to it")
-        robot.counts()
+        robot.settle(publish)
     return clouds
 
 
@@ -122,7 +122,7 @@ def test_a_depth_image_that_does_not_fit_is_reported_and_masks_go_on(robot, node
 
         robot.until(reported, f"{words} in the diagnostics")
         robot.until(lambda: masks, "masks")
-        robot.counts()
+        robot.settle(publish)
     assert words in node.log
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import random
 import time
+from statistics import median
 
 import pytest
 
@@ -96,4 +97,5 @@ def test_a_camera_six_times_too_fast_costs_frames_and_no_latency_and_is_explaine
     assert changes["failed"] == 0
     assert changes["dropped"] > 2 * changes["segmented"] > 0
     third = len(lateness) // 3
-    assert sum(lateness[-third:]) < 3 * sum(lateness[:third]), "the latency has grown"
+    first, last = median(lateness[:third]), median(lateness[-third:])
+    assert last < 3 * first + 1.0, f"the latency has grown from {first:.1f} to {last:.1f} s"  # a queue: from 2 to 9 s

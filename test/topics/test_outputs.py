@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,7 +23,7 @@ from semla_ros.recordings.writer import result_bag
 from semla_ros.topics import outputs
 from semla_ros.topics.messages import NewMessage
 from semla_ros.topics.outputs import Topic
-from semla_ros.topics.sources import SegmentedImage
+from semla_ros.topics.sources import DomainReport, SegmentedImage
 
 CLASSES = class_table(("road", "sky"))
 LIMIT_S = 60.0
@@ -134,6 +135,37 @@ def test_the_domain_state_names_the_namespace_of_its_node(robot: tuple[Any, Any]
     publishers.send_domain(DomainState())
     message = next_message("domain/state", DiagnosticArray, publishers.repeat_domain)
     assert message.status[0].name == "/robot_1/semla: domain"
+
+
+@pytest.mark.live
+def test_an_older_domain_state_is_never_published_after_a_newer_one(
+    robot: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The timer repeats the state in one thread while a frame changes it in another."""
+    from semla_ros.node.publishers import Publishers
+
+    publishers = Publishers(robot[0], sources=(DomainReport,))
+    publishers.send_domain(DomainState())
+    published: list[DomainReport] = []
+    begun, go = threading.Event(), threading.Event()
+
+    def publish(report: DomainReport) -> None:
+        if report.values["swaps"] == "0":
+            begun.set()
+            go.wait(LIMIT_S)
+        published.append(report)
+
+    monkeypatch.setattr(publishers, "_publish", publish)
+    repeat = threading.Thread(target=publishers.repeat_domain)
+    change = threading.Thread(target=publishers.send_domain, args=(DomainState(swaps=1),))
+    repeat.start()
+    assert begun.wait(LIMIT_S), "the repetition never began"
+    change.start()
+    change.join(0.5)  # it has published by then, or waits for the repetition
+    go.set()
+    repeat.join(LIMIT_S)
+    change.join(LIMIT_S)
+    assert [report.values["swaps"] for report in published] == ["0", "1"]
 
 
 def test_topic_names_are_relative_and_unique() -> None:

@@ -116,9 +116,12 @@ class Browser:
             await asyncio.sleep(0.05)
         port = port_file.read_text().splitlines()[0]
         self._session = ClientSession()
-        async with self._session.get(f"http://127.0.0.1:{port}/json/list") as answer:
-            page = next(each for each in await answer.json() if each["type"] == "page")
-        self._socket = await self._session.ws_connect(page["webSocketDebuggerUrl"], max_msg_size=0)
+        pages: list[dict[str, Any]] = []
+        while not pages:  # the port is open before the first page is
+            assert time.monotonic() < end, "the browser did not open a page"
+            async with self._session.get(f"http://127.0.0.1:{port}/json/list") as answer:
+                pages = [each for each in await answer.json() if each["type"] == "page"]
+        self._socket = await self._session.ws_connect(pages[0]["webSocketDebuggerUrl"], max_msg_size=0)
         width, height = self._size
         feature = {"name": "prefers-color-scheme", "value": "dark" if self._dark else "light"}
         await self._sent("Emulation.setEmulatedMedia", {"features": [feature]})

@@ -50,6 +50,7 @@ def source() -> FakeSource:
 def browser(source: FakeSource) -> Iterator[Browser]:
     with serving(source) as (page, _), Browser(page) as browser:
         browser.until(SHOWN, "the first image")
+        browser.until("title.textContent == '/semla' && key.innerText.includes('day')", "status and timeline")
         yield browser
         assert browser.complaints == []
 

@@ -258,6 +258,47 @@ def test_actions_are_done_and_refusals_carry_their_reason(page: str, source: Fak
     assert source.done == [("freeze", True), ("reload_library", True)]
 
 
+def test_actions_are_done_in_the_order_in_which_they_are_asked_for(
+    page: str, source: FakeSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    second = threading.Event()
+
+    def act(action: str, value: int) -> str:
+        if value == 1:
+            second.wait(0.5)  # time for the second action, if it did not wait for the first
+        else:
+            second.set()
+        source.done.append((action, value))
+        return "done"
+
+    async def work(session: ClientSession) -> None:
+        async with session.ws_connect(f"{page}live") as socket:
+            await socket.send_json({"do": "step", "value": 1, "id": 1})
+            await socket.send_json({"do": "step", "value": -1, "id": 2})
+            assert [(await received(socket, "answer"))["id"] for _ in range(2)] == [1, 2]
+
+    monkeypatch.setattr(source, "act", act)
+    ask(work)
+    assert source.done == [("step", 1), ("step", -1)]
+
+
+def test_no_action_waits_for_a_library_that_is_read(
+    page: str, source: FakeSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = threading.Event()
+    monkeypatch.setattr(source, "act", lambda action, _: str(action != "reload_library" or read.wait(60)))
+
+    async def work(session: ClientSession) -> None:
+        async with session.ws_connect(f"{page}live") as socket:
+            await socket.send_json({"do": "reload_library"})
+            await socket.send_json({"do": "freeze", "value": True})
+            assert (await received(socket, "answer"))["do"] == "freeze"
+            read.set()
+            assert (await received(socket, "answer"))["do"] == "reload_library"
+
+    ask(work)
+
+
 @pytest.mark.parametrize("text", ["", "no json", "[]", "5", '{"do": 5}', '{"do": null, "value": {}}'])
 def test_messages_that_make_no_sense_are_ignored(page: str, source: FakeSource, text: str) -> None:
     async def work(session: ClientSession) -> None:
@@ -371,7 +412,7 @@ def test_foxglove_is_told_why_a_parameter_was_refused(page: str, source: FakeSou
 
 def test_foxglove_is_told_of_new_notices(page: str, source: FakeSource) -> None:
     async def work(client: Foxglove) -> str:
-        await client.until("serverInfo")
+        await client.until("advertise")  # the server knows the client only after it has sent "serverInfo"
         source.told = [Notice("error", "The node is gone.", "Start it again.")]
         return str((await client.until("status"))["message"])
 
