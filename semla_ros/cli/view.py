@@ -26,6 +26,9 @@ def add(tasks: Any) -> None:
         "shown; without it the running node is shown",
     )  # fmt: skip
     view.add_argument("--node", default="", help="full name of the node, such as /robot_1/semla; default: any")
+    view.add_argument(
+        "--camera", default="", help="one camera of a node with several, such as front; default: the first"
+    )
     view.add_argument("--images", type=Path, metavar="FILE", help="the camera's recording, for a bag with masks alone")
     view.add_argument("--topic", help="image topic of a bag, needed if the bag has several cameras")
     view.add_argument("--fps", type=float, help="frame rate of image files, as for 'semla replay'")
@@ -67,7 +70,7 @@ def _serve(args: argparse.Namespace, stopping: Stopping) -> None:
     if args.recording:
         source: Player | LiveSource = open_player(args.recording, config(args), args.topic, args.fps, args.images)
     else:
-        source = _live(args.node)
+        source = _live(args.node, args.camera)
     try:
         serve(source, access, args.port, stopping, lambda page, foxglove: _tell(args, page, foxglove))
     finally:
@@ -79,17 +82,18 @@ def _check(args: argparse.Namespace) -> None:
     given = ("images", "topic", "fps", "config", "bundle", "set")
     if wrong := next((name for name in given if not args.recording and getattr(args, name)), None):
         raise ConfigError(f"--{wrong} is for a recording", got="no recording", hint="The running node has its own.")
-    if args.recording and args.node:
-        raise ConfigError("--node is for the running node", got=args.recording, hint="Leave one of them out.")
+    for name in ("node", "camera"):
+        if args.recording and getattr(args, name):
+            raise ConfigError(f"--{name} is for the running node", got=args.recording, hint="Leave one of them out.")
 
 
-def _live(node: str) -> LiveSource:
+def _live(node: str, camera: str) -> LiveSource:
     from semla_ros.node.environment import name_prefix
 
     name_prefix()
     from semla_ros.view.live import LiveSource
 
-    return LiveSource(node)
+    return LiveSource(node, camera)
 
 
 def _tell(args: argparse.Namespace, page: str, foxglove: str) -> None:

@@ -112,8 +112,8 @@ class Cameras:
         return [topic for camera in self._cameras if (topic := camera.images.key_values()["image_topic"])]
 
     def key_values(self) -> dict[str, str]:
-        """Topics and reliabilities of the subscriptions for a diagnostic message, separated by commas."""
-        values = [camera.images.key_values() for camera in self._cameras]
+        """Names, topics and reliabilities of the cameras for a diagnostic message, separated by commas."""
+        values = [{"cameras": camera.name, **camera.images.key_values()} for camera in self._cameras]
         return {key: ", ".join(filter(None, (each[key] for each in values))) for key in values[0]}
 
     def problems(self, silence_s: float) -> Sequence[str]:

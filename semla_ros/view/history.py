@@ -100,13 +100,21 @@ class History:
             if sample == last:
                 return
             if last is not None and sample.stamp_ns < last.stamp_ns:
-                self._first += len(self._samples) + 1  # one more, so that every reader notices
-                self._samples = []
+                self._begin()
             self._samples.append(sample)
             surplus = len(self._samples) - LIMIT
             if surplus > 0:
                 self._first += surplus
                 del self._samples[:surplus]
+
+    def clear(self) -> None:
+        """Begins a new history."""
+        with self._lock:
+            self._begin()
+
+    def _begin(self) -> None:
+        self._first += len(self._samples) + 1  # one more, so that every reader notices
+        self._samples = []
 
     def at(self, stamp_ns: int) -> DomainSample | None:
         """The last sample that is not newer than a stamp; None if there is none."""

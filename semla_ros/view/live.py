@@ -25,7 +25,8 @@ from semla_ros.view.pairing import Pairing, classes_of, stamp_of
 from semla_ros.view.remote import RemoteNode, value_of
 from semla_ros.view.report import GONE_S, Health, figures
 from semla_ros.view.scene import Scene
-from semla_ros.view.source import FREEZE, RELOAD, RESET, Notice, ViewError
+from semla_ros.view.shown_camera import ShownCamera, camera_names
+from semla_ros.view.source import CAMERA, FREEZE, RELOAD, RESET, Notice, ViewError
 from semla_ros.view.subscriptions import Subscriptions, Wish
 
 FOLLOW_S = 0.2
@@ -39,16 +40,18 @@ class LiveSource:
 
     Args:
         wanted: Full name of the node, for example "/robot_1/semla"; empty for the first one that reports.
+        camera: Name of the camera to show, of a node with several; empty for the first one.
 
     Raises:
         ViewError: No node can have that name.
     """
 
-    def __init__(self, wanted: str = "") -> None:
+    def __init__(self, wanted: str = "", camera: str = "") -> None:
         self.title, self.history = wanted, History()
         self._wanted = f"/{wanted.strip('/')}" if wanted else ""
         if wanted:
             check_topic_name(self._wanted, "--node", ViewError)  # the same rules hold for the names of nodes
+        self._wanted_camera, self._camera = camera, ShownCamera()
         self._context = rclpy.Context()
         rclpy.init(context=self._context, signal_handler_options=SignalHandlerOptions.NO)
         self._node = rclpy.create_node("semla_view", context=self._context)
@@ -94,6 +97,7 @@ class LiveSource:
             report_age_s=now - self._report_s,
             scene_age_s=now - self._scene_s,
             report=self._report,
+            camera=self._wanted_camera,
             warning=self._warning,
             sample=self._sample,
             missing_images=self._pairing.missing,
@@ -109,10 +113,14 @@ class LiveSource:
             "domain": sample.as_json() if sample else None,
             "figures": figures(self._report),
             "actions": [FREEZE, RESET, RELOAD] if self._remote else [],
+            "cameras": camera_names(self._report),
+            "camera": self._camera.name,
         }
 
     def act(self, action: str, value: Any = None) -> str:
-        """Calls a service of the node."""
+        """Calls a service of the node, or turns to another camera."""
+        if action == CAMERA:
+            return self._choose(value)
         if action not in (FREEZE, RESET, RELOAD):
             raise ViewError("no such action", got=action, expected=f"{FREEZE}, {RESET} or {RELOAD}")
         return self._found().act(action, value)
@@ -129,6 +137,13 @@ class LiveSource:
     def set_parameters(self, values: Mapping[str, Any]) -> None:
         """Sets parameters of the node."""
         self._found().set_parameters(values)
+
+    def _choose(self, camera: Any) -> str:
+        names = camera_names(self._report)
+        if camera not in names:
+            raise ViewError("no such camera", got=camera, expected=" or ".join(names) or "none, as there is one camera")
+        self._wanted_camera = str(camera)
+        return f"camera {camera}"
 
     def _found(self) -> RemoteNode:
         if self._remote is None:
@@ -176,23 +191,27 @@ class LiveSource:
 
     def _follow(self) -> None:
         """Timer: subscribes to what should be received at the moment."""
+        camera = ShownCamera.of(self._report, self._wanted_camera)
+        if camera.name != self._camera.name:
+            self._pairing, self._scene, self._sample = Pairing(self._pairing.classes), None, None
+            self.history.clear()
+        self._camera = camera
         self._subscriptions.follow(self._wishes())
 
     def _wishes(self) -> dict[str, Wish]:
         if self._remote is None:
             return {}
-        space = self._remote.name.rpartition("/")[0]
-        wishes = {
-            f"{space}/{STATE}": Wish(DiagnosticArray, self._take_state, transient_local=True),
-            f"{space}/{LABELS}": Wish(String, self._take_labels, transient_local=True),
-        }
+        camera, node = self._camera, self._remote.name
+        common, own = ShownCamera().space(node), camera.space(node)
+        state = Wish(DiagnosticArray, self._take_state, transient_local=True)
+        wishes = {f"{common}{LABELS}": Wish(String, self._take_labels, transient_local=True)}
+        wishes |= {f"{space}{STATE}": state for space in (common, own)}  # of all cameras, or of this one: one exists
         if self._is_watched:
-            wishes[f"{space}/{MASK}"] = Wish(Image, self._take_mask)
-            wishes[f"{space}/{CONFIDENCE}"] = Wish(Image, self._take_confidence)
-        if self._is_watched and (camera := self._report.get("image_topic")):
-            kind = CompressedImage if camera.endswith("/compressed") else Image
-            is_reliable = self._report.get("image_reliability") == "reliable"
-            wishes[camera] = Wish(kind, self._take_camera, is_reliable)
+            wishes[f"{own}{MASK}"] = Wish(Image, self._take_mask)
+            wishes[f"{own}{CONFIDENCE}"] = Wish(Image, self._take_confidence)
+        if self._is_watched and camera.topic:
+            kind = CompressedImage if camera.topic.endswith("/compressed") else Image
+            wishes[camera.topic] = Wish(kind, self._take_camera, camera.reliable)
         return wishes
 
     def _take_camera(self, message: Any) -> None:

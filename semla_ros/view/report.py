@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from semla_ros.view.history import DomainSample
+from semla_ros.view.shown_camera import camera_names
 from semla_ros.view.source import Notice
 
 GONE_S = 5.0  # the node reports once per second
@@ -46,6 +47,7 @@ class Health:
         report_age_s: Time since the node's last report, seconds.
         scene_age_s: Time since the last segmented image, or since the start, seconds.
         report: Values of the last report.
+        camera: Name of the camera that was asked for; empty for any.
         warning: Message of the last report if it is a warning, otherwise empty.
         sample: The last domain state.
         missing_images: Number of masks in a row without their camera image.
@@ -58,6 +60,7 @@ class Health:
     report_age_s: float
     scene_age_s: float
     report: Mapping[str, str]
+    camera: str
     warning: str
     sample: DomainSample | None
     missing_images: int
@@ -94,6 +97,12 @@ class Health:
 
     def _of_images(self) -> list[Notice]:
         found = []
+        names = camera_names(self.report)
+        if self.camera and self.camera not in names:
+            text = f"The node has no camera {self.camera}."
+            found.append(
+                Notice("warning", text, f"Its cameras: {', '.join(names)}." if names else "It has one camera.")
+            )
         if self.missing_images > 2:
             text = "The camera's images do not arrive here, so the classes are shown without them."
             hint = "Large best-effort images need shared memory: docs/node.md, config/fastdds_large_images.xml."

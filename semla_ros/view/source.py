@@ -10,7 +10,7 @@ from semla_ros.errors import SemlaError
 from semla_ros.view.history import History
 from semla_ros.view.scene import AnyScene
 
-FREEZE, RESET, RELOAD = "freeze", "reset", "reload_library"
+FREEZE, RESET, RELOAD, CAMERA = "freeze", "reset", "reload_library", "camera"
 
 
 class ViewError(SemlaError):

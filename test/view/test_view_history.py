@@ -62,3 +62,15 @@ def test_the_sample_at_a_stamp_is_the_last_one_before_it() -> None:
         course.add(sample(i))
     assert course.at(SECOND - 1) is None
     assert course.at(2 * SECOND + 5).stamp_ns == 2 * SECOND
+
+
+def test_a_history_that_is_cleared_begins_anew_for_every_reader() -> None:
+    history = History()
+    history.add(sample(1))
+    _, _, number = history.since(-1)
+    history.clear()
+    assert history.newest is None
+    history.add(sample(1))
+    restart, new, _ = history.since(number)
+    assert restart
+    assert new == [sample(1)]

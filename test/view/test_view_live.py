@@ -28,6 +28,7 @@ from view.foxglove_client import Foxglove, with_foxglove
 from semla_ros.topics.domain import key_values
 from semla_ros.view import live
 from semla_ros.view.live import LiveSource
+from semla_ros.view.source import ViewError
 
 pytestmark = pytest.mark.live
 SECOND = 10**9
@@ -260,3 +261,31 @@ def test_a_token_is_printed_for_an_address_that_others_reach() -> None:
     with Robot() as robot:
         view = started(robot, "--host", "0.0.0.0")
         assert re.search(r"Page: +http://\S+/\?token=\S{32}", view.log)
+
+
+def test_each_camera_of_a_node_can_be_shown_with_its_own_domain(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Robot() as robot:
+        robot.start(STAND_IN, parameters={"cameras": "['front', 'rear']", "domain_per_camera": "true"})
+        robot.until(lambda: robot.lifecycle() == "active", "the node to become active")
+        monkeypatch.setenv("ROS_DOMAIN_ID", str(robot.domain))
+        source = LiveSource(camera="rear")
+        source.watch(True)
+        with robot.offers(topic="front/image") as front, robot.offers(topic="rear/image") as rear:
+            stamps = itertools.count(1)
+
+            def shown(width: int, adapter: str) -> bool:
+                stamp = next(stamps) * SECOND
+                front.publish(image(stamp, width=64, command=NIGHT))
+                rear.publish(image(stamp, width=32))
+                time.sleep(0.05)
+                scene, domain = source.newest(), source.status()["domain"]
+                return bool(scene and scene.labels.shape[1] == width and domain and domain["adapters"][0][0] == adapter)
+
+            robot.until(lambda: shown(32, "day"), "the rear camera and its domain")
+            assert source.status()["cameras"] == ("front", "rear")
+            assert source.act("camera", "front") == "camera front"
+            robot.until(lambda: shown(64, "night"), "the front camera and its domain")
+            assert source.status()["camera"] == "front"
+            with pytest.raises(ViewError, match="no such camera: got left, expected front or rear"):
+                source.act("camera", "left")
+        source.close()

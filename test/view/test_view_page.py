@@ -183,6 +183,33 @@ def test_a_page_with_a_token_hides_it_and_works(source: FakeSource) -> None:
             browser.until("document.body && document.body.innerText.includes('token')", "the refusal")
 
 
+class TwoCameras(FakeSource):
+    """A node with two cameras."""
+
+    camera = "front"
+
+    def status(self) -> dict[str, Any]:
+        return super().status() | {"cameras": ("front", "rear"), "camera": self.camera}
+
+    def act(self, action: str, value: Any = None) -> str:
+        self.done.append((action, value))
+        self.camera = value
+        return f"camera {value}"
+
+
+def test_a_camera_of_several_is_chosen_on_the_page(source: FakeSource, browser: Browser) -> None:
+    assert browser.run("cameras.hidden")  # a node with one camera
+    cameras = TwoCameras()
+    with serving(cameras) as (page, _), Browser(page) as chooser:
+        chooser.until("!cameras.hidden && cameras.value == 'front'", "the choice of cameras")
+        assert chooser.run("[...cameras.options].map(each => each.value).join()") == "front,rear"
+        chooser.run("cameras.value = 'rear', cameras.dispatchEvent(new Event('change'))")
+        chooser.until("answer.textContent == 'camera rear'", "the answer")
+        assert cameras.done == [("camera", "rear")]
+        chooser.until("cameras.value == 'rear'", "the new choice")
+        assert chooser.complaints == []
+
+
 def test_before_the_first_image_the_page_says_that_it_waits(source: FakeSource) -> None:
     empty = FakeSource()
     empty.shown = None

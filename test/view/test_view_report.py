@@ -13,7 +13,7 @@ REPORT = {"state": "active", "fps": "9.8", "latency_total_ms_median": "85.00", "
 def notices(**changes: Any) -> list[tuple[str, str]]:
     known: dict[str, Any] = {
         "wanted": "", "name": "/semla", "ros_domain": "7", "report_age_s": 0.5, "scene_age_s": 0.1, "report": REPORT,
-        "warning": "", "sample": sample(1), "missing_images": 0, "error": "",
+        "camera": "", "warning": "", "sample": sample(1), "missing_images": 0, "error": "",
     }  # fmt: skip
     return [(each.level, f"{each.text} {each.hint}") for each in Health(**known | changes).notices()]
 
@@ -62,3 +62,10 @@ def test_each_problem_is_said_in_plain_words(changes: dict[str, Any], level: str
 def test_figures_that_are_not_known_yet_are_left_out() -> None:
     assert figures(REPORT) == {"fps": 9.8, "latency_ms": 85.0, "received": 40.0}
     assert figures({"fps": "soon"}) == {}
+
+
+def test_a_camera_that_the_node_does_not_have_is_named_with_those_that_it_has() -> None:
+    ((level, text),) = notices(camera="left", report=REPORT | {"cameras": "front, rear"})
+    assert (level, text) == ("warning", "The node has no camera left. Its cameras: front, rear.")
+    assert "It has one camera" in notices(camera="left")[0][1]
+    assert notices(camera="rear", report=REPORT | {"cameras": "front, rear"}) == []

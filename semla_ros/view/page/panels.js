@@ -37,6 +37,15 @@ export function showFigures({ fps, latency_ms, latency_p95_ms, received, dropped
   }));
 }
 
+/** Offers the cameras of a node with several. */
+export function showCameras(names, shown) {
+  const choice = $("cameras");
+  choice.hidden = names.length < 2;
+  const listed = [...choice.options].map((each) => each.value);
+  if (listed.join() !== names.join()) choice.replaceChildren(...names.map((name) => element("option", name, { value: name })));
+  if (document.activeElement !== choice) choice.value = shown;
+}
+
 export function showDomain(domain) {
   const adapters = domain?.adapters ?? [];
   const bars = adapters.map(([name, weight, distance]) => {

@@ -1,7 +1,9 @@
 // The page of `semla view`: puts what the WebSocket brings into its places.
 
 import { connect } from "./connection.js";
-import { listClasses, showActions, showAnswer, showDomain, showFigures, showNotices, showShares } from "./panels.js";
+import {
+  listClasses, showActions, showAnswer, showCameras, showDomain, showFigures, showNotices, showShares,
+} from "./panels.js";
 import { PlayerBar } from "./player.js";
 import { Stage } from "./stage.js";
 import { Timeline } from "./timeline.js";
@@ -41,6 +43,7 @@ const act = connect({
     showDomain(status.domain);
     showActions(status.actions, status.domain?.frozen ?? false);
     player.show(status.player);
+    showCameras(status.cameras ?? [], status.camera);
     const listed = JSON.stringify(status.classes);
     if (listed !== classes) {
       classes = listed;
@@ -57,6 +60,8 @@ const act = connect({
 for (const button of $("actions").children) {
   button.onclick = () => act(button.dataset.do, button.id === "freeze" ? button.getAttribute("aria-pressed") !== "true" : null);
 }
+
+$("cameras").addEventListener("change", () => act("camera", $("cameras").value));
 
 function choice(group, chosen) {
   for (const button of $(group).children) {
