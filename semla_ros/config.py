@@ -261,6 +261,12 @@ class NodeConfig(OutputConfig, Config):
         "Each camera follows a domain of its own: its mixture is fused at its turn, its state is on front/domain/state",
         read_only=True,
     )
+    camera_batch: int = setting(
+        1,
+        "Largest number of cameras whose waiting images are segmented in one pass: more images per second, each later",
+        low=1,
+        high=64,
+    )
     depth_topic: str = setting(
         "", "Topic of depth images that are aligned with the camera image, for segmentation/points; empty: no points",
         read_only=True,

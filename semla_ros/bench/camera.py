@@ -1,9 +1,9 @@
-"""A camera for the live soak test: sends the next frame when the mask of the last one has come.
+"""A camera for the live benchmarks: sends the next frame when the mask of the last one has come, or at a fixed rate.
 
-Usage: ``python -m semla_ros.bench.camera FRAMES EVERY CHANGE RELOAD FILE.npy``. FRAMES masks are waited for. After each
-EVERY frames the next image of the array (N, H, W, 3) uint8 is shown, after each CHANGE frames a node parameter is
-changed, and after each RELOAD frames its library is read again. It prints JSON per mask, with the numbers of masks,
-swaps, changes and reloads so far.
+Usage: ``python -m semla_ros.bench.camera FRAMES EVERY CHANGE RELOAD FILE.npy PERIOD``. FRAMES masks are waited for.
+After each EVERY frames the next image of the array (N, H, W, 3) uint8 is shown, after each CHANGE frames a node
+parameter is changed, and after each RELOAD frames its library is read again. PERIOD is the time between two frames in
+seconds; 0 waits for the mask. It prints JSON per mask, with the numbers of masks, swaps, changes and reloads so far.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ class Camera:
         self._count("swaps", self._swaps - before if self._swaps >= before else self._swaps)
 
 
-def main(frames: int, every: int, change_every: int, reload_every: int, file: Path) -> int:
+def main(frames: int, every: int, change_every: int, reload_every: int, file: Path, period_s: float) -> int:
     """Runs until so many masks have come; returns 1 if none comes for a long time."""
     name_prefix()
     import rclpy
@@ -110,11 +110,12 @@ def main(frames: int, every: int, change_every: int, reload_every: int, file: Pa
     camera = Camera(np.load(file), every, change_every, reload_every)
     seen, begin, last = -1, time.monotonic(), 0.0
     while (masks := camera.counts["masks"]) < frames and time.monotonic() < begin + PATIENCE_S:
-        if masks > seen or time.monotonic() > last + RESEND_S:
-            begin = time.monotonic() if masks > seen else begin
-            seen, last = masks, time.monotonic()
+        is_new, begin = masks > seen, time.monotonic() if masks > seen else begin
+        if (is_new and not period_s) or time.monotonic() > last + (period_s or RESEND_S):
+            last = time.monotonic()
             camera.send()
-        rclpy.spin_once(camera.node, timeout_sec=0.5)
+        seen = masks
+        rclpy.spin_once(camera.node, timeout_sec=0.1 * period_s or 0.5)
     camera.node.destroy_node()
     rclpy.shutdown()
     return int(camera.counts["masks"] < frames)
@@ -122,4 +123,4 @@ def main(frames: int, every: int, change_every: int, reload_every: int, file: Pa
 
 if __name__ == "__main__":
     frames, every, change_every, reload_every = map(int, sys.argv[1:5])
-    sys.exit(main(frames, every, change_every, reload_every, Path(sys.argv[5])))
+    sys.exit(main(frames, every, change_every, reload_every, Path(sys.argv[5]), float(sys.argv[6])))

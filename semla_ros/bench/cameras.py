@@ -21,6 +21,7 @@ from semla_ros.progress import ProgressBar
 
 WARM_UP = 3  # masks of each camera before the measurement
 FOREVER = "1000000"
+PERIOD_S = 1 / 15  # between two images of a camera
 LIMIT_S = 600.0
 
 
@@ -45,7 +46,8 @@ class Sharing:
 
     Attributes:
         cameras: Number of cameras.
-        one_node: All cameras on one node, with one domain.
+        one_node: All cameras on one node, with one domain, in turn.
+        one_pass: All cameras on one node, with one domain, their waiting images in one pass.
         domain_each: All cameras on one node, with a domain each: the weights change at every turn.
         node_each: A node for each camera.
         fps_ratio: Frames per second of the one node over those of the many.
@@ -54,6 +56,7 @@ class Sharing:
 
     cameras: int
     one_node: Nodes
+    one_pass: Nodes
     domain_each: Nodes
     node_each: Nodes
     fps_ratio: float
@@ -61,7 +64,7 @@ class Sharing:
 
 
 def sharing(cameras: int, seconds: float, images: list[NDArray[np.uint8]], settings: Mapping[str, Any]) -> Sharing:
-    """Measures the arrangements, one after the other. Each camera sends its next image when its last mask has come.
+    """Measures the arrangements, one after the other. Each camera sends more images than can be segmented.
 
     Args:
         cameras: Number of cameras.
@@ -74,17 +77,22 @@ def sharing(cameras: int, seconds: float, images: list[NDArray[np.uint8]], setti
     """
     names = [f"camera_{index}" for index in range(cameras)]
     given = [word for name, value in settings.items() for word in ("-p", f"{name}:={json.dumps(value)}")]
-    with tempfile.TemporaryDirectory(prefix="semla_bench_") as folder, ProgressBar(total=3, desc="cameras") as bar:
+    with tempfile.TemporaryDirectory(prefix="semla_bench_") as folder, ProgressBar(total=4, desc="cameras") as bar:
         for index, name in enumerate(names):
             np.save(Path(folder, f"{name}.npy"), images[index % len(images)][None])
         shared = [*given, "-p", f"cameras:={json.dumps(names)}"]
-        nodes = [shared], [[*shared, "-p", "domain_per_camera:=true"]], [[*given, "-r", f"__ns:=/{n}"] for n in names]
+        nodes = (
+            [shared],
+            [[*shared, "-p", f"camera_batch:={cameras}"]],
+            [[*shared, "-p", "domain_per_camera:=true"]],
+            [[*given, "-r", f"__ns:=/{name}"] for name in names],
+        )
         measured = []
         for arguments in nodes:
             measured.append(_measured(arguments, names, Path(folder), seconds))
             bar.update()
-    one, domain_each, each = measured
-    return Sharing(cameras, one, domain_each, each, one.fps / each.fps, one.memory_mib / each.memory_mib)
+    one, one_pass, domain_each, each = measured
+    return Sharing(cameras, one, one_pass, domain_each, each, one.fps / each.fps, one.memory_mib / each.memory_mib)
 
 
 def _measured(nodes: Sequence[Sequence[str]], names: Sequence[str], folder: Path, seconds: float) -> Nodes:
@@ -109,7 +117,7 @@ def _measured(nodes: Sequence[Sequence[str]], names: Sequence[str], folder: Path
 
 
 def _camera(name: str, folder: Path) -> list[str]:
-    endless = [FOREVER, "10", FOREVER, FOREVER, str(folder / f"{name}.npy")]
+    endless = [FOREVER, "10", FOREVER, FOREVER, str(folder / f"{name}.npy"), str(PERIOD_S)]
     return ["semla_ros.bench.camera", *endless, "--ros-args", "-r", f"__ns:=/{name}"]
 
 

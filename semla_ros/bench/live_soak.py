@@ -45,7 +45,7 @@ def live_soak(
         with Process(["semla_ros.node.main", "--ros-args", *given], network) as node:
             node.wait_for(ACTIVE)
             counts = map(str, (frames, every, change_every, reload_every))
-            with Process(["semla_ros.bench.camera", *counts, str(file)], network) as camera:
+            with Process(["semla_ros.bench.camera", *counts, str(file), "0"], network) as camera:
                 return watched(node, camera, frames)
 
 

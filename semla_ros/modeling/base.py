@@ -149,6 +149,22 @@ class Instances:
 
 
 @runtime_checkable
+class BatchSegmenter(Segmenter, Protocol):
+    """A segmenter that segments several images in one pass of the network, faster than one after the other."""
+
+    def segment_together(
+        self, images: Sequence[NDArray[np.uint8]], mode: Mode = "plain", size: tuple[int, int] | None = None
+    ) -> list[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+        """Returns what `Segmenter.segment` returns for each image, but for rounding.
+
+        Args:
+            images: Images (H, W, 3) uint8, RGB, of any sizes.
+            mode: As for `Segmenter.segment`.
+            size: Height and width of all results; by default those of each image.
+        """
+
+
+@runtime_checkable
 class PanopticSegmenter(Segmenter, Protocol):
     """A segmenter that also tells objects of one class apart."""
 

@@ -106,6 +106,12 @@ def _check_cameras(config: NodeConfig) -> None:
             "each camera has a domain of its own", where="domain_cameras", got=", ".join(config.domain_cameras),
             expected="an empty list with domain_per_camera", hint=hint,
         )  # fmt: skip
+    if config.domain_per_camera and config.camera_batch > 1:
+        hint = "Images that are segmented in one pass have the same mixture."
+        raise ConfigError(
+            "each camera has a domain of its own", where="camera_batch", got=config.camera_batch,
+            expected="1 with domain_per_camera", hint=hint,
+        )  # fmt: skip
 
 
 def _check_names(node: Node) -> None:

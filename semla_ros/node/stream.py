@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -29,6 +29,7 @@ from semla_ros.node.worker import Worker
 if TYPE_CHECKING:
     from semla_ros.pipeline.domain_state import DomainState
     from semla_ros.pipeline.pipeline import SemlaPipeline
+    from semla_ros.pipeline.result import SegmentationResult
 
 LARGEST_AGE_S = 3600.0  # an image that seems older is stamped by another clock
 
@@ -52,6 +53,25 @@ class Arrival:
     stamp_ns: int
     steady_ns: int
     depth: NearestImage | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """An image that is ready for the pipeline.
+
+    Attributes:
+        arrival: The camera message.
+        frame: Its image.
+        counts: Whether it counts for the domain.
+        domain: Camera whose domain it belongs to; empty for the domain of all cameras.
+        took_ns: Time for decoding, nanoseconds.
+    """
+
+    arrival: Arrival
+    frame: Frame
+    counts: bool
+    domain: str
+    took_ns: int
 
 
 class Stream:
@@ -93,7 +113,7 @@ class Stream:
         self._log = log
         self._config = config
         self._reader = LibraryReader()
-        self._worker = Worker(self._process_or_report, stopping)
+        self._worker = Worker(self._process_or_report, stopping, lambda: self._config.camera_batch)
         try:
             self._pipeline = self._worker.call(build)
         except Stopped:
@@ -215,34 +235,53 @@ class Stream:
             self._publishers.send_classes(self._pipeline.classes, config.segmenter.min_confidence)
         self._report_domains()
 
-    def _process_or_report(self, arrival: Arrival) -> None:
-        """Processes one image. An error is counted and logged, and the worker goes on."""
+    def _process_or_report(self, arrivals: list[Arrival]) -> None:
+        """Processes images of different cameras. The error of one is counted and logged, and the others go on."""
+        decoded = []
+        for arrival in arrivals:
+            with self._loss_reported(arrival):
+                decoded.append(self._decoded(arrival))
+        if len(decoded) > 1:
+            with suppress(Exception):  # it is found, and reported, one by one
+                results = self._pipeline.process_together([(each.frame, each.counts) for each in decoded])
+                for each, result in zip(decoded, results, strict=True):
+                    with self._loss_reported(each.arrival):
+                        self._publish(each, result)
+                return
+        for each in decoded:
+            with self._loss_reported(each.arrival):
+                self._publish(each, self._pipeline.process(each.frame, each.counts, each.domain))
+
+    @contextmanager
+    def _loss_reported(self, arrival: Arrival) -> Iterator[None]:
         try:
-            self._process(arrival)
+            yield
         except Exception as error:  # the next frame may be fine
             self._statistics.fail(reason(error))
             self._log.error(f"image of {arrival.topic} lost: {explained(error)}")
 
-    def _process(self, arrival: Arrival) -> None:
-        """Decodes, segments and publishes one image, and measures each step."""
+    def _decoded(self, arrival: Arrival) -> Decoded:
         begin = time.monotonic_ns()
-        header = arrival.message.header
+        header, camera = arrival.message.header, arrival.camera
         compressed = isinstance(arrival.message, CompressedImage)
-        rgb = (decode_compressed if compressed else decode)(arrival.message, arrival.camera.bit_depth)
-        decoded = time.monotonic_ns()
-        stamp = stamp_ns(header)
+        rgb = (decode_compressed if compressed else decode)(arrival.message, camera.bit_depth)
         # A stamp of zero means that the driver has set none.
-        frame = Frame(rgb, stamp or self._arrival_stamp(arrival), header.frame_id)
+        frame = Frame(rgb, stamp_ns(header) or self._arrival_stamp(arrival), header.frame_id)
         deciding = self._config.domain_cameras
-        own = arrival.camera.name if arrival.camera.name in self._domains else ""
-        result = self._pipeline.process(frame, not deciding or arrival.camera.name in deciding, own)
+        counts = not deciding or camera.name in deciding
+        domain = camera.name if camera.name in self._domains else ""
+        return Decoded(arrival, frame, counts, domain, time.monotonic_ns() - begin)
+
+    def _publish(self, decoded: Decoded, result: SegmentationResult) -> None:
+        """Publishes a result, and measures each step."""
         processed = time.monotonic_ns()
+        arrival, header = decoded.arrival, decoded.arrival.message.header
         arrival.camera.outputs.send(result, header, self._pipeline.classes, self._config, arrival.depth)
-        self._report_domain(own, result.domain, header)
+        self._report_domain(decoded.domain, result.domain, header)
         published = time.monotonic_ns()
-        steps = {"decode": decoded - begin, "publish": published - processed, "total": published - arrival.steady_ns}
+        steps = {"decode": decoded.took_ns, "publish": published - processed, "total": published - arrival.steady_ns}
         latency_s = {**result.latency_s, **{stage: 1e-9 * ns for stage, ns in steps.items()}}
-        self._statistics.finish(latency_s, _age_s(stamp, self._now()))
+        self._statistics.finish(latency_s, _age_s(stamp_ns(header), self._now()))
 
     def _report_domains(self) -> None:
         """Publishes the state of each domain."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from itertools import islice
 from typing import Generic, TypeVar
 
 from semla_ros.node.signals import Stopped, Stopping
@@ -20,13 +21,20 @@ class Worker(Generic[Item]):
     A result is never older than the processing time of one more item than there are sources.
 
     Args:
-        work: Processes one item, in the worker's thread. It must not raise.
+        work: Processes items of different sources, in the worker's thread. It must not raise.
         stopping: Returns whether the process has received a signal to end.
+        batch: Returns the largest number of items to process together, 1 or more. None is waited for.
     """
 
-    def __init__(self, work: Callable[[Item], None], stopping: Stopping = lambda: False) -> None:
+    def __init__(
+        self,
+        work: Callable[[list[Item]], None],
+        stopping: Stopping = lambda: False,
+        batch: Callable[[], int] = lambda: 1,
+    ) -> None:
         self._work = work
         self._stopping = stopping
+        self._batch = batch
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="semla_worker")
         self._lock = threading.Lock()
         self._newest: dict[str, Item] = {}  # in the order in which the sources wait: a newer item keeps the place
@@ -76,7 +84,6 @@ class Worker(Generic[Item]):
 
     def _take(self) -> None:
         with self._lock:
-            source = next(iter(self._newest), None)
-            item = None if source is None else self._newest.pop(source)
-        if item is not None:
-            self._work(item)
+            items = [self._newest.pop(source) for source in [*islice(self._newest, self._batch())]]
+        if items:
+            self._work(items)

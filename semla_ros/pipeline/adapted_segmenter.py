@@ -12,7 +12,7 @@ from semla_ros.adaptation.retrieval import Mixture
 from semla_ros.errors import SegmentationError
 from semla_ros.images.classes import UNLABELLED, ClassInfo, Labels, unlabelled
 from semla_ros.images.panoptic import Segments
-from semla_ros.modeling.base import UNDEFINED, Mode, PanopticSegmenter, PromptTemplates, Segmenter
+from semla_ros.modeling.base import UNDEFINED, BatchSegmenter, Mode, PanopticSegmenter, PromptTemplates, Segmenter
 from semla_ros.modeling.lora import Adapter, LoraFuser
 from semla_ros.pipeline.memory import MemorySaver, first_line
 from semla_ros.pipeline.mixture_history import MixtureHistory
@@ -64,6 +64,20 @@ class AdaptedSegmenter:
         with _memory_errors_explained():
             ids, confidence = self.memory.run(self.segmenter.segment, rgb, mode, size)
         return self._labels(ids), confidence
+
+    def segment_together(
+        self, images: Sequence[NDArray[np.uint8]], mode: Mode = "plain", size: tuple[int, int] | None = None
+    ) -> list[tuple[Labels, NDArray[np.float32], Segments | None]]:
+        """Segments images like `segment_instances`, in one pass of the network if the segmenter can do that.
+
+        Raises:
+            SegmentationError: As for `segment`.
+        """
+        if len(images) < 2 or not isinstance(self.segmenter, BatchSegmenter):
+            return [self.segment_instances(rgb, mode, size) for rgb in images]
+        with _memory_errors_explained():
+            found = self.memory.run(self.segmenter.segment_together, images, mode, size)
+        return [(self._labels(ids), confidence, None) for ids, confidence in found]
 
     def segment_instances(
         self, rgb: NDArray[np.uint8], mode: Mode = "plain", size: tuple[int, int] | None = None

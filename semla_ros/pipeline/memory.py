@@ -6,12 +6,11 @@ import logging
 from collections.abc import Callable
 from typing import TypeVar
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from semla_ros.modeling.base import Mode, Segmenter
 
+Images = TypeVar("Images")
 Result = TypeVar("Result")
 LOG = logging.getLogger(__name__)
 SMALLEST_MIB = 1  # as a memory limit: one window, and one class at the size of the image, at a time
@@ -52,8 +51,8 @@ class MemorySaver:
 
     def run(
         self,
-        compute: Callable[[NDArray[np.uint8], Mode, tuple[int, int] | None], Result],
-        rgb: NDArray[np.uint8],
+        compute: Callable[[Images, Mode, tuple[int, int] | None], Result],
+        images: Images,
         mode: Mode,
         size: tuple[int, int] | None,
     ) -> Result:
@@ -61,7 +60,7 @@ class MemorySaver:
 
         Args:
             compute: `semla_ros.modeling.base.Segmenter.segment`, or another method with its arguments.
-            rgb: Image (H, W, 3) uint8, RGB.
+            images: Its first argument: an image (H, W, 3) uint8, RGB, or several.
             mode: One pass ("plain") or sliding window ("sliding").
             size: Height and width of the result; None for those of the image.
 
@@ -70,7 +69,7 @@ class MemorySaver:
         """
         while True:
             try:
-                return compute(rgb, "plain" if self.measure == PLAIN_MODE else mode, size)
+                return compute(images, "plain" if self.measure == PLAIN_MODE else mode, size)
             except (RuntimeError, MemoryError) as error:
                 if not ran_out_of_memory(error) or not self._save(mode, error):
                     raise

@@ -120,35 +120,29 @@ class SemlaPipeline:
         _check_image(frame.rgb)
         self._times = StageTimes()
         follower = self._turn_to(camera)
-        with follower.errors_reported():
-            # 1. Once per navigator period a frame is embedded. Only the very first embedding is waited for.
-            if track and follower.schedule.has_started_over(frame, self.config.tracker.stamp_tolerance_s):
-                self._reset(follower)
-            if track and self.config.fusion.adapt:
-                follower.schedule.submit(frame, self.config.navigator.period_s)
-            for result in follower.schedule.results(may_wait=track and not self.domain.frozen):
-                self._times.seconds["embed"] = result.seconds
-                # 2. The embedding moves the average, and the tracker decides whether the domain has changed.
-                decision = follower.tracker.update(result.embedding, result.frame.stamp_ns, result.texture)
-                if self.gaps:
-                    self.gaps.note(result, self.library)
-                # 3. After a change, the nearest adapters are retrieved and fused into the segmenter's weights.
-                if decision is Decision.SWAP and not self.domain.frozen:
-                    self._swap(self._retrieve_for_average())
-                follower.observe()
-                if not self.domain.frozen:
-                    self._prefetch(follower)
-        # 4. Every frame is segmented with the weights that are active now. They are consistent even after an adaptation
-        #    that failed halfway: `LoraFuser.applied` restores the previous mixture on any error.
-        self._times.start()
-        with self.threads.measured() if self.threads else nullcontext():
-            labels, confidence, segments = self.segment_instances(frame.rgb)
-        self._times.lap("segment")
-        self._fall_back_unless_finite(labels)
-        unsure = confidence < self.config.segmenter.min_confidence
-        labels[unsure] = unlabelled(labels)
-        segments = segments.without(unsure) if segments and unsure.any() else segments
-        return SegmentationResult(frame, labels, confidence, self.domain, self._times.seconds, segments)
+        self._adapt(follower, frame, track)
+        (result,) = self._segmented([frame])
+        return result
+
+    def process_together(self, frames: Sequence[tuple[Frame, bool]]) -> list[SegmentationResult]:
+        """Segments frames of several cameras that share a domain, in one pass of the network.
+
+        Args:
+            frames: Frames, and whether each counts for the domain.
+
+        Returns:
+            The result of each frame. All are segmented with the mixture that is active after the last one.
+
+        Raises:
+            ImageError, SegmentationError: As for `process`; none of the frames is segmented.
+        """
+        for frame, _ in frames:
+            _check_image(frame.rgb)
+        self._times = StageTimes()
+        follower = self._turn_to("")
+        for frame, track in frames:
+            self._adapt(follower, frame, track)
+        return self._segmented([frame for frame, _ in frames])
 
     def segment(
         self, rgb: NDArray[np.uint8], mode: Mode | None = None, size: tuple[int, int] | None = None
@@ -347,6 +341,50 @@ class SemlaPipeline:
         for follower in self._followers.values():
             follower.state = replace(follower.state, error=error)
 
+    def _adapt(self, follower: DomainFollower, frame: Frame, track: bool) -> None:
+        """Adapts the segmenter if the domain has changed."""
+        with follower.errors_reported():
+            # 1. Once per navigator period a frame is embedded. Only the very first embedding is waited for.
+            if track and follower.schedule.has_started_over(frame, self.config.tracker.stamp_tolerance_s):
+                self._reset(follower)
+            if track and self.config.fusion.adapt:
+                follower.schedule.submit(frame, self.config.navigator.period_s)
+            for result in follower.schedule.results(may_wait=track and not self.domain.frozen):
+                self._times.seconds["embed"] = result.seconds
+                # 2. The embedding moves the average, and the tracker decides whether the domain has changed.
+                decision = follower.tracker.update(result.embedding, result.frame.stamp_ns, result.texture)
+                if self.gaps:
+                    self.gaps.note(result, self.library)
+                # 3. After a change, the nearest adapters are retrieved and fused into the segmenter's weights.
+                if decision is Decision.SWAP and not self.domain.frozen:
+                    self._swap(self._retrieve_for_average())
+                follower.observe()
+                if not self.domain.frozen:
+                    self._prefetch(follower)
+
+    def _segmented(self, frames: Sequence[Frame]) -> list[SegmentationResult]:
+        """Segments frames with the weights that are active now.
+
+        They are consistent even after an adaptation that failed halfway: `LoraFuser.applied` restores the previous
+        mixture on any error.
+        """
+        # 4. Every frame is segmented.
+        self._times.start()
+        with self.threads.measured() if self.threads else nullcontext():
+            found = self.adapted.segment_together([each.rgb for each in frames], self.config.segmenter.mode)
+        self._times.lap("segment")
+        self._fall_back_unless_finite([labels for labels, _, _ in found])
+        return [self._result(frame, *each) for frame, each in zip(frames, found, strict=True)]
+
+    def _result(
+        self, frame: Frame, labels: Labels, confidence: NDArray[np.float32], segments: Segments | None
+    ) -> SegmentationResult:
+        """The result of a frame, with pixels of low confidence unlabelled."""
+        unsure = confidence < self.config.segmenter.min_confidence
+        labels[unsure] = unlabelled(labels)
+        segments = segments.without(unsure) if segments and unsure.any() else segments
+        return SegmentationResult(frame, labels, confidence, self.domain, self._times.seconds, segments)
+
     def _retrieve_for_average(self) -> Mixture:
         assert self._follower.tracker.ema is not None
         self._times.start()
@@ -402,15 +440,15 @@ class SemlaPipeline:
         if follower.unread:
             follower.try_unread_again()
 
-    def _fall_back_unless_finite(self, labels: Labels) -> None:
+    def _fall_back_unless_finite(self, found: Sequence[Labels]) -> None:
         """Returns to the last good mixture if the network computed NaN or infinity for any pixel."""
-        count = int((labels == unlabelled(labels)).sum())
+        count = sum(int((labels == unlabelled(labels)).sum()) for labels in found)
         if not count:
             self.adapted.history.confirm()
             return
         error = SegmentationError(
             "segmentation is not finite", where=", ".join(self.domain.mixture.names) or "base model",
-            got=f"NaN or infinity in {count} of {labels.size} pixels",
+            got=f"NaN or infinity in {count} of {sum(labels.size for labels in found)} pixels",
         )  # fmt: skip
         follower = self._follower
         follower.state = replace(self.domain, error=str(error))

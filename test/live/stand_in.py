@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Callable
@@ -24,6 +25,7 @@ FINE, REFUSED, BROKEN, NIGHT, ADAPTATION_FAILS, WAIT, SAVE_MEMORY = range(7)
 MEMORY = "memory ran out: images are computed in the smallest batches"
 UNREADABLE = "adapter is truncated (adapters/night): got 12 bytes, expected 3 MB"
 DAY_MIXTURE = Mixture(("day",), (1.0,), (5.0,), 0.2)
+LOG = logging.getLogger("semla_ros.stand_in")
 NIGHT_MIXTURE = Mixture(("night", "rain"), (0.75, 0.25), (4.0, 6.0), 0.23)
 DAY = DomainState(DAY_MIXTURE, upper_threshold=8.0, lower_threshold=6.0)
 
@@ -53,6 +55,10 @@ class StandIn:
 
     def domain_of(self, camera: str) -> DomainState:
         return self.domains.setdefault(camera, replace(DAY, frozen=self.domain.frozen))
+
+    def process_together(self, frames: list[tuple[Frame, bool]]) -> list[SegmentationResult]:
+        LOG.warning("%d images in one pass", len(frames))
+        return [self.process(*each) for each in frames]
 
     def process(self, frame: Frame, track: bool = True, camera: str = "") -> SegmentationResult:
         self.domain = self.domain_of(camera)

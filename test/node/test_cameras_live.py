@@ -12,7 +12,7 @@ pytest.importorskip("rclpy")
 from live.gate import VARIABLE, Gate
 from live.process import STAND_IN
 from live.robot import SYNC_NS, Robot, image, stamp_ns
-from live.stand_in import NIGHT, WAIT
+from live.stand_in import BROKEN, NIGHT, WAIT
 from sensor_msgs.msg import Image
 from std_msgs.msg import String
 
@@ -85,6 +85,44 @@ def test_the_cameras_take_turns_under_overload_each_with_its_newest_image(robot,
     robot.counts()
     assert [stamp_ns(each) for each in of_front] == [10 * SECOND, 15 * SECOND]
     assert [stamp_ns(each) for each in of_rear] == [20 * SECOND]
+
+
+def test_waiting_images_of_the_cameras_are_segmented_in_one_pass_if_wanted(robot, cameras, folder):
+    front, rear, of_front, of_rear = cameras
+    assert robot.set(camera_batch=2).successful
+    received = robot.counts()["received"]
+    with Gate(folder).closed() as gate:
+        front(image(21 * SECOND, command=WAIT))
+        robot.until(gate.entered, "the first image to be taken")
+        front(image(22 * SECOND, width=32))
+        rear(image(23 * SECOND))
+        robot.until(lambda: int(robot.figures()["frames_received"]) == received + 3, "all images to be received")
+        gate.open()
+        robot.until(lambda: len(of_front) == 2 and of_rear, "three masks")
+    robot.counts()
+    assert [(stamp_ns(each), each.width) for each in of_front] == [(21 * SECOND, 64), (22 * SECOND, 32)]
+    assert [stamp_ns(each) for each in of_rear] == [23 * SECOND]
+    assert robot.processes[0].log.count("2 images in one pass") == 1
+    assert robot.set(camera_batch=1).successful
+
+
+def test_an_image_that_fails_in_one_pass_with_another_is_lost_alone(robot, cameras, folder):
+    front, rear, _, of_rear = cameras
+    assert robot.set(camera_batch=2).successful
+    before = robot.counts()
+    with Gate(folder).closed() as gate:
+        front(image(25 * SECOND, command=WAIT))
+        robot.until(gate.entered, "the first image to be taken")
+        front(image(26 * SECOND, command=BROKEN))
+        rear(image(27 * SECOND))
+        received = before["received"] + 3
+        robot.until(lambda: int(robot.figures()["frames_received"]) == received, "all images to be received")
+        gate.open()
+        robot.until(lambda: of_rear, "the mask of the rear camera")
+    after = robot.counts()
+    assert after["failed"] == before["failed"] + 1
+    assert after["segmented"] == before["segmented"] + 2
+    assert robot.set(camera_batch=1).successful
 
 
 def test_the_chosen_camera_decides_the_domain(robot, cameras):

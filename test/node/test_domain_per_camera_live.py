@@ -70,6 +70,12 @@ def test_freeze_and_reset_concern_every_camera(robot, states):
     robot.until(lambda: {states(name)["frozen"] for name in ("front", "rear")} == {"false"}, "both to be released")
 
 
+def test_images_of_different_domains_are_not_segmented_in_one_pass(robot):
+    answer = robot.set(camera_batch=2)
+    assert not answer.successful
+    assert "expected 1 with domain_per_camera" in answer.reason
+
+
 def test_cameras_that_decide_a_shared_domain_contradict_it(robot):
     answer = robot.set(domain_cameras=["front"])
     assert not answer.successful

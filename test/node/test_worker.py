@@ -12,10 +12,10 @@ class Gate:
     def __init__(self):
         self.open, self.entered, self.done = threading.Event(), threading.Event(), []
 
-    def __call__(self, item):
+    def __call__(self, items):
         self.entered.set()
         assert self.open.wait(60.0)
-        self.done.append(item)
+        self.done += items
 
 
 @pytest.fixture
@@ -114,8 +114,8 @@ def test_the_sources_take_turns_and_each_gives_its_newest_item(worker, gate):
 def test_a_fast_source_does_not_hold_back_a_slow_one():
     done, worker = [], None
 
-    def work(item):
-        done.append(item)
+    def work(items):
+        done.extend(items)
         if len(done) < 10:
             worker.offer("fast", "fast")  # it has a new item whenever one is taken
 
@@ -129,3 +129,15 @@ def test_a_fast_source_does_not_hold_back_a_slow_one():
         worker.submit(lambda: None).result(60.0)
     worker.stop()
     assert done[:3] == ["fast", "slow", "fast"]
+
+
+def test_as_many_waiting_items_as_wanted_are_processed_together():
+    gate, batches = Gate(), []
+    worker = Worker(lambda items: (gate(items), batches.append(items)), batch=lambda: 2)
+    worker.offer("first", "a")
+    assert gate.entered.wait(60.0)
+    for item in ("a1", "b1", "c1", "b2"):
+        worker.offer(item, item[0])
+    gate.open.set()
+    worker.stop()
+    assert batches == [["first"], ["a1", "b2"], ["c1"]]

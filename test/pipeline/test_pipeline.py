@@ -982,3 +982,38 @@ def test_frames_of_a_camera_that_does_not_count_are_segmented_and_leave_the_doma
 def test_a_camera_that_does_not_count_may_be_the_first_to_send(pipeline: SemlaPipeline) -> None:
     assert pipeline.process(frame("red", 100.0), track=False).domain.mixture.names == ()
     assert pipeline.process(frame("blue", 100.1)).domain.mixture.names[0] == "blue"
+
+
+@pytest.mark.parametrize("mode", ["plain", "sliding"])
+def test_frames_of_several_cameras_are_segmented_in_one_pass_as_one_after_the_other(
+    pipeline: SemlaPipeline, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    configure(pipeline, segmenter__mode=mode)
+    frames = [Frame(image("red", seed, 24 + 4 * seed, 40), SECOND + seed, "camera") for seed in range(3)]
+    pipeline.process(frames[0])
+    expected = [pipeline.segment(each.rgb) for each in frames]
+    passes = list[int]()
+    forward = pipeline.segmenter.network.forward
+    monkeypatch.setattr(
+        pipeline.segmenter.network,
+        "forward",
+        lambda pixels, text: (passes.append(len(pixels)), forward(pixels, text))[1],
+    )
+    results = pipeline.process_together([(each, True) for each in frames])
+    assert len(passes) == 1
+    for frame_, result, (labels, confidence) in zip(frames, results, expected, strict=True):
+        assert result.frame is frame_
+        assert (result.labels == labels).mean() > 0.99
+        np.testing.assert_allclose(result.confidence, confidence, atol=1e-5)
+
+
+def test_in_one_pass_only_the_frames_that_count_move_the_domain(pipeline: SemlaPipeline) -> None:
+    results = pipeline.process_together([(frame("blue", 100.0), False), (frame("red", 100.1), True)])
+    assert [each.domain.mixture.names[0] for each in results] == ["red", "red"]
+
+
+def test_an_array_that_is_no_image_among_others_is_refused_before_anything_is_done(pipeline: SemlaPipeline) -> None:
+    empty = Frame(np.zeros((0, 4, 3), np.uint8), SECOND, "camera")
+    with pytest.raises(ImageError, match="not an image"):
+        pipeline.process_together([(frame("red", 100.0), True), (empty, True)])
+    assert pipeline.domain.swaps == 0

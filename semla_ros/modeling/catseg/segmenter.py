@@ -94,7 +94,7 @@ class CatSegSegmenter:
     @torch.inference_mode()
     def logits(self, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Returns the logits (T, out_grid, out_grid) of the plain mode for an image (H, W, 3) uint8."""
-        return self._logits(self.tilings["plain"].crops(self._normalised(rgb)))[0].cpu().numpy()
+        return self._logits(self._crops(rgb, "plain"))[0].cpu().numpy()
 
     @torch.inference_mode()
     def probabilities(self, rgb: NDArray[np.uint8], mode: Mode = "plain") -> NDArray[np.float32]:
@@ -102,16 +102,33 @@ class CatSegSegmenter:
 
         CAT-Seg decides about each class independently (sigmoid): the probabilities of a pixel do not sum to 1.
         """
-        return torch.cat(list(self._probabilities(rgb, mode, rgb.shape[:2]))).cpu().numpy()
+        logits = self._logits(self._crops(rgb, mode))
+        return torch.cat(list(self._probabilities(logits, mode, rgb.shape[:2]))).cpu().numpy()
 
     @torch.inference_mode()
     def segment(
         self, rgb: NDArray[np.uint8], mode: Mode = "plain", size: tuple[int, int] | None = None
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """See `semla_ros.modeling.base.Segmenter.segment`."""
-        size = size or (rgb.shape[0], rgb.shape[1])
+        return self.segment_together([rgb], mode, size)[0]
+
+    @torch.inference_mode()
+    def segment_together(
+        self, images: Sequence[NDArray[np.uint8]], mode: Mode = "plain", size: tuple[int, int] | None = None
+    ) -> list[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+        """See `semla_ros.modeling.base.BatchSegmenter.segment_together`."""
+        crops = [self._crops(rgb, mode) for rgb in images]
+        logits = self._logits(torch.cat(crops)).split([len(each) for each in crops])
+        return [
+            self._most_probable(each, mode, size or (rgb.shape[0], rgb.shape[1]))
+            for each, rgb in zip(logits, images, strict=True)
+        ]
+
+    def _most_probable(
+        self, logits: Tensor, mode: Mode, size: tuple[int, int]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         maximum = RunningMaximum(size, self.device)
-        for probabilities in self._probabilities(rgb, mode, size):
+        for probabilities in self._probabilities(logits, mode, size):
             maximum.update(probabilities)
         confidence, labels = maximum.defined()
         return labels.cpu().numpy(), confidence.cpu().numpy()
@@ -122,22 +139,27 @@ class CatSegSegmenter:
         side = self.network.arch.image_size
         return resized(self._normalised(rgb), (side, side)).to(self.dtype)
 
-    def _probabilities(self, rgb: NDArray[np.uint8], mode: Mode, size: tuple[int, ...]) -> Iterator[Tensor]:
-        """Yields the probabilities of a few classes at a time, (up to `CHUNK`, h, w); NaN where undefined."""
+    def _probabilities(self, logits: Tensor, mode: Mode, size: tuple[int, ...]) -> Iterator[Tensor]:
+        """Yields the probabilities of a few classes at a time, (up to `CHUNK`, h, w); NaN where undefined.
+
+        Args:
+            logits: Those of the crops of one image, (B, T, out_grid, out_grid).
+            mode: How the image was cut.
+            size: Height and width of the result.
+        """
         tiling = self.tilings[mode]
-        logits = self._logits(tiling.crops(self._normalised(rgb)))
         logits = logits.masked_fill(~logits.isfinite(), torch.nan)  # the sigmoid of infinity would be finite
         values = min(CHUNK_VALUES, self.memory_mib * MIB // 4)
         for chunk in logits.split(min(CHUNK, max(1, values // (size[0] * size[1]))), dim=1):
             yield resized(tiling.blend(chunk), size)[0]
 
-    def _logits(self, crops: Tensor) -> Tensor:
-        """Normalised crops (B, 3, h, w), stretched to the network's square input, to logits (B, T, out_grid, out_grid).
-
-        The result is float32.
-        """
+    def _crops(self, rgb: NDArray[np.uint8], mode: Mode) -> Tensor:
+        """The crops of an image, stretched to the network's square input, (B, 3, S, S)."""
         side = self.network.arch.image_size
-        pixels = resized(crops, (side, side)).to(self.dtype)
+        return resized(self.tilings[mode].crops(self._normalised(rgb)), (side, side)).to(self.dtype)
+
+    def _logits(self, pixels: Tensor) -> Tensor:
+        """Crops (B, 3, S, S) to logits (B, T, out_grid, out_grid) float32."""
         batch_size = max(1, self.memory_mib * MIB // self.network.activation_bytes(len(self.classes)))
         return torch.cat([self.network(batch, self._text) for batch in pixels.split(batch_size)]).float()
 
