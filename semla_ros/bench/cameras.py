@@ -68,7 +68,7 @@ def sharing(cameras: int, seconds: float, images: list[NDArray[np.uint8]], setti
 
     Args:
         cameras: Number of cameras.
-        seconds: Duration of each measurement.
+        seconds: Duration of each measurement; it lasts longer where a camera has got no mask by then.
         images: Images (H, W, 3) uint8 of different domains; the first camera shows the first one.
         settings: Parameters of the nodes.
 
@@ -110,6 +110,8 @@ def _measured(nodes: Sequence[Sequence[str]], names: Sequence[str], folder: Path
             camera.wait_for(f'{{"masks": {WARM_UP},', LIMIT_S)
         before, begin = [_masks(camera) for camera in cameras], time.monotonic()
         time.sleep(seconds)
+        for camera, count in zip(cameras, before, strict=True):
+            camera.wait_for(f'{{"masks": {count + 1},', LIMIT_S)
         counts = [_masks(camera) - count for camera, count in zip(cameras, before, strict=True)]
         elapsed = time.monotonic() - begin
         memory = sum(resident_mib(node.pid) for node in started)

@@ -113,9 +113,11 @@ def test_a_depth_image_that_does_not_fit_is_reported_and_masks_go_on(robot, node
         robot.hears(Image, MASK) as (masks,),
         robot.camera() as publish,
         robot.offers(topic=DEPTH) as depths,
+        robot.offers(topic=DEPTH_INFO, kind=CameraInfo) as infos,
     ):
 
         def reported():
+            infos.publish(intrinsics())
             depths.publish(make(stamp))
             publish(image(stamp))
             return f"nothing is published on /segmentation/points: {words}" in robot.report().message
