@@ -5,34 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 from typing import ClassVar
 
-from semla_ros.errors import BundleError
-from semla_ros.modeling.base import Architecture
-from semla_ros.modeling.clip.network import TextSizes
-from semla_ros.modeling.clip.vision import VisionSizes
+from semla_ros.modeling.clip.sizes import MAX_LAYERS, MAX_SIZE, ClipSizes
 
-MAX_LAYERS, MAX_SIZE = 200, 1_000_000
-MAX_GRID, MAX_WINDOW = 128, 32  # the mask of shifted windows has (grid * window) ** 2 entries
+MAX_WINDOW = 32  # the mask of shifted windows has (grid * window) ** 2 entries
 
 
 @dataclass(frozen=True)
-class CatSegArch(Architecture):
-    """Sizes of CLIP and of the cost aggregation (CAT-Seg, Table 1 and its configuration files).
+class CatSegArch(ClipSizes):
+    """Sizes of CLIP, see `ClipSizes`, and of the cost aggregation (CAT-Seg, Table 1 and its configuration files).
 
     Attributes:
-        image_size: Side of the square image that CLIP's image encoder receives, pixels.
-        patch_size: Side of a patch, pixels. The token grid has ``image_size // patch_size`` patches per side.
-        position_grid: Side of the token grid that the position embedding was trained with; the embedding is resized to
-            the present grid.
-        embed_dim: Dimension D of CLIP's joint space of image and text.
-        vision_width: Channels of the image encoder's tokens.
-        vision_layers: Number of blocks of the image encoder.
-        vision_heads: Attention heads per block of the image encoder.
         guidance_layers: Two blocks of the image encoder, counted from 0, whose outputs guide the decoder.
-        text_width: Channels of the text encoder's tokens.
-        text_layers: Number of blocks of the text encoder.
-        text_heads: Attention heads per block of the text encoder.
-        context_length: Tokens per prompt, padding included.
-        vocab_size: Number of different tokens.
         aggregator_dim: Channels C of the cost volume: one vector per patch and class.
         aggregator_layers: Number of aggregator layers, each with spatial attention followed by class attention.
         aggregator_heads: Attention heads in an aggregator layer.
@@ -90,51 +73,25 @@ class CatSegArch(Architecture):
             pair, numbers = each.type != "int", value if isinstance(value, tuple) else (value,)
             fits = isinstance(value, tuple) is pair and len(numbers) == 1 + pair
             if not fits or not all(type(number) is int and low <= number <= high for number in numbers):
-                self._refuse(each.name, f"{'two whole numbers' if pair else 'a whole number'} from {low} to {high}")
-        if not 1 <= self.grid <= MAX_GRID:
-            self._refuse("grid", f"1 to {MAX_GRID} patches per side: image_size divided by patch_size")
+                self.refuse(each.name, f"{'two whole numbers' if pair else 'a whole number'} from {low} to {high}")
+        self.check_clip()
         if self.window > MAX_WINDOW:
-            self._refuse("window", f"at most {MAX_WINDOW}")
-        for size, divisor in (
-            ("vision_width", self.vision_heads), ("text_width", self.text_heads),
-            ("aggregator_dim", self.aggregator_heads), ("grid", min(self.window, self.grid)),
-        ):  # fmt: skip
-            if getattr(self, size) % divisor:
-                self._refuse(size, f"a multiple of {divisor}")
+            self.refuse("window", f"at most {MAX_WINDOW}")
+        self.check_multiple("aggregator_dim", self.aggregator_heads)
+        self.check_multiple("grid", min(self.window, self.grid))
         if any(dim % 16 for dim in self.decoder_dims):
-            self._refuse("decoder_dims", "multiples of 16")
+            self.refuse("decoder_dims", "multiples of 16")
         if not self.guidance_layers[0] < self.guidance_layers[1] < self.vision_layers - 1:
-            self._refuse("guidance_layers", f"two layers in order, below {self.vision_layers - 1}")
+            self.refuse("guidance_layers", f"two layers in order, below {self.vision_layers - 1}")
         if self.pooling > self.grid:
-            self._refuse("pooling", f"at most {self.grid}, the side of the token grid")
+            self.refuse("pooling", f"at most {self.grid}, the side of the token grid")
         if self.upsampling > 1 and self.patch_size % (4 * self.upsampling):
-            self._refuse("upsampling", "1, or a quarter of patch_size divided by a whole number")
-
-    def _refuse(self, name: str, expected: str) -> None:
-        raise BundleError("sizes that make no network", where=name, got=repr(getattr(self, name)), expected=expected)
-
-    @property
-    def grid(self) -> int:
-        """Side of the token grid: number of patches per image side."""
-        return self.image_size // self.patch_size
+            self.refuse("upsampling", "1, or a quarter of patch_size divided by a whole number")
 
     @property
     def out_grid(self) -> int:
         """Side of the logits."""
         return 4 * self.grid * self.upsampling
-
-    @property
-    def vision(self) -> VisionSizes:
-        """Sizes of CLIP's image encoder."""
-        return VisionSizes(
-            self.image_size, self.patch_size, self.position_grid, self.embed_dim, self.vision_width,
-            self.vision_layers, self.vision_heads,
-        )  # fmt: skip
-
-    @property
-    def text(self) -> TextSizes:
-        """Sizes of CLIP's text encoder."""
-        return TextSizes(self.text_width, self.text_layers, self.text_heads, self.context_length, self.vocab_size)
 
 
 VIT_B16 = CatSegArch(

@@ -8,13 +8,13 @@ from typing import ClassVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
-from semla_ros.modeling.base import Mode, PromptTemplates
+from semla_ros.modeling.base import Mode
 from semla_ros.modeling.catseg.network import CatSeg
 from semla_ros.modeling.catseg.tiling import Plain, SlidingWindow, Tiling, resized
-from semla_ros.modeling.clip.class_prompts import ClassPrompts
 from semla_ros.modeling.clip.pixels import normalised
+from semla_ros.modeling.clip.segmenter import ClipSegmenter
 from semla_ros.modeling.running_maximum import RunningMaximum
 
 CHUNK = 8  # classes that are resized to the image at a time, so that memory does not grow with their number
@@ -22,74 +22,15 @@ CHUNK_VALUES = 2**26  # at most, for very large images: 256 MiB of probabilities
 MIB = 2**20
 
 
-class CatSegSegmenter:
-    """Finds the class of every pixel of an image; see `semla_ros.modeling.base.Segmenter`.
+class CatSegSegmenter(ClipSegmenter):
+    """Finds the class of every pixel of an image; see `semla_ros.modeling.base.BatchSegmenter`.
 
-    Args:
-        network: A CAT-Seg network with its weights, of any floating-point type.
-        classes: Class names, synonyms after commas ("car, automobile").
-        prompt_templates: Prompts per class, see `semla_ros.modeling.clip.prompts.prompts`.
-        memory_mib: Memory limit for the activations of sliding windows that are computed in one batch, and for the
-            probabilities that are resized to the image at a time, MiB.
-
-    Raises:
-        ConfigError: There are no classes.
+    ``memory_mib`` limits the activations of sliding windows that are computed in one batch, and the probabilities that
+    are resized to the image at a time. Arguments and errors are those of `ClipSegmenter`.
     """
 
+    network: CatSeg
     tilings: ClassVar[Mapping[Mode, Tiling]] = {"plain": Plain(), "sliding": SlidingWindow()}
-
-    def __init__(
-        self,
-        network: CatSeg,
-        classes: Sequence[str],
-        prompt_templates: PromptTemplates = "official",
-        memory_mib: int = 1024,
-    ) -> None:
-        self.network = network.eval().requires_grad_(False)
-        self.memory_mib = memory_mib
-        self.set_classes(classes, prompt_templates)
-
-    @property
-    def device(self) -> torch.device:
-        """Device that the network computes on."""
-        return next(self.network.parameters()).device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Floating-point type that the network computes in."""
-        return next(self.network.parameters()).dtype
-
-    @property
-    def tokens(self) -> Tensor:
-        """Tokens of all prompts, (prompts, context_length) int64."""
-        return self._prompts.tokens
-
-    @property
-    def text(self) -> Tensor:
-        """Text embeddings of the classes, (T, embed_dim), L2-normalised."""
-        return self._text
-
-    def adapted_layers(self) -> dict[str, nn.Linear]:
-        """Returns the linear layers that adapters change, by module name."""
-        return self.network.adapted_layers()
-
-    def set_classes(self, classes: Sequence[str], prompt_templates: PromptTemplates = "official") -> None:
-        """Segments into other classes from now on. If this fails, the previous classes stay in force.
-
-        Args:
-            classes: Class names, synonyms after commas.
-            prompt_templates: Prompts per class.
-
-        Raises:
-            ConfigError: There are no classes.
-        """
-        prompts = ClassPrompts.of(classes, prompt_templates, self.network.arch.context_length, self.device)
-        text = prompts.encoded(self.network.clip)
-        self.classes, self._prompts, self._text = tuple(classes), prompts, text
-
-    def refresh_text(self) -> None:
-        """Encodes the classes again. Required after every change of weights: adapters change the text encoder, too."""
-        self._text = self._prompts.encoded(self.network.clip)
 
     @torch.inference_mode()
     def logits(self, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -165,4 +106,4 @@ class CatSegSegmenter:
 
     def _normalised(self, rgb: NDArray[np.uint8]) -> Tensor:
         """Image (H, W, 3) uint8 to (1, 3, H, W) float32, normalised by CLIP's mean and standard deviation."""
-        return normalised(torch.from_numpy(np.ascontiguousarray(rgb)).to(self.device)[None])
+        return normalised(self.on_device(rgb))

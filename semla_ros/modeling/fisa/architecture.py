@@ -3,38 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar
 
-from semla_ros.errors import BundleError
-from semla_ros.modeling.base import Architecture
-from semla_ros.modeling.clip.network import TextSizes
+from semla_ros.modeling.clip.sizes import MAX_LAYERS, MAX_SIZE, ClipSizes
 from semla_ros.modeling.clip.vision import VisionSizes
 
-MAX_LAYERS, MAX_SIZE, MAX_GRID, MAX_ADAPTER_LAYERS = 200, 1_000_000, 128, 16
+MAX_ADAPTER_LAYERS = 16
 
 
 @dataclass(frozen=True)
-class FisaArch(Architecture):
+class FisaArch(ClipSizes):
     """Sizes of the mask generator, of CLIP and of SEVE, and the points that the paper does not decide.
 
     Attributes:
-        image_size: Side of the square image that CLIP's image encoder receives, pixels.
-        patch_size: Side of a patch, pixels.
-        position_grid: Side of the token grid that the position embedding was trained with; it is resized bilinearly.
-        embed_dim: Dimension D of CLIP's joint space of image and text.
-        vision_width: Channels C of the image encoder's tokens.
-        vision_layers: Number of blocks of the image encoder.
-        vision_heads: Attention heads per block of the image encoder.
-        text_width: Channels of the text encoder's tokens.
-        text_layers: Number of blocks of the text encoder.
-        text_heads: Attention heads per block of the text encoder.
         generator: Configuration of the mask generator: what differs from the defaults of transformers'
             Mask2FormerConfig.
         generator_short: Length that the short side of the image is resized to for the mask generator, pixels.
         generator_long: Longest side of that image, pixels.
-        context_length: Tokens per prompt, padding included.
-        vocab_size: Number of different tokens.
         activation: "quick_gelu" (OpenAI's models and ours) or "gelu".
         logit_scale: Factor of the cosines before the softmax over the classes, CLIP's learned temperature.
         seve_layers: Blocks of the image encoder, counted from 0, in which mask tokens read the classes' text. Open in
@@ -99,55 +85,34 @@ class FisaArch(Architecture):
                 high = MAX_LAYERS if "layers" in each.name else MAX_SIZE
                 self._check_number(each.name, int(each.name != "adapter_layers"), high)
             if each.type == "bool" and not isinstance(getattr(self, each.name), bool):
-                self._refuse(each.name, "true or false")
+                self.refuse(each.name, "true or false")
         if not isinstance(self.void, str):
-            self._refuse("void", "a text")
+            self.refuse("void", "a text")
         if not isinstance(self.things, tuple) or not all(isinstance(name, str) for name in self.things):
-            self._refuse("things", "a list of class names")
+            self.refuse("things", "a list of class names")
         for name in ("score_threshold", "overlap_threshold", "logit_scale"):
             self._check_number(name, 0, 1000 if name == "logit_scale" else 1, float)
         if not isinstance(self.seve_layers, tuple) or not set(self.seve_layers) <= set(range(self.vision_layers)):
-            self._refuse("seve_layers", f"layers from 0 to {self.vision_layers - 1}")
-        if not 1 <= self.grid <= MAX_GRID:
-            self._refuse("grid", f"1 to {MAX_GRID} patches per side: image_size divided by patch_size")
+            self.refuse("seve_layers", f"layers from 0 to {self.vision_layers - 1}")
+        self.check_clip()
         if self.adapter_layers > MAX_ADAPTER_LAYERS:
-            self._refuse("adapter_layers", f"at most {MAX_ADAPTER_LAYERS}")
-        for size, divisor in (
-            ("vision_width", self.vision_heads), ("text_width", self.text_heads), ("seve_width", self.seve_heads),
-            ("vision_width", self.seve_heads),
-        ):  # fmt: skip
-            if getattr(self, size) % divisor:
-                self._refuse(size, f"a multiple of {divisor}")
+            self.refuse("adapter_layers", f"at most {MAX_ADAPTER_LAYERS}")
+        self.check_multiple("seve_width", self.seve_heads)
+        self.check_multiple("vision_width", self.seve_heads)
         if not isinstance(self.generator, Mapping):
-            self._refuse("generator", "a mapping")
+            self.refuse("generator", "a mapping")
         if self.activation not in ("quick_gelu", "gelu"):
-            self._refuse("activation", "quick_gelu or gelu")
+            self.refuse("activation", "quick_gelu or gelu")
 
     def _check_number(self, name: str, low: int, high: int, kind: type = int) -> None:
         value = getattr(self, name)
         if type(value) not in (int, kind) or not low <= value <= high:
-            self._refuse(name, f"a {'whole number' if kind is int else 'number'} from {low} to {high}")
-
-    def _refuse(self, name: str, expected: str) -> None:
-        raise BundleError("sizes that make no network", where=name, got=repr(getattr(self, name)), expected=expected)
-
-    @property
-    def grid(self) -> int:
-        """Side of the token grid: number of patches per image side."""
-        return self.image_size // self.patch_size
+            self.refuse(name, f"a {'whole number' if kind is int else 'number'} from {low} to {high}")
 
     @property
     def vision(self) -> VisionSizes:
-        """Sizes of CLIP's image encoder."""
-        return VisionSizes(
-            self.image_size, self.patch_size, self.position_grid, self.embed_dim, self.vision_width,
-            self.vision_layers, self.vision_heads, self.activation, "bilinear",
-        )  # fmt: skip
-
-    @property
-    def text(self) -> TextSizes:
-        """Sizes of CLIP's text encoder."""
-        return TextSizes(self.text_width, self.text_layers, self.text_heads, self.context_length, self.vocab_size)
+        """Sizes of CLIP's image encoder, whose position embedding is resized bilinearly."""
+        return replace(super().vision, activation=self.activation, position_resize="bilinear")
 
 
 SWIN_B = {  # the backbone of the paper's mask generator

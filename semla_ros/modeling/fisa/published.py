@@ -11,7 +11,8 @@ from torch import Tensor
 
 from semla_ros.errors import BundleError
 from semla_ros.modeling.clip.published import PublishedClip
-from semla_ros.modeling.fisa.architecture import MAX_GRID, FisaArch
+from semla_ros.modeling.clip.sizes import MAX_GRID
+from semla_ros.modeling.fisa.architecture import FisaArch
 from semla_ros.modeling.fisa.generator import generator_config, quiet_transformers
 from semla_ros.modeling.fisa.network import Fisa
 from semla_ros.modeling.weights import load_strictly
