@@ -6,13 +6,12 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from semla_ros.demo.examples import Example
 from semla_ros.demo.look import DARK, LIGHT, domain_color
 from semla_ros.demo.summary import Summary
 from semla_ros.images.classes import ClassInfo
 from semla_ros.images.data_uri import data_uri, drawing, photo
+from semla_ros.images.template import rendered
 
 TEMPLATE = Path(__file__).with_name("report.html.jinja")
 ABSENT = "–"
@@ -40,13 +39,9 @@ def write_report(
     Raises:
         ImageError: An example image cannot be encoded.
     """
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATE.parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True,
-    )  # fmt: skip
-    environment.filters |= {each.__name__: each for each in (number, signed, words, mixture, photo, drawing)}
     light, dark = (data_uri(each, "image/png") for each in timelines)
-    page = environment.get_template(TEMPLATE.name).render(
+    page = rendered(
+        TEMPLATE, number, signed, words, mixture, photo, drawing,
         summary=summary, examples=examples, classes=classes, light=light, dark=dark, domain_color=domain_color,
         video=data_uri(video, "video/mp4"), themes={"light": LIGHT, "dark": DARK},
     )  # fmt: skip

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from semla_ros.adaptation.gaps import SECOND_NS, Gaps
 from semla_ros.gaps.section import Section
 from semla_ros.images.files import write_whole
+from semla_ros.images.template import rendered
 
 TEMPLATE = Path(__file__).with_name("report.html.jinja")
 EARLIEST_NS = 10**18  # stamps before 2001 are not times of the day, but times since the start of a recording
@@ -28,13 +27,9 @@ def write_report(path: Path, gaps: Gaps, sections: Sequence[Section], bundle: st
     Raises:
         ImageError: The file cannot be written.
     """
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATE.parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True,
-    )  # fmt: skip
     first = min(gaps.bins, default=0)
-    page = environment.get_template(TEMPLATE.name).render(
-        gaps=gaps, sections=sections, bundle=bundle, first=first, count=max(gaps.bins, default=0) - first + 1,
+    page = rendered(
+        TEMPLATE, gaps=gaps, sections=sections, bundle=bundle, first=first, count=max(gaps.bins, default=0) - first + 1,
         when=when, bin_ns=gaps.bin_s * SECOND_NS, percent=percent,
     )  # fmt: skip
     write_whole(path, page.encode())
