@@ -1,60 +1,71 @@
-"""Follows one domain: what is reported about it, and what is kept of it between two frames."""
+"""Follows one domain: embeds its frames, notices when it has changed, and fuses the adapters that are near it then."""
 
 from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
 
 from semla_ros.adaptation.retrieval import Mixture, support
-from semla_ros.adaptation.tracker import DomainTracker
-from semla_ros.config import TrackerConfig
-from semla_ros.errors import SemlaError
+from semla_ros.adaptation.tracker import Decision, DomainTracker
+from semla_ros.config import Config
+from semla_ros.errors import AdapterError, FusionError, SegmentationError, SemlaError
+from semla_ros.images.classes import Labels, unlabelled
+from semla_ros.images.frame import Frame
 from semla_ros.library.adapter_library import AdapterLibrary
+from semla_ros.pipeline.adapted_segmenter import AdaptedSegmenter
 from semla_ros.pipeline.domain_state import DomainState
 from semla_ros.pipeline.effective import EffectiveSettings
 from semla_ros.pipeline.embedding import Embedder
+from semla_ros.pipeline.gap_recorder import GapRecorder
 from semla_ros.pipeline.memory import first_line, ran_out_of_memory
 from semla_ros.pipeline.schedule import NavigatorSchedule
+from semla_ros.pipeline.stage_times import StageTimes
 
 LOG = logging.getLogger(__name__)
 
 
 class DomainFollower:
-    """What is known about the domain of one camera, or about that of all of them.
+    """What is known about the domain of one camera, or about that of all of them, and what is done about its changes.
 
     Args:
         embedder: Embeds the frames that count for this domain.
-        library: Adapters that its mixtures are retrieved from.
+        adapted: The segmenter; others may share it.
+        library: Adapters that mixtures are retrieved from.
+        config: The settings.
+        effective: What settings of 0 stand for.
 
     Attributes:
         state: What is reported. The mixture and ``frozen`` survive a reset.
         tracker: Moving average of the embeddings, and the average that the mixture was retrieved for.
-        schedule: Stamps of the newest frame and of the newest embedded one.
-        rejection: Why the mixture that was retrieved last is not the active one; empty if it is.
-        unread: Adapters that were left out of the mixture because their files could not be read.
     """
 
-    def __init__(self, embedder: Embedder, library: AdapterLibrary) -> None:
+    def __init__(
+        self, embedder: Embedder, adapted: AdaptedSegmenter, library: AdapterLibrary, config: Config,
+        effective: EffectiveSettings,
+    ) -> None:  # fmt: skip
         self.state = DomainState()
-        self.tracker = DomainTracker(TrackerConfig(), math.inf, math.inf)
-        self.schedule = NavigatorSchedule(embedder)
-        self.rejection = ""
-        self.unread: tuple[str, ...] = ()
+        self.tracker = DomainTracker(config.tracker, math.inf, math.inf)
+        self._schedule = NavigatorSchedule(embedder)
+        self._adapted = adapted
+        self._rejection = ""  # why the mixture that was retrieved last is not the active one
+        self._unread: tuple[str, ...] = ()  # adapters that were left out of the mixture: their files cannot be read
         self.use_library(library)
+        self.use_settings(config, effective)
         self.note_mixture(Mixture())
 
     def use_library(self, library: AdapterLibrary) -> None:
         """Retrieves from another library from now on. The mixture stays until the next embedding."""
         self._library, self.tracker.metric = library, library.index.distance
+        self.state = replace(self.state, error="; ".join(str(error) for error in library.rejected))
 
-    def use_settings(self, config: TrackerConfig, effective: EffectiveSettings) -> None:
-        """Puts time constants and thresholds in force."""
-        self.tracker.config = config
+    def use_settings(self, config: Config, effective: EffectiveSettings) -> None:
+        """Puts settings in force."""
+        self._config, self._effective, self.tracker.config = config, effective, config.tracker
         upper, lower = effective.thresholds
         self.tracker.upper_threshold, self.tracker.lower_threshold = upper, lower
         self.state = replace(self.state, upper_threshold=upper, lower_threshold=lower)
@@ -64,46 +75,169 @@ class DomainFollower:
         self._active = self._library.index_of(mixture.names)
         self.state = replace(self.state, mixture=mixture)
 
-    def count_swap(self) -> None:
+    def fuse(self, mixture: Mixture, times: StageTimes) -> None:
+        """Fuses a mixture into the segmenter's weights. On any error nothing changes.
+
+        Raises:
+            AdapterError: The file of an adapter is damaged.
+            FusionError: The fused weights are not finite.
+        """
+        self._adapted.fuse(mixture, self._library.load, times)
+        self.note_mixture(self._adapted.mixture)
+
+    def take_turn(self, times: StageTimes) -> None:
+        """Brings the mixture of this domain into the weights, if that of another one is there."""
+        self.state = replace(self.state, swapped=False)
+        if self.state.mixture != self._adapted.mixture:
+            with self._errors_reported():
+                try:
+                    self.fuse(self.state.mixture, times)
+                except Exception:
+                    self.note_mixture(self._adapted.mixture)  # it stays in the weights
+                    self.tracker.forget_mixture()
+                    raise
+
+    def follow(self, frame: Frame, track: bool, times: StageTimes, gaps: GapRecorder | None) -> None:
+        """Adapts the segmenter if the domain has changed. Any error is reported in ``state.error``.
+
+        Args:
+            frame: A frame.
+            track: Whether it counts for the domain.
+            times: Measures the stages.
+            gaps: Records the images that no adapter fits; None records nothing.
+        """
+        with self._errors_reported():
+            # 1. Once per navigator period a frame is embedded. Only the very first embedding is waited for.
+            if track and self._schedule.has_started_over(frame, self._config.tracker.stamp_tolerance_s):
+                self.reset()
+            if track and self._config.fusion.adapt:
+                self._schedule.submit(frame, self._config.navigator.period_s)
+            for result in self._schedule.results(may_wait=track and not self.state.frozen):
+                times.seconds["embed"] = result.seconds
+                # 2. The embedding moves the average, and the tracker decides whether the domain has changed.
+                decision = self.tracker.update(result.embedding, result.frame.stamp_ns, result.texture)
+                if gaps:
+                    gaps.note(result, self._library)
+                # 3. After a change, the nearest adapters are retrieved and fused into the segmenter's weights.
+                if decision is Decision.SWAP and not self.state.frozen:
+                    self._swap(times)
+                self._observe()
+
+    def check(self, found: Sequence[Labels]) -> None:
+        """Returns to the last good mixture if the network computed NaN or infinity for any pixel.
+
+        Args:
+            found: Labels of the images that were segmented with the mixture.
+        """
+        count = sum(int((labels == unlabelled(labels)).sum()) for labels in found)
+        if not count:
+            self._adapted.history.confirm()
+            return
+        error = SegmentationError(
+            "segmentation is not finite", where=", ".join(self.state.mixture.names) or "base model",
+            got=f"NaN or infinity in {count} of {sum(labels.size for labels in found)} pixels",
+        )  # fmt: skip
+        self.state = replace(self.state, error=str(error))
+        if self.state.mixture.names:
+            self._rejection = str(error)
+            with self._errors_reported():
+                self._adapted.fall_back(self._library.load)
+                self.note_mixture(self._adapted.mixture)
+                self._count_swap()
+
+    def reset(self) -> None:
+        """Forgets the domain: the next frame is embedded, and its mixture is fused. A freeze stays in force."""
+        self.tracker.reset()
+        self._schedule.reset()
+        self._adapted.history.clear()
+        self._adapted.memory.restore()
+        self._rejection, self._unread = "", ()
+        self.state = replace(
+            self.state, swaps=0, skipped=0, distance=math.nan, support=math.nan, out_of_distribution=False, error=""
+        )
+
+    def _swap(self, times: StageTimes) -> None:
+        """Fuses the mixture for the average, unless the weights would hardly change or it is known to segment badly."""
+        times.start()
+        mixture = self._retrieved()
+        times.lap("retrieve")
+        is_first = self.tracker.anchor is None
+        if self._adapted.history.is_rejected(mixture):
+            self.tracker.kept()
+        elif not is_first and mixture.change(self.state.mixture) < self._config.tracker.min_weight_change:
+            self._rejection = ""
+            self.tracker.kept()
+            self.state = replace(self.state, skipped=self.state.skipped + 1)
+        else:
+            self._fuse_retrieved(mixture, times)
+
+    def _retrieved(self) -> Mixture:
+        """The mixture for the moving average."""
+        assert self.tracker.ema is not None
+        return self._library.retrieve(self.tracker.ema, self._effective.k, self._effective.temperature)
+
+    def _fuse_retrieved(self, mixture: Mixture, times: StageTimes) -> None:
+        """Fuses a mixture. Adapters whose files cannot be read are left out of it, and reported."""
+        try:
+            self._rejection, self._unread = "", ()
+            self.fuse(mixture, times)
+        except FusionError as error:  # another attempt would fail as well
+            self._adapted.history.reject(mixture)
+            self._rejection = str(error)
+            self.tracker.kept()
+            return
+        except AdapterError as error:
+            unread = tuple(name for name in mixture.names if not self._is_readable(name))
+            rest = mixture.without(unread)
+            if not rest.names:
+                raise
+            self.fuse(rest, times)
+            self._rejection, self._unread = f"left out of the mixture: {error}", unread
+        self.tracker.swapped()
+        self._count_swap()
+
+    def _is_readable(self, name: str) -> bool:
+        try:
+            self._library.load(name)
+        except AdapterError:
+            return False
+        return True
+
+    def _count_swap(self) -> None:
         """Counts a change of the mixture, once per frame."""
         self.state = replace(self.state, swaps=self.state.swaps + (not self.state.swapped), swapped=True)
 
-    def observe(self) -> None:
-        """Updates the state from the moving averages, after an embedding was used."""
+    def _observe(self) -> None:
+        """Updates the state from the moving averages, and loads the adapters of a swap that may follow soon."""
         ema = self.tracker.ema
         assert ema is not None
-        self.schedule.succeeded()
+        self._schedule.succeeded()
         self.state = replace(
             self.state,
             distance=self.tracker.distance,
             support=support(np.array(self.state.mixture.weights), self._active.distances(ema)),
             out_of_distribution=not self._library.is_in_distribution(ema, self.tracker.texture),
-            error=self.rejection,
+            error=self._rejection,
         )
+        if self.tracker.drifting and not self.state.frozen:
+            self._library.prefetch(self._retrieved().names)
+        self._try_unread_again()
 
-    def try_unread_again(self) -> None:
+    def _try_unread_again(self) -> None:
         """Retrieves the mixture again as soon as an adapter that was left out of it can be read, in the background."""
-        if set(self.unread) & set(self._library.loaded):
-            self.tracker.forget_mixture()
-        self._library.prefetch(self.unread)
-
-    def reset(self) -> None:
-        """Forgets the domain: the next frame is embedded, and its mixture is fused. A freeze stays in force."""
-        self.tracker.reset()
-        self.schedule.reset()
-        self.rejection, self.unread = "", ()
-        self.state = replace(
-            self.state, swaps=0, skipped=0, distance=math.nan, support=math.nan, out_of_distribution=False, error=""
-        )
+        if self._unread and not self.state.frozen:
+            if set(self._unread) & set(self._library.loaded):
+                self.tracker.forget_mixture()
+            self._library.prefetch(self._unread)
 
     @contextmanager
-    def errors_reported(self) -> Iterator[None]:
+    def _errors_reported(self) -> Iterator[None]:
         """Reports any error in ``state.error``, so that no frame is lost by it."""
         try:
             yield
         except Exception as error:
             self.state = replace(self.state, error=self._explained(error))
-            self.schedule.failed()
+            self._schedule.failed()
 
     def _explained(self, error: Exception) -> str:
         """Returns an error of the adaptation in one line. One that is not expected is logged with its traceback."""

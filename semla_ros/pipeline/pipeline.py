@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semla_ros.adaptation.retrieval import Mixture
-from semla_ros.adaptation.tracker import Decision
 from semla_ros.config import Config
-from semla_ros.errors import AdapterError, FusionError, ImageError, SegmentationError
+from semla_ros.errors import AdapterError, ImageError
 from semla_ros.images.classes import ClassInfo, Labels, unlabelled
 from semla_ros.images.frame import Frame
 from semla_ros.images.panoptic import Segments
@@ -65,7 +64,6 @@ class SemlaPipeline:
         self._effective = EffectiveSettings.of(config, bundle.defaults, self.library)
         self._followers: dict[str, DomainFollower] = {}
         self._follower = self._follower_of("")
-        self._report_left_out()
 
     @property
     def classes(self) -> tuple[ClassInfo, ...]:
@@ -118,9 +116,12 @@ class SemlaPipeline:
                 and the plain mode, see `semla_ros.pipeline.memory.MemorySaver`. The next frame may succeed.
         """
         _check_image(frame.rgb)
-        self._times = StageTimes()
-        follower = self._turn_to(camera)
-        self._adapt(follower, frame, track)
+        # 1. The weights get the mixture of the camera's domain, if that of another one is in them.
+        self._turn_to(camera)
+        # 2. A frame is embedded now and then. If the domain has changed, the nearest adapters are fused.
+        self._follower.follow(frame, track, self._times, self.gaps)
+        # 3. Every frame is segmented with the weights that are active now. They are consistent even after an adaptation
+        #    that failed halfway: `LoraFuser.applied` restores the previous mixture on any error.
         (result,) = self._segmented([frame])
         return result
 
@@ -138,10 +139,9 @@ class SemlaPipeline:
         """
         for frame, _ in frames:
             _check_image(frame.rgb)
-        self._times = StageTimes()
-        follower = self._turn_to("")
+        self._turn_to("")
         for frame, track in frames:
-            self._adapt(follower, frame, track)
+            self._follower.follow(frame, track, self._times, self.gaps)
         return self._segmented([frame for frame, _ in frames])
 
     def segment(
@@ -198,8 +198,7 @@ class SemlaPipeline:
             AdapterError: The file of an adapter is damaged.
             FusionError: The fused weights are not finite.
         """
-        self.adapted.fuse(mixture, self.library.load, self._times)
-        self._follower.note_mixture(self.adapted.mixture)
+        self._follower.fuse(mixture, self._times)
 
     def check(self, config: Config) -> None:
         """Checks settings without changing anything.
@@ -247,7 +246,7 @@ class SemlaPipeline:
     def reset(self) -> None:
         """Forgets all domains: the next frame is embedded, and its mixture is fused. A freeze stays in force."""
         for follower in self._followers.values():
-            self._reset(follower)
+            follower.reset()
 
     def close(self) -> None:
         """Completes what is written in the background. The pipeline can still be used, but records nothing more."""
@@ -299,81 +298,33 @@ class SemlaPipeline:
         """
         effective = EffectiveSettings.of(self.config, self.bundle.defaults, library)
         self.library = library
-        for follower in self._followers.values():
-            follower.use_library(library)
         self._apply_settings(self.config, effective)
-        self.reset()
-        self._report_left_out()
+        for follower in self._followers.values():
+            follower.reset()
+            follower.use_library(library)
 
     def _follower_of(self, camera: str) -> DomainFollower:
         """The follower of a camera's domain; a new one for the first frame of a camera."""
         if camera not in self._followers:
-            follower = DomainFollower(self.embedder.beside() if self._followers else self.embedder, self.library)
-            follower.use_settings(self.config.tracker, self._effective)
+            embedder = self.embedder.beside() if self._followers else self.embedder
+            follower = DomainFollower(embedder, self.adapted, self.library, self.config, self._effective)
             frozen = any(each.state.frozen for each in self._followers.values())
             follower.state = replace(follower.state, frozen=frozen)
             self._followers[camera] = follower
         return self._followers[camera]
 
-    def _turn_to(self, camera: str) -> DomainFollower:
-        """Makes the domain of a camera the present one: its mixture is in the weights from now on."""
-        self._follower = follower = self._follower_of(camera)
-        follower.state = replace(follower.state, swapped=False)
-        wanted = follower.state.mixture
-        if wanted != self.adapted.mixture:
-            with follower.errors_reported():
-                try:
-                    self.adapted.fuse(wanted, self.library.load, self._times)
-                except Exception:
-                    follower.note_mixture(self.adapted.mixture)  # it stays in the weights
-                    follower.tracker.forget_mixture()
-                    raise
-        return follower
-
-    def _reset(self, follower: DomainFollower) -> None:
-        follower.reset()
-        self.adapted.history.clear()
-        self.adapted.memory.restore()
-
-    def _report_left_out(self) -> None:
-        """Reports the adapters that do not fit the segmenter."""
-        error = "; ".join(str(error) for error in self.library.rejected)
-        for follower in self._followers.values():
-            follower.state = replace(follower.state, error=error)
-
-    def _adapt(self, follower: DomainFollower, frame: Frame, track: bool) -> None:
-        """Adapts the segmenter if the domain has changed."""
-        with follower.errors_reported():
-            # 1. Once per navigator period a frame is embedded. Only the very first embedding is waited for.
-            if track and follower.schedule.has_started_over(frame, self.config.tracker.stamp_tolerance_s):
-                self._reset(follower)
-            if track and self.config.fusion.adapt:
-                follower.schedule.submit(frame, self.config.navigator.period_s)
-            for result in follower.schedule.results(may_wait=track and not self.domain.frozen):
-                self._times.seconds["embed"] = result.seconds
-                # 2. The embedding moves the average, and the tracker decides whether the domain has changed.
-                decision = follower.tracker.update(result.embedding, result.frame.stamp_ns, result.texture)
-                if self.gaps:
-                    self.gaps.note(result, self.library)
-                # 3. After a change, the nearest adapters are retrieved and fused into the segmenter's weights.
-                if decision is Decision.SWAP and not self.domain.frozen:
-                    self._swap(self._retrieve_for_average())
-                follower.observe()
-                if not self.domain.frozen:
-                    self._prefetch(follower)
+    def _turn_to(self, camera: str) -> None:
+        """Makes the domain of a camera the present one."""
+        self._times = StageTimes()
+        self._follower = self._follower_of(camera)
+        self._follower.take_turn(self._times)
 
     def _segmented(self, frames: Sequence[Frame]) -> list[SegmentationResult]:
-        """Segments frames with the weights that are active now.
-
-        They are consistent even after an adaptation that failed halfway: `LoraFuser.applied` restores the previous
-        mixture on any error.
-        """
-        # 4. Every frame is segmented.
         self._times.start()
         with self.threads.measured() if self.threads else nullcontext():
             found = self.adapted.segment_together([each.rgb for each in frames], self.config.segmenter.mode)
         self._times.lap("segment")
-        self._fall_back_unless_finite([labels for labels, _, _ in found])
+        self._follower.check([labels for labels, _, _ in found])
         return [self._result(frame, *each) for frame, each in zip(frames, found, strict=True)]
 
     def _result(
@@ -384,80 +335,6 @@ class SemlaPipeline:
         labels[unsure] = unlabelled(labels)
         segments = segments.without(unsure) if segments and unsure.any() else segments
         return SegmentationResult(frame, labels, confidence, self.domain, self._times.seconds, segments)
-
-    def _retrieve_for_average(self) -> Mixture:
-        assert self._follower.tracker.ema is not None
-        self._times.start()
-        mixture = self.retrieve(self._follower.tracker.ema)
-        self._times.lap("retrieve")
-        return mixture
-
-    def _swap(self, mixture: Mixture) -> None:
-        """Fuses a mixture, unless the weights would hardly change or it is known to segment badly."""
-        follower = self._follower
-        is_first = follower.tracker.anchor is None
-        if self.adapted.history.is_rejected(mixture):
-            follower.tracker.kept()
-        elif not is_first and mixture.change(self.domain.mixture) < self.config.tracker.min_weight_change:
-            follower.rejection = ""
-            follower.tracker.kept()
-            follower.state = replace(self.domain, skipped=self.domain.skipped + 1)
-        else:
-            self._fuse_retrieved(mixture)
-
-    def _fuse_retrieved(self, mixture: Mixture) -> None:
-        """Fuses a mixture. Adapters whose files cannot be read are left out of it, and reported."""
-        follower = self._follower
-        try:
-            follower.rejection, follower.unread = "", ()
-            self.fuse(mixture)
-        except FusionError as error:  # another attempt would fail as well
-            self.adapted.history.reject(mixture)
-            follower.rejection = str(error)
-            follower.tracker.kept()
-            return
-        except AdapterError as error:
-            unread = tuple(name for name in mixture.names if not self._is_readable(name))
-            rest = mixture.without(unread)
-            if not rest.names:
-                raise
-            self.fuse(rest)
-            follower.rejection, follower.unread = f"left out of the mixture: {error}", unread
-        follower.tracker.swapped()
-        follower.count_swap()
-
-    def _is_readable(self, name: str) -> bool:
-        try:
-            self.library.load(name)
-        except AdapterError:
-            return False
-        return True
-
-    def _prefetch(self, follower: DomainFollower) -> None:
-        """Loads the adapters of a swap that may follow soon, and those that could not be read."""
-        if follower.tracker.drifting and follower.tracker.ema is not None:
-            self.library.prefetch(self.retrieve(follower.tracker.ema).names)
-        if follower.unread:
-            follower.try_unread_again()
-
-    def _fall_back_unless_finite(self, found: Sequence[Labels]) -> None:
-        """Returns to the last good mixture if the network computed NaN or infinity for any pixel."""
-        count = sum(int((labels == unlabelled(labels)).sum()) for labels in found)
-        if not count:
-            self.adapted.history.confirm()
-            return
-        error = SegmentationError(
-            "segmentation is not finite", where=", ".join(self.domain.mixture.names) or "base model",
-            got=f"NaN or infinity in {count} of {sum(labels.size for labels in found)} pixels",
-        )  # fmt: skip
-        follower = self._follower
-        follower.state = replace(self.domain, error=str(error))
-        if self.domain.mixture.names:
-            follower.rejection = str(error)
-            with follower.errors_reported():
-                self.adapted.fall_back(self.library.load)
-                follower.note_mixture(self.adapted.mixture)
-                follower.count_swap()
 
     def _open_library(self, pause: Callable[[], None] = lambda: None) -> AdapterLibrary:
         return AdapterLibrary(
@@ -477,7 +354,7 @@ class SemlaPipeline:
     def _apply_settings(self, config: Config, effective: EffectiveSettings) -> None:
         self.config, self._effective = config, effective
         for follower in self._followers.values():
-            follower.use_settings(config.tracker, effective)
+            follower.use_settings(config, effective)
 
 
 def _check_image(rgb: NDArray[np.uint8]) -> None:
