@@ -14,7 +14,7 @@ from paths import PACKAGE
 # From the ground up. Folders on one line do not import each other.
 FLOORS = (
     ("errors", "progress"),
-    ("plain_yaml", "resources", "machine", "whole_file"),
+    ("plain_yaml", "resources", "machine", "template", "whole_file"),
     ("config",),
     ("images",),
     ("modeling",),

@@ -11,7 +11,7 @@ from semla_ros.demo.look import DARK, LIGHT, domain_color
 from semla_ros.demo.summary import Summary
 from semla_ros.images.classes import ClassInfo
 from semla_ros.images.data_uri import data_uri, drawing, photo
-from semla_ros.images.template import rendered
+from semla_ros.template import rendered
 
 TEMPLATE = Path(__file__).with_name("report.html.jinja")
 ABSENT = "–"

@@ -9,7 +9,7 @@ from pathlib import Path
 from semla_ros.adaptation.gaps import SECOND_NS, Gaps
 from semla_ros.gaps.section import Section
 from semla_ros.images.files import write_whole
-from semla_ros.images.template import rendered
+from semla_ros.template import rendered
 
 TEMPLATE = Path(__file__).with_name("report.html.jinja")
 EARLIEST_NS = 10**18  # stamps before 2001 are not times of the day, but times since the start of a recording

@@ -124,7 +124,7 @@ def import_parts(
 
 def _clip(source: Path, model: str) -> tuple[PublishedClip, tuple[str, ...], tuple[Architecture, nn.Module]]:
     """Returns a CLIP, classes, and the navigator."""
-    if source.is_file() or source.suffix:
+    if source.is_file() or (source.suffix and not source.is_dir()):
         state = read_state(source)
         whole = whole_clip(state, str(source), model)
         return whole, tuple(CITYSCAPES_COLORS), _navigator(navigator_kind(DEFAULT_NAVIGATOR), str(source), model)

@@ -55,7 +55,7 @@ class Cameras:
 
     Args:
         node: The node that subscribes and publishes.
-        config: ``cameras`` and ``depth_topic`` are read.
+        config: ``cameras``, ``depth_topic`` and ``domain_per_camera`` are read.
         receive: Called with the camera, the full name of the topic and the message.
 
     Attributes:

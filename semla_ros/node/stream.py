@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -75,7 +75,7 @@ class Decoded:
 
 
 class Stream:
-    """Owns the pipeline and its worker thread, which builds it and processes one frame after the other.
+    """Owns the pipeline and its worker thread, which builds it and processes the frames.
 
     No other thread computes with all cores: OpenMP keeps a team of threads for each thread that does. If there are more
     of them than cores, they sleep between any two operations, and a small model takes half as long again.
@@ -113,9 +113,11 @@ class Stream:
         self._log = log
         self._config = config
         self._reader = LibraryReader()
-        self._worker = Worker(self._process_or_report, stopping, lambda: self._config.camera_batch)
+        self._worker = Worker(self._process_or_report, stopping, self._batch)
         try:
             self._pipeline = self._worker.call(build)
+            for camera in domains:  # now: later several threads may ask for their state
+                self._worker.call(partial(self._pipeline.domain_of, camera))
         except Stopped:
             self._worker.stop(wait=False)  # models are still loading; the end of the process ends that
             raise
@@ -159,11 +161,11 @@ class Stream:
         self._worker.call(partial(self._configure, config))
 
     def freeze(self, frozen: bool) -> None:
-        """Holds the active mixture, or lets it follow the domain again."""
+        """Holds the mixture of each domain, or lets it follow the domain again."""
         self._between_frames(partial(self._pipeline.freeze, frozen))
 
     def reset(self) -> None:
-        """Forgets the domain: the next frame is treated as the first."""
+        """Forgets all domains: the next frame is treated as the first."""
         self._between_frames(self._pipeline.reset)
 
     def reload_library(self) -> Future[str]:
@@ -241,16 +243,23 @@ class Stream:
         for arrival in arrivals:
             with self._loss_reported(arrival):
                 decoded.append(self._decoded(arrival))
-        if len(decoded) > 1:
-            with suppress(Exception):  # it is found, and reported, one by one
-                results = self._pipeline.process_together([(each.frame, each.counts) for each in decoded])
-                for each, result in zip(decoded, results, strict=True):
-                    with self._loss_reported(each.arrival):
-                        self._publish(each, result)
-                return
-        for each in decoded:
+        for each, result in zip(decoded, self._processed_together(decoded), strict=True):
             with self._loss_reported(each.arrival):
-                self._publish(each, self._pipeline.process(each.frame, each.counts, each.domain))
+                self._publish(each, result or self._pipeline.process(each.frame, each.counts, each.domain))
+
+    def _processed_together(self, decoded: list[Decoded]) -> Sequence[SegmentationResult | None]:
+        """The results of one pass over several images; None for those to be processed one by one."""
+        if len(decoded) > 1:
+            try:
+                return self._pipeline.process_together([(each.frame, each.counts) for each in decoded])
+            except Exception as error:
+                self._statistics.alarm(reason(error))
+                self._log.error(f"{len(decoded)} images in one pass failed, and are tried alone: {explained(error)}")
+        return [None] * len(decoded)
+
+    def _batch(self) -> int:
+        """Number of waiting images to process together."""
+        return self._config.camera_batch if self._pipeline.takes_batches else 1
 
     @contextmanager
     def _loss_reported(self, arrival: Arrival) -> Iterator[None]:

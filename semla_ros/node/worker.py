@@ -18,7 +18,7 @@ POLL_S = 0.1
 class Worker(Generic[Item]):
     """Processes the newest item of each source, and the sources in turn.
 
-    A result is never older than the processing time of one more item than there are sources.
+    A result is never older than the processing time of one item per source and of one more batch.
 
     Args:
         work: Processes items of different sources, in the worker's thread. It must not raise.

@@ -15,7 +15,6 @@ from semla_ros.images.panoptic import Segments
 from semla_ros.modeling.base import UNDEFINED, BatchSegmenter, Mode, PanopticSegmenter, PromptTemplates, Segmenter
 from semla_ros.modeling.lora import Adapter, LoraFuser
 from semla_ros.pipeline.memory import MemorySaver, first_line
-from semla_ros.pipeline.mixture_history import MixtureHistory
 from semla_ros.pipeline.stage_times import StageTimes
 
 Load = Callable[[str], Adapter]
@@ -33,7 +32,6 @@ class AdaptedSegmenter:
         fuser: Changes its weights.
         classes: Classes that it segments, in the order of their ids.
         mixture: Mixture that is fused into its weights.
-        history: Mixtures that have segmented well or badly.
         memory: Segments with less memory once memory has run out.
     """
 
@@ -41,7 +39,6 @@ class AdaptedSegmenter:
         self.segmenter, self.classes = segmenter, tuple(classes)
         self.fuser = LoraFuser(segmenter.adapted_layers(), segmenter.network)
         self.mixture = Mixture()
-        self.history = MixtureHistory()
         self.memory = MemorySaver(segmenter)
 
     def segment(
@@ -121,13 +118,10 @@ class AdaptedSegmenter:
         self.segmenter.set_classes([each.name for each in classes], prompt_templates)
         self.classes = tuple(classes)
 
-    def fall_back(self, load: Load) -> None:
-        """Rejects the active mixture and returns to the last good one, or to the base weights if that fails, too."""
-        self.history.reject(self.mixture)
-        try:
-            self.fuse(self.history.last_good, load)
-        except Exception:
-            self.fuse(Mixture(), load)  # the base weights need no file
+    @property
+    def takes_batches(self) -> bool:
+        """Whether several images are segmented in one pass of the network."""
+        return isinstance(self.segmenter, BatchSegmenter)
 
     def _labels(self, ids: NDArray[np.int64]) -> Labels:
         labels: Labels = ids.astype(np.uint8) if len(self.classes) <= UNLABELLED else ids.astype(np.uint16)
@@ -142,7 +136,6 @@ class AdaptedSegmenter:
             times.lap("fuse")
             encode()
             times.lap("text")
-        self.history.replace(self.mixture)
         self.mixture = mixture
 
 

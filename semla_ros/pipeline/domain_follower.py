@@ -6,10 +6,11 @@ import logging
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from semla_ros.adaptation.centroid_index import CentroidIndex
 from semla_ros.adaptation.retrieval import Mixture, support
 from semla_ros.adaptation.tracker import Decision, DomainTracker
 from semla_ros.config import Config
@@ -23,10 +24,26 @@ from semla_ros.pipeline.effective import EffectiveSettings
 from semla_ros.pipeline.embedding import Embedder
 from semla_ros.pipeline.gap_recorder import GapRecorder
 from semla_ros.pipeline.memory import first_line, ran_out_of_memory
+from semla_ros.pipeline.mixture_history import MixtureHistory
 from semla_ros.pipeline.schedule import NavigatorSchedule
 from semla_ros.pipeline.stage_times import StageTimes
 
 LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Own:
+    """The mixture of one domain.
+
+    Attributes:
+        mixture: Adapters and weights.
+        centroids: Those of its adapters.
+        library: The library that the mixture was retrieved from.
+    """
+
+    mixture: Mixture
+    centroids: CentroidIndex
+    library: AdapterLibrary
 
 
 class DomainFollower:
@@ -52,7 +69,9 @@ class DomainFollower:
         self.tracker = DomainTracker(config.tracker, math.inf, math.inf)
         self._schedule = NavigatorSchedule(embedder)
         self._adapted = adapted
+        self._history = MixtureHistory()
         self._rejection = ""  # why the mixture that was retrieved last is not the active one
+        self._turn_error = ""  # why the mixture of this domain is not in the weights
         self._unread: tuple[str, ...] = ()  # adapters that were left out of the mixture: their files cannot be read
         self.use_library(library)
         self.use_settings(config, effective)
@@ -71,9 +90,12 @@ class DomainFollower:
         self.state = replace(self.state, upper_threshold=upper, lower_threshold=lower)
 
     def note_mixture(self, mixture: Mixture) -> None:
-        """Reports the mixture that is in the weights. Its centroids are kept, as a reload may remove its adapters."""
-        self._active = self._library.index_of(mixture.names)
-        self.state = replace(self.state, mixture=mixture)
+        """Takes the mixture that is in the weights for that of this domain.
+
+        Its centroids are kept, and the library that it is from, because a reload may remove its adapters.
+        """
+        self._own = Own(mixture, self._library.index_of(mixture.names), self._library)
+        self._report_mixture(self._own)
 
     def fuse(self, mixture: Mixture, times: StageTimes) -> None:
         """Fuses a mixture into the segmenter's weights. On any error nothing changes.
@@ -82,20 +104,35 @@ class DomainFollower:
             AdapterError: The file of an adapter is damaged.
             FusionError: The fused weights are not finite.
         """
+        before = self._adapted.mixture
         self._adapted.fuse(mixture, self._library.load, times)
-        self.note_mixture(self._adapted.mixture)
+        self._history.replace(before)
+        self.note_mixture(mixture)
+
+    def forget_mixture(self) -> None:
+        """Retrieves a mixture at the next embedding, also one that has segmented badly before."""
+        self._history.clear()
+        self.tracker.forget_mixture()
 
     def take_turn(self, times: StageTimes) -> None:
-        """Brings the mixture of this domain into the weights, if that of another one is there."""
+        """Brings the mixture of this domain into the weights, if that of another one is there.
+
+        If that fails, the base weights are restored, and the next turn tries again.
+        """
         self.state = replace(self.state, swapped=False)
-        if self.state.mixture != self._adapted.mixture:
-            with self._errors_reported():
-                try:
-                    self.fuse(self.state.mixture, times)
-                except Exception:
-                    self.note_mixture(self._adapted.mixture)  # it stays in the weights
-                    self.tracker.forget_mixture()
-                    raise
+        if self._own.mixture == self._adapted.mixture:
+            return
+        with self._errors_reported():
+            try:
+                self._adapted.fuse(self._own.mixture, self._own.library.load, times)
+                self._report_mixture(self._own)
+                return
+            except Exception:
+                self._adapted.fuse(Mixture(), self._own.library.load, times)
+                self._report_mixture(Own(Mixture(), self._library.index_of(()), self._library))
+                self.tracker.forget_mixture()
+                raise
+        self._turn_error = self.state.error
 
     def follow(self, frame: Frame, track: bool, times: StageTimes, gaps: GapRecorder | None) -> None:
         """Adapts the segmenter if the domain has changed. Any error is reported in ``state.error``.
@@ -131,7 +168,7 @@ class DomainFollower:
         """
         count = sum(int((labels == unlabelled(labels)).sum()) for labels in found)
         if not count:
-            self._adapted.history.confirm()
+            self._history.confirm()
             return
         error = SegmentationError(
             "segmentation is not finite", where=", ".join(self.state.mixture.names) or "base model",
@@ -141,17 +178,16 @@ class DomainFollower:
         if self.state.mixture.names:
             self._rejection = str(error)
             with self._errors_reported():
-                self._adapted.fall_back(self._library.load)
-                self.note_mixture(self._adapted.mixture)
+                self._fall_back()
                 self._count_swap()
 
     def reset(self) -> None:
         """Forgets the domain: the next frame is embedded, and its mixture is fused. A freeze stays in force."""
         self.tracker.reset()
         self._schedule.reset()
-        self._adapted.history.clear()
+        self._history.clear()
         self._adapted.memory.restore()
-        self._rejection, self._unread = "", ()
+        self._rejection, self._turn_error, self._unread = "", "", ()
         self.state = replace(
             self.state, swaps=0, skipped=0, distance=math.nan, support=math.nan, out_of_distribution=False, error=""
         )
@@ -162,7 +198,7 @@ class DomainFollower:
         mixture = self._retrieved()
         times.lap("retrieve")
         is_first = self.tracker.anchor is None
-        if self._adapted.history.is_rejected(mixture):
+        if self._history.is_rejected(mixture):
             self.tracker.kept()
         elif not is_first and mixture.change(self.state.mixture) < self._config.tracker.min_weight_change:
             self._rejection = ""
@@ -182,7 +218,7 @@ class DomainFollower:
             self._rejection, self._unread = "", ()
             self.fuse(mixture, times)
         except FusionError as error:  # another attempt would fail as well
-            self._adapted.history.reject(mixture)
+            self._history.reject(mixture)
             self._rejection = str(error)
             self.tracker.kept()
             return
@@ -196,12 +232,26 @@ class DomainFollower:
         self.tracker.swapped()
         self._count_swap()
 
+    def _fall_back(self) -> None:
+        """Rejects the mixture and returns to the last good one, or to the base weights if that fails, too."""
+        self._history.reject(self.state.mixture)
+        try:
+            self.fuse(self._history.last_good, StageTimes())
+        except Exception:
+            self.fuse(Mixture(), StageTimes())  # the base weights need no file
+
     def _is_readable(self, name: str) -> bool:
         try:
             self._library.load(name)
         except AdapterError:
             return False
         return True
+
+    def _report_mixture(self, own: Own) -> None:
+        """Reports a mixture that is in the weights."""
+        error = self._rejection if self._turn_error else self.state.error
+        self._active, self._turn_error = own.centroids, ""
+        self.state = replace(self.state, mixture=own.mixture, error=error)
 
     def _count_swap(self) -> None:
         """Counts a change of the mixture, once per frame."""
@@ -217,7 +267,7 @@ class DomainFollower:
             distance=self.tracker.distance,
             support=support(np.array(self.state.mixture.weights), self._active.distances(ema)),
             out_of_distribution=not self._library.is_in_distribution(ema, self.tracker.texture),
-            error=self._rejection,
+            error=self._turn_error or self._rejection,
         )
         if self.tracker.drifting and not self.state.frozen:
             self._library.prefetch(self._retrieved().names)

@@ -121,14 +121,15 @@ class AsynchronousEmbedder:
 
     def __init__(self, navigator: Navigator, max_share: float = 1.0) -> None:
         self.navigator, self.max_share = navigator, max_share
-        self._pause = Pause()
+        self._pause, self._is_new = Pause(), True
         self._thread = ThreadPoolExecutor(1, "semla_navigator", torch.set_num_threads, (1,))
         self._pending: Future[EmbeddingResult] | None = None
 
     def submit(self, frame: Frame) -> bool:
-        """See `Embedder.submit`."""
-        if self._pending is not None or time.monotonic() < self._pause.until_s:
+        """See `Embedder.submit`. The first frame, and the first one after `clear`, are accepted during a pause, too."""
+        if self._pending is not None or (time.monotonic() < self._pause.until_s and not self._is_new):
             return False
+        self._is_new = False
         self._pending = self._thread.submit(embedded, self.navigator, frame)
         return True
 
@@ -137,19 +138,20 @@ class AsynchronousEmbedder:
         if self._pending is not None and (wait or self._pending.done()):
             pending, self._pending = self._pending, None
             result = pending.result()
-            self._pause.until_s = result.finished_s + result.seconds * (1 / self.max_share - 1)
+            pause_s = result.seconds * (1 / self.max_share - 1)
+            self._pause.until_s = max(self._pause.until_s, result.finished_s) + pause_s
             yield result
 
     def clear(self) -> None:
         """See `Embedder.clear`."""
         if self._pending is not None:
             self._pending.cancel()  # if it has not begun
-        self._pending, self._pause.until_s = None, 0.0
+        self._pending, self._is_new = None, True
 
     def beside(self) -> AsynchronousEmbedder:
         """See `Embedder.beside`. Both use the same thread, and together not more than ``max_share``."""
         other = copy(self)
-        other._pending = None
+        other._pending, other._is_new = None, True
         return other
 
 

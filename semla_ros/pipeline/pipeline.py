@@ -34,7 +34,7 @@ class SemlaPipeline:
 
     All cameras share the weights. By default they share the domain, too; see `process` for cameras with a domain of
     their own. What is kept between two frames is in a `DomainFollower` per domain, and in ``adapted``: the fused
-    weights, which mixtures have segmented well or badly, and whether memory is saved.
+    weights, and whether memory is saved.
 
     Args:
         bundle: Model bundle, for its adapters, classes and default settings.
@@ -101,14 +101,14 @@ class SemlaPipeline:
     def process(self, frame: Frame, track: bool = True, camera: str = "") -> SegmentationResult:
         """Segments a frame, after adapting the segmenter if the domain has changed.
 
+        Errors of the adaptation (an embedding that is not finite, a damaged adapter file, memory that runs out) are
+        reported in ``domain.error``; the frame is segmented with the mixture that is active then.
+
         Args:
             frame: The frame.
             track: Whether the frame counts for the domain; several cameras may share one.
             camera: The camera whose domain counts. Each name has a moving average and a mixture of its own, which is
                 fused at its turn.
-
-        Errors of the adaptation (an embedding that is not finite, a damaged adapter file, memory that runs out) are
-        reported in ``domain.error``; the frame is segmented with the mixture that is active then.
 
         Raises:
             ImageError: The image is not (H, W, 3) uint8, or it is empty.
@@ -124,6 +124,11 @@ class SemlaPipeline:
         #    that failed halfway: `LoraFuser.applied` restores the previous mixture on any error.
         (result,) = self._segmented([frame])
         return result
+
+    @property
+    def takes_batches(self) -> bool:
+        """Whether `process_together` segments several frames in one pass of the network."""
+        return self.adapted.takes_batches
 
     def process_together(self, frames: Sequence[tuple[Frame, bool]]) -> list[SegmentationResult]:
         """Segments frames of several cameras that share a domain, in one pass of the network.
@@ -227,9 +232,8 @@ class SemlaPipeline:
         elif (new.classes, new.prompt_templates) != (old.classes, old.prompt_templates):
             self.adapted.set_classes(classes, new.prompt_templates)
         if (effective.k, effective.temperature) != (self.k, self.temperature):
-            self.adapted.history.clear()
             for follower in self._followers.values():
-                follower.tracker.forget_mixture()
+                follower.forget_mixture()
         if new != old:
             self.adapted.memory.restore()
         self._apply_settings(config, effective)
@@ -285,9 +289,9 @@ class SemlaPipeline:
         return library
 
     def use_library(self, library: AdapterLibrary) -> None:
-        """Puts a library in the place of the previous one, between two frames, and resets the domain.
+        """Puts a library in the place of the previous one, between two frames, and resets all domains.
 
-        The mixture stays in the weights until the next embedding chooses one from the new library. On any error the
+        The mixtures stay in use until the next embedding chooses one from the new library. On any error the
         previous library stays in use.
 
         Args:
@@ -324,6 +328,7 @@ class SemlaPipeline:
         with self.threads.measured() if self.threads else nullcontext():
             found = self.adapted.segment_together([each.rgb for each in frames], self.config.segmenter.mode)
         self._times.lap("segment")
+        self._times.seconds["segment"] /= len(frames)
         self._follower.check([labels for labels, _, _ in found])
         return [self._result(frame, *each) for frame, each in zip(frames, found, strict=True)]
 

@@ -43,7 +43,7 @@ class NavigatorSchedule:
             may_wait: Whether the present frame may wait for its embedding. Only the first frame that may does so: it
                 is segmented with the first mixture.
         """
-        wait = may_wait and not self._has_waited
+        wait = may_wait and not self._has_waited and self._embedded_ns is not None
         if wait:
             self._has_waited = True
         yield from self._embedder.results(wait)

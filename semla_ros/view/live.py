@@ -51,7 +51,7 @@ class LiveSource:
         self._wanted = f"/{wanted.strip('/')}" if wanted else ""
         if wanted:
             check_topic_name(self._wanted, "--node", ViewError)  # the same rules hold for the names of nodes
-        self._wanted_camera, self._camera = camera, ShownCamera()
+        self._wanted_camera, self._camera, self._has_own_domain = camera, ShownCamera(), False
         self._context = rclpy.Context()
         rclpy.init(context=self._context, signal_handler_options=SignalHandlerOptions.NO)
         self._node = rclpy.create_node("semla_view", context=self._context)
@@ -193,8 +193,10 @@ class LiveSource:
         """Timer: subscribes to what should be received at the moment."""
         camera = ShownCamera.of(self._report, self._wanted_camera)
         if camera.name != self._camera.name:
-            self._pairing, self._scene, self._sample = Pairing(self._pairing.classes), None, None
-            self.history.clear()
+            self._pairing, self._scene = Pairing(self._pairing.classes), None
+            if self._has_own_domain:
+                self._sample = None
+                self.history.clear()
         self._camera = camera
         self._subscriptions.follow(self._wishes())
 
@@ -203,9 +205,12 @@ class LiveSource:
             return {}
         camera, node = self._camera, self._remote.name
         common, own = ShownCamera().space(node), camera.space(node)
-        state = Wish(DiagnosticArray, self._take_state, transient_local=True)
-        wishes = {f"{common}{LABELS}": Wish(String, self._take_labels, transient_local=True)}
-        wishes |= {f"{space}{STATE}": state for space in (common, own)}  # of all cameras, or of this one: one exists
+        wishes = {
+            f"{common}{LABELS}": Wish(String, self._take_labels, transient_local=True),
+            f"{common}{STATE}": Wish(DiagnosticArray, self._take_state, transient_local=True),
+        }
+        if own != common:  # the node publishes one state of all cameras, or one of each
+            wishes[f"{own}{STATE}"] = Wish(DiagnosticArray, self._take_own_state, transient_local=True)
         if self._is_watched:
             wishes[f"{own}{MASK}"] = Wish(Image, self._take_mask)
             wishes[f"{own}{CONFIDENCE}"] = Wish(Image, self._take_confidence)
@@ -226,6 +231,10 @@ class LiveSource:
     def _show(self, scene: Scene | None) -> None:
         if scene is not None:
             self._scene, self._scene_s, self._error = scene, time.monotonic(), ""
+
+    def _take_own_state(self, message: Any) -> None:
+        self._has_own_domain = True
+        self._take_state(message)
 
     def _take_state(self, message: Any) -> None:
         for status in message.status:

@@ -141,6 +141,12 @@ def test_the_clip_may_be_that_of_a_bundle_given_by_its_name(parts: Path) -> None
     assert imported.classes == Bundle.open(find_bundle("streetworld")).classes
 
 
+def test_the_clip_may_be_that_of_a_bundle_with_a_dot_in_its_name(parts: Path) -> None:
+    (parts / "street-v1.0").symlink_to(find_bundle("streetworld").absolute())
+    imported = import_parts(parts / "generator", parts / "street-v1.0", parts / "out", "fisa", 320)
+    assert imported.classes == Bundle.open(find_bundle("streetworld")).classes
+
+
 def test_transformers_writes_nothing_to_the_terminal(parts: Path, capfd: pytest.CaptureFixture[str]) -> None:
     imported(parts)
     assert capfd.readouterr().err == ""

@@ -53,6 +53,8 @@ class StandIn:
     def classes(self) -> tuple[ClassInfo, ...]:
         return class_table(self.config.segmenter.classes or ("road", "car", "sky"))
 
+    takes_batches = True
+
     def domain_of(self, camera: str) -> DomainState:
         return self.domains.setdefault(camera, replace(DAY, frozen=self.domain.frozen))
 

@@ -68,6 +68,7 @@ def test_freeze_and_reset_concern_every_camera(robot, states):
     assert robot.call(SetBool, "semla/freeze", data=False).success
     assert robot.call(Trigger, "semla/reset").success
     robot.until(lambda: {states(name)["frozen"] for name in ("front", "rear")} == {"false"}, "both to be released")
+    robot.until(lambda: [states(name)["swaps"] for name in ("front", "rear")] == ["0", "0"], "both to be reset")
 
 
 def test_images_of_different_domains_are_not_segmented_in_one_pass(robot):

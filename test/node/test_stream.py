@@ -2,14 +2,18 @@ from __future__ import annotations
 
 import threading
 import time
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 pytest.importorskip("rclpy")
 
-from semla_ros.config import NodeConfig
+from live.robot import image
+
+from semla_ros.config import NodeConfig, changed
 from semla_ros.errors import BundleError
+from semla_ros.images.bit_depth import BitDepth
 from semla_ros.node.signals import Stopped
 from semla_ros.node.statistics import Statistics
 from semla_ros.node.stream import Stream, _age_s
@@ -123,3 +127,62 @@ NOW = 1_800_000_000 * 10**9
 )
 def test_the_age_of_an_image_is_known_if_its_stamp_is_of_this_clock(stamp: int, now: int, age_s: float | None) -> None:
     assert _age_s(stamp, now) == (None if age_s is None else pytest.approx(age_s))
+
+
+class Batches(Pipeline):
+    """A pipeline that fails if it gets two frames at once."""
+
+    takes_batches, classes = True, ()
+
+    def __init__(self) -> None:
+        self.passes: list[int] = []
+
+    def process_together(self, frames: Any) -> Any:
+        self.passes.append(len(frames))
+        raise RuntimeError("two at once")
+
+    def process(self, frame: Any, track: bool, camera: str) -> Any:
+        self.passes.append(1)
+        return SimpleNamespace(latency_s={}, domain=DomainState())
+
+
+class CameraOf(SimpleNamespace):
+    """A camera that publishes into a list."""
+
+    def __init__(self, name: str) -> None:
+        self.sent: list[Any] = []
+        outputs = SimpleNamespace(send=lambda *all_: self.sent.append(all_))
+        super().__init__(name=name, outputs=outputs, bit_depth=BitDepth(), depth=SimpleNamespace(search=lambda _: None))
+
+
+def test_images_that_fail_in_one_pass_are_tried_alone_and_the_failure_is_reported() -> None:
+    statistics, log, pipeline = Statistics(), Log(), Batches()
+    node: Any = SimpleNamespace(get_clock=lambda: SimpleNamespace(now=lambda: SimpleNamespace(nanoseconds=NOW)))
+    config = changed(NodeConfig(), {"camera_batch": 2})
+    made = Stream(node, lambda: pipeline, NOBODY, {"": Publishers()}, statistics, log, config)  # type: ignore[arg-type, return-value]
+    cameras = [CameraOf("front"), CameraOf("rear")]
+    hold = threading.Event()
+    made._worker.submit(hold.wait)
+    for camera in cameras:
+        made.receive(camera, "/image", image(5))  # type: ignore[arg-type]
+    hold.set()
+    made._worker.submit(lambda: None).result(LIMIT_S)
+    made.close()
+    assert pipeline.passes == [2, 1, 1]
+    assert [len(each.sent) for each in cameras] == [1, 1]
+    counts = statistics.key_values()
+    assert (counts["frames_segmented"], counts["frames_failed"]) == ("2", "0")
+    assert statistics.alarming
+    assert "2 images in one pass failed, and are tried alone" in log.lines[0]
+    assert "RuntimeError: two at once" in log.lines[0]
+
+
+def test_a_pipeline_that_cannot_take_batches_gets_one_image_at_a_time() -> None:
+    pipeline = Batches()
+    pipeline.takes_batches = False
+    config = changed(NodeConfig(), {"camera_batch": 2})
+    made = Stream(NOBODY, lambda: pipeline, NOBODY, {}, NOBODY, NOBODY, config)  # type: ignore[arg-type, return-value]
+    assert made._batch() == 1
+    pipeline.takes_batches = True
+    assert made._batch() == 2
+    made.close()

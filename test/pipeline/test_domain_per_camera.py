@@ -6,15 +6,17 @@ import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from tiny import drive, frame, random_navigator
 
 from semla_ros.adaptation.retrieval import Mixture
-from semla_ros.config import changed
+from semla_ros.config import Config, changed
 from semla_ros.errors import AdapterError
 from semla_ros.images.frame import Frame
+from semla_ros.library.adapter_library import AdapterLibrary
 from semla_ros.modeling.lora import Adapter
 from semla_ros.pipeline.build import build_pipeline
 from semla_ros.pipeline.embedding import AsynchronousEmbedder
@@ -101,25 +103,74 @@ def test_adaptation_that_is_switched_off_restores_the_base_for_every_camera(pipe
     assert all(each == Mixture() for name in results for each in mixtures(results[name]))
 
 
-def test_a_mixture_that_cannot_be_fused_at_its_turn_is_reported_and_retrieved_again(
-    pipeline: SemlaPipeline, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("frozen", [False, True])
+def test_a_mixture_that_cannot_be_fused_at_its_turn_is_reported_and_the_base_segments_until_it_can(
+    pipeline: SemlaPipeline, monkeypatch: pytest.MonkeyPatch, frozen: bool
 ) -> None:
     pipeline.configure(changed(pipeline.config, {"fusion.k": 1}))
     run(pipeline, front=[frame("red", 100.0)], rear=[frame("green", 100.0)])
-    load = pipeline.library.load
+    pipeline.freeze(frozen)
+    load = AdapterLibrary.load
 
-    def damaged(name: str) -> Adapter:
+    def damaged(library: AdapterLibrary, name: str) -> Adapter:
         if name == "red":
             raise AdapterError("adapter is truncated", where=name)
-        return load(name)
+        return load(library, name)
 
-    monkeypatch.setattr(pipeline.library, "load", damaged)
-    broken = pipeline.process(frame("red", 100.1), camera="front").domain
-    assert broken.error == "adapter is truncated (red)"
-    assert broken.mixture == pipeline.adapted.mixture == pipeline.domain_of("rear").mixture
-    monkeypatch.setattr(pipeline.library, "load", load)
-    mended = pipeline.process(frame("red", 101.0), camera="front").domain
+    monkeypatch.setattr(AdapterLibrary, "load", damaged)
+    for seconds in (100.1, 101.0, 101.1):
+        broken = pipeline.process(frame("red", seconds), camera="front").domain
+        assert broken.error == "adapter is truncated (red)"
+        assert broken.mixture == pipeline.adapted.mixture == Mixture()
+    assert pipeline.process(frame("green", 101.2), camera="rear").domain.mixture.names == ("green",)
+    monkeypatch.setattr(AdapterLibrary, "load", load)
+    mended = pipeline.process(frame("red", 102.0), camera="front").domain
     assert (mended.mixture.names, mended.error) == (("red",), "")
+
+
+def test_mixtures_outlive_the_adapters_that_another_library_does_not_have(pipeline: SemlaPipeline) -> None:
+    pipeline.configure(changed(pipeline.config, {"fusion.k": 1}))
+    run(pipeline, front=[frame("red", 100.0)], rear=[frame("green", 100.0)])
+    pipeline.freeze(True)
+    pipeline.config = changed(pipeline.config, {"library.exclude": ["red", "green"]})
+    pipeline.reload_library()
+    for seconds in (101.0, 102.0):
+        results = run(pipeline, front=[frame("red", seconds)], rear=[frame("green", seconds)])
+        assert [results[name][0].domain.mixture.names for name in results] == [("red",), ("green",)]
+        assert [results[name][0].domain.error for name in results] == ["", ""]
+    pipeline.freeze(False)
+    results = run(pipeline, front=[frame("red", 103.0)], rear=[frame("green", 103.0)])
+    assert [results[name][0].domain.mixture.names for name in results] == [("blue",), ("blue",)]
+
+
+def test_after_a_bad_mixture_the_last_good_one_of_the_same_camera_returns(
+    pipeline: SemlaPipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline.configure(
+        changed(pipeline.config, {"fusion.k": 1, "tracker.debounce_s": 0.0, "tracker.min_interval_s": 0.0})
+    )
+    run(pipeline, front=drive(("red", 2.0)), rear=drive(("green", 2.0)))
+    segment = pipeline.segmenter.segment_together
+
+    def segmented(images: Any, *args: Any) -> Any:
+        found = segment(images, *args)
+        return [(np.full_like(ids, -1) if pipeline.adapted.mixture.names == ("blue",) else ids, p) for ids, p in found]
+
+    monkeypatch.setattr(pipeline.segmenter, "segment_together", segmented)
+    monkeypatch.setattr(pipeline.segmenter, "segment", lambda rgb, *args: segmented([rgb], *args)[0])
+    results = run(pipeline, front=drive(("red", 6.0), start=102.0), rear=drive(("blue", 6.0), start=102.0))
+    assert any("not finite" in each.domain.error for each in results["rear"])
+    assert {each.names for each in mixtures(results["front"])} == {("red",)}
+    assert {each.names for each in mixtures(results["rear"])} == {("green",)}
+
+
+def test_the_first_frame_of_each_camera_waits_for_its_mixture(pristine_bundle: Path) -> None:
+    pipeline = build_pipeline(
+        changed(Config(), {"model.bundle": str(pristine_bundle), "model.device": "cpu"}),
+        lambda navigator: AsynchronousEmbedder(navigator, max_share=1e-6),
+    )
+    results = run(pipeline, front=[frame("red", 100.0)], rear=[frame("green", 100.0)])
+    assert [results[name][0].domain.mixture.names[0] for name in results] == ["red", "green"]
 
 
 def test_the_embedders_of_two_domains_share_one_thread_and_one_pause(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,4 +186,17 @@ def test_the_embedders_of_two_domains_share_one_thread_and_one_pause(monkeypatch
     assert not other.submit(frame("green", 2.0))
     assert len(list(other.results(wait=True))) == 1
     assert not one.submit(frame("red", 2.0))
+    assert not other.submit(frame("green", 2.0))
+    other.clear()
+    assert other.submit(frame("green", 3.0))
+    assert not one.submit(frame("red", 3.0))
     assert len(threads) == 1
+
+
+def test_embedders_beside_each_other_pause_for_the_sum_of_their_embeddings() -> None:
+    one = AsynchronousEmbedder(random_navigator(), max_share=0.5)
+    others = [one, one.beside(), one.beside()]
+    for each in others:
+        each.submit(frame("red", 1.0))
+    results = [result for each in others for result in each.results(wait=True)]
+    assert one._pause.until_s >= results[0].finished_s + sum(each.seconds for each in results)
