@@ -30,7 +30,7 @@ ARGUMENTS = (
     ("loop", "true", "true: the recording begins again at its end; false: everything ends with it"),
     ("rviz", "true", "true: opens rviz, where it is installed"),
     ("bundle", "", "Model bundle, a name or a folder"),
-    ("device", "", "Device that computes: auto, cpu, cuda or cuda:1"),
+    ("device", "", "Device that computes: auto, cpu or cuda"),
     ("depth_topic", "", "Topic of depth images in the bag, for segmentation/points"),
 )
 PASSED_ON = "image_topic", "bundle", "device", "depth_topic"

@@ -20,7 +20,7 @@ ARGUMENTS = (
     ("params_file", PARAMS_FILE, "Parameters of the node"),
     ("namespace", "", "Namespace of the node and its topics"),
     ("bundle", "", "Model bundle, a name or a folder"),
-    ("device", "", "Device that computes: auto, cpu, cuda or cuda:1"),
+    ("device", "", "Device that computes: auto, cpu or cuda"),
     ("image_transport", "", "raw or compressed"),
     ("depth_topic", "", "Topic of depth images that are aligned with the camera image, for segmentation/points"),
     ("autostart", "", "true: the node configures and activates itself; false: a lifecycle manager does"),

@@ -55,7 +55,7 @@ class Publishers:
         self._depth = depth
         self.class_count = 0
         self.problem = ""
-        self._reporter = node.get_fully_qualified_name()
+        self._reporter = " ".join([node.get_fully_qualified_name(), *filter(None, [prefix.rstrip("/")])])
         wanted = [topic for topic in outputs.TOPICS if topic.source in sources]
         known = [topic for topic in wanted if message_factory.message_type(topic.kind)]
         self._publishers = {topic: self._advertise(topic) for topic in known}

@@ -90,12 +90,14 @@ def qos_overrides_checked(where: str) -> Iterator[None]:
 
 def _check_cameras(config: NodeConfig) -> None:
     """Raises a ConfigError unless the cameras can be told apart and those that decide the domain are among them."""
+    for setting in ("cameras", "domain_cameras"):
+        names = getattr(config, setting)
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise ConfigError("camera named twice", where=setting, got=twice)
     for name in config.cameras:
         if not re.fullmatch(r"[A-Za-z]\w*(/[A-Za-z]\w*)*", name, re.ASCII):
             expected = "letters, digits and underscores, such as front_left"
             raise ConfigError("no name of a camera", where="cameras", got=name, expected=expected)
-        if config.cameras.count(name) > 1:
-            raise ConfigError("camera named twice", where="cameras", got=name)
     for name in config.domain_cameras:
         if name not in config.cameras:
             expected = " or ".join(config.cameras) or "an empty list, as there is one camera"

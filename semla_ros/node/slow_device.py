@@ -66,6 +66,10 @@ def advice(stage: str, config: NodeConfig) -> str:
             ("a camera that publishes rgb8, or smaller images", True),
         ],
         "segment": [
+            (
+                f"camera_batch: {len(config.cameras)}",
+                config.camera_batch < len(config.cameras) and not config.domain_per_camera,
+            ),
             ("segmenter.mode: plain", config.segmenter.mode == "sliding"),
             ("model.precision: bfloat16 (float16 on a GPU)", config.model.precision == "float32"),
             ("model.compile: true", not config.model.compile),

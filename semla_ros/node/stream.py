@@ -266,7 +266,8 @@ class Stream:
         try:
             yield
         except Exception as error:  # the next frame may be fine
-            self._statistics.fail(reason(error))
+            camera = f"{arrival.camera.name}: " if arrival.camera.name else ""
+            self._statistics.fail(f"{camera}{reason(error)}")
             self._log.error(f"image of {arrival.topic} lost: {explained(error)}")
 
     def _decoded(self, arrival: Arrival) -> Decoded:

@@ -28,6 +28,9 @@ class ImageSubscription:
         node: The node that subscribes.
         receive: Called with the name of the topic and the message.
         image: Name of the topic of raw images.
+
+    Raises:
+        ConfigError: Another camera subscribes to that topic.
     """
 
     def __init__(self, node: Node, receive: Callable[[str, Any], None], image: str = "image") -> None:
@@ -38,6 +41,9 @@ class ImageSubscription:
         self._last_image_s = time.monotonic()
         description = ParameterDescriptor(description="auto, reliable or best_effort", read_only=True)
         for topic in map(self._topic_name, ("raw", "compressed")):
+            if self._node.has_parameter(_override(topic)):
+                hint = "Remap the image topic of each camera to one of its own."
+                raise ConfigError("two cameras with the same topic", where="cameras", got=topic, hint=hint)
             # The standard override. rclpy would declare it with one fixed value, but here it may stay automatic.
             self._node.declare_parameter(_override(topic), "auto", description)
 

@@ -87,7 +87,8 @@ class Health:
             hint = f"Activate it: ros2 lifecycle set {self.name} configure, then the same with activate."
             return [Notice("warning", f"The node {self.name} is {state}.", hint)]
         if self.warning.startswith(NO_IMAGE):
-            hint = "Start the camera, or start the node with -r image:=TOPIC if its images come on another topic."
+            image = "CAMERA/image" if camera_names(self.report) else "image"
+            hint = f"Start the camera, or start the node with -r {image}:=TOPIC if its images come on another topic."
             return [Notice("error", f"No image arrives on {self.warning.removeprefix(NO_IMAGE)}.", hint)]
         if self.warning:
             return [Notice("warning", f"The node reports: {self.warning}")]

@@ -153,6 +153,14 @@ def test_a_wrong_parameter_at_the_start_ends_the_node_with_one_clear_message(nam
     assert line.partition("]: ")[2].startswith(words)
 
 
+def test_two_cameras_that_are_remapped_to_one_topic_end_the_node_with_one_clear_message():
+    remapped = ["-r", "front/image:=/cam", "-r", "rear/image:=/cam"]
+    code, log = ended(*NODE, "--ros-args", "-p", "cameras:=[front, rear]", *remapped)
+    assert code == 1
+    (line,) = log.splitlines()
+    assert "two cameras with the same topic (cameras): got /cam. Remap the image topic of each camera" in line
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

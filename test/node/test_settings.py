@@ -156,6 +156,11 @@ def test_the_shipped_parameter_file_comments_every_setting():
         ({"cameras": ["front", "front"]}, "camera named twice"),
         ({"cameras": ["front camera"]}, "no name of a camera"),
         ({"cameras": ["front"], "domain_cameras": ["rear"]}, "no such camera .*: got rear, expected front"),
+        (
+            {"cameras": ["front"], "domain_cameras": ["front", "front"]},
+            "camera named twice .domain_cameras.*: got front",
+        ),
+        ({"cameras": ["a", "b"], "domain_per_camera": True, "camera_batch": 2}, "expected 1 with domain_per_camera"),
         ({"domain_cameras": ["rear"]}, "no such camera .* as there is one camera"),
         ({"output_size": "cloud"}, "no depth camera"),
     ],

@@ -35,6 +35,6 @@ def _verify(args: argparse.Namespace) -> None:
         print(f"{path}: accepted, and all manifests are written anew")
     elif found:
         raise BundleError(
-            "bundle differs from its manifests", where=path, got=f"{len(found)} differences",
+            "bundle differs from its manifests", where=path, got=f"{len(found)} difference{'s' * (len(found) > 1)}",
             hint="Get the files again, or accept them with --accept.",
         )  # fmt: skip

@@ -30,6 +30,14 @@ export class Stage {
     this.draw();
   }
 
+  /** Shows nothing until the next image, after another camera was chosen. */
+  clear() {
+    if (this.scene?.image) this.scene.image.close();
+    this.scene = null;
+    for (const canvas of [$("segmented"), $("camera")]) canvas.getContext("2d").clearRect(0, 0, canvas.width, canvas.height);
+    $("empty").hidden = false;
+  }
+
   setMode(mode) {
     this.mode = mode;
     $("images").dataset.mode = mode;

@@ -21,7 +21,7 @@ const player = new PlayerBar((action, value) => act(action, value));
 const timeline = new Timeline($("plot"), $("key"), (time) => {
   if (player.state && timeline.cursor !== null) act("seek", player.state.position + time - timeline.cursor);
 });
-let classes = "";
+let classes = "", camera = null;
 
 const act = connect({
   link(isOpen) {
@@ -44,6 +44,8 @@ const act = connect({
     showActions(status.actions, status.domain?.frozen ?? false);
     player.show(status.player);
     showCameras(status.cameras ?? [], status.camera);
+    if (camera !== null && camera !== status.camera) stage.clear();
+    camera = status.camera ?? null;
     const listed = JSON.stringify(status.classes);
     if (listed !== classes) {
       classes = listed;
