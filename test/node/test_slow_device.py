@@ -62,7 +62,10 @@ def test_it_ends_when_the_camera_slows_down() -> None:
     [
         ("segment", {"segmenter.mode": "sliding"}, ("segmenter.mode: plain", "model.precision"), ("model.threads",)),
         ("segment", {"model.precision": "float16", "model.compile": True}, ("faster device",), ("model.", "mode: ")),
-        ("segment", {"model.threads": 1}, ("model.threads: 0",), ()),
+        ("segment", {"model.threads": 1}, ("model.threads: 0",), ("camera_batch",)),
+        ("segment", {"cameras": ["front", "rear"]}, ("camera_batch: 2",), ()),
+        ("segment", {"cameras": ["front", "rear"], "camera_batch": 2}, (), ("camera_batch",)),
+        ("segment", {"cameras": ["front", "rear"], "domain_per_camera": True}, (), ("camera_batch",)),
         ("decode", {"image_transport": "compressed"}, ("image_transport: raw",), ()),
         ("decode", {}, ("rgb8",), ("image_transport",)),
         ("publish", {"confidence_encoding": "32FC1"}, ("output_width", "confidence_encoding: mono8"), ()),
