@@ -110,7 +110,9 @@ def main(frames: int, every: int, change_every: int, reload_every: int, file: Pa
     camera = Camera(np.load(file), every, change_every, reload_every)
     seen, begin, last = -1, time.monotonic(), 0.0
     while (masks := camera.counts["masks"]) < frames and time.monotonic() < begin + PATIENCE_S:
-        is_new, begin = masks > seen, time.monotonic() if masks > seen else begin
+        is_new = masks > seen
+        if is_new:
+            begin = time.monotonic()
         if (is_new and not period_s) or time.monotonic() > last + (period_s or RESEND_S):
             last = time.monotonic()
             camera.send()

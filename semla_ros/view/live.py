@@ -184,6 +184,7 @@ class LiveSource:
             self._remote.close()
         self._remote, self._pairing = RemoteNode(self._node, name), Pairing(self._pairing.classes)
         self._scene = self._sample = None
+        self._has_own_domain = False
 
     def _take_parameters(self, event: Any) -> None:
         if self._remote is not None and event.node == self._remote.name:
