@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from shutil import which
 
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
@@ -36,6 +37,8 @@ def semla_node(context: LaunchContext) -> list[Node]:
     def value(name: str) -> str:
         return LaunchConfiguration(name).perform(context)
 
+    if not Path(value("params_file")).is_file():  # launch itself would only warn, and start with defaults
+        raise FileNotFoundError(f"params_file: no such file: {value('params_file')}")
     given = {"model.bundle": "bundle", "model.device": "device"}
     given |= {name: name for name in ("image_transport", "depth_topic")}
     switches = {"use_sim_time": value("use_sim_time"), "autostart": value("autostart")}

@@ -299,10 +299,11 @@ def changed(config: T, settings: Mapping[str, Any]) -> T:
         ConfigError: A path is unknown, or a value has the wrong type or is out of range.
     """
     known = {path: spec for path, spec, _ in walk(config)}
+    if unknown := [path for path in settings if path not in known]:
+        nearest = (" or ".join(get_close_matches(path, known, n=3)) for path in unknown)
+        expected = "; ".join(filter(None, nearest)) or "one of " + ", ".join(known)
+        raise ConfigError("unknown setting" + "s" * (len(unknown) > 1), where=", ".join(unknown), expected=expected)
     for path, value in settings.items():
-        if path not in known:
-            expected = " or ".join(get_close_matches(path, known, n=3)) or "one of " + ", ".join(known)
-            raise ConfigError("unknown setting", where=path, expected=expected)
         config = _with(config, path.split("."), check(path, known[path], value))
     return config
 

@@ -112,6 +112,12 @@ def test_an_unknown_setting_is_refused_with_the_nearest_known_ones(path: str, ne
         changed(Config(), {path: 3})
 
 
+def test_all_unknown_settings_are_named_at_once() -> None:
+    expected = r"unknown settings \(fusion\.kk, tracker\.debounce\): expected fusion\.k.*; tracker\.debounce_s"
+    with pytest.raises(ConfigError, match=expected):
+        changed(Config(), {"fusion.kk": 3, "fusion.k": 2, "tracker.debounce": 1.0})
+
+
 def test_an_unknown_setting_that_resembles_none_is_refused_with_all() -> None:
     with pytest.raises(ConfigError, match=r"unknown setting \(x\): expected one of model\.bundle, .*memory_mib"):
         changed(Config(), {"x": 3})

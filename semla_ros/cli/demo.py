@@ -16,9 +16,16 @@ def add(tasks: Any) -> None:
     demo.add_argument(
         "--seed", type=natural, default=3, help="seed of the drive; seeds 0 to 2 were used for tuning (%(default)s)"
     )
+    demo.add_argument(
+        "--bundle", default="", metavar="BUNDLE",
+        help="model bundle: path of a folder, or name of an installed one (streetworld). It segments the classes of the"
+        " drive, whatever its own ones are",
+    )  # fmt: skip
 
 
 def _demo(args: argparse.Namespace) -> None:
     from semla_ros.demo.run import run_demo
+    from semla_ros.streetworld import CLASSES
 
-    run_demo(args.out, seed=args.seed)
+    settings = {"model.bundle": args.bundle, "segmenter.classes": CLASSES} if args.bundle else {}
+    run_demo(args.out, seed=args.seed, settings=settings)

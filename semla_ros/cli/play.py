@@ -10,8 +10,6 @@ from typing import Any
 
 from semla_ros.cli.options import above_zero, task
 
-IMAGE_TOPIC = "/camera/image_raw"
-
 
 def add(tasks: Any) -> None:
     """Adds the subcommand."""
@@ -24,7 +22,11 @@ def add(tasks: Any) -> None:
         help="topics of a bag; by default all images and camera_info, except outputs of semla_ros",
     )  # fmt: skip
     play.add_argument(
-        "--image-topic", default=IMAGE_TOPIC, metavar="TOPIC", help="topic of a video or of image files (%(default)s)"
+        "-m", "--remap", nargs="+", type=_renaming, default=(), metavar="OLD:=NEW",
+        help="play topics of a bag under other names, for example /camera/image_raw:=/front/image",
+    )  # fmt: skip
+    play.add_argument(
+        "--image-topic", default="", metavar="TOPIC", help="topic of a video or of image files (/camera/image_raw)"
     )
     play.add_argument("--fps", type=float, help="frame rate of image files; by default 10, or the times in their names")
     play.add_argument("-r", "--rate", type=above_zero, default=1.0, help="speed, as a multiple of the recorded one")
@@ -56,7 +58,7 @@ def _play(args: argparse.Namespace) -> None:
     name_prefix()
     from semla_ros.node.player import Pace, PlayError, play
 
-    playback = open_playback(args.recording, args.topics, args.image_topic, args.fps)
+    playback = open_playback(args.recording, args.topics, dict(args.remap), args.image_topic, args.fps)
     restamp = args.stamps == "now" or (args.stamps is None and not playback.is_timed and not args.clock)
     if args.clock and restamp:
         raise PlayError("--clock needs the recorded stamps", where="--stamps", got="now", expected="recorded")
@@ -82,6 +84,14 @@ def _play(args: argparse.Namespace) -> None:
     code = run_until_signal(run)
     if code:
         sys.exit(code)
+
+
+def _renaming(text: str) -> tuple[str, str]:
+    """Parses OLD:=NEW, for argparse."""
+    old, _, new = text.partition(":=")
+    if not (old.strip("/") and new.strip("/")):
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected two topics, OLD:=NEW")
+    return old, new
 
 
 def _seconds(text: str) -> float:

@@ -105,7 +105,7 @@ def _evaluate(
             examples.add(item, pair)
             progress.advance(task)
     swaps = assign(recorded.swaps, parts, settle_ns(config))
-    summary = Summary.of(sent, recorded, swaps, scores, frozen.bundle.about)
+    summary = Summary.of(sent, recorded, swaps, scores, config.model.bundle, frozen.bundle.about)
     timeline = Timeline(parts, recorded.states, scores.frames, [swap.stamp_ns for swap in recorded.swaps])
     light = draw(timeline, LIGHT)
     (out / "timeline.png").write_bytes(light)

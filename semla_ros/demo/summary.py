@@ -46,7 +46,8 @@ class Summary:
         miou_adapted: mIoU of the live node's masks, over the images that it segmented.
         miou_frozen: mIoU of the base model without adapters, over the same images.
         checks: Results of all checks.
-        about: Description of the model bundle.
+        bundle: Name or path of the model bundle.
+        about: Its description.
         versions: Versions of the software.
         machine: Description of the machine.
     """
@@ -67,6 +68,7 @@ class Summary:
     miou_adapted: float
     miou_frozen: float
     checks: tuple[Check, ...]
+    bundle: str
     about: str
     versions: Mapping[str, str]
     machine: Mapping[str, str]
@@ -88,7 +90,7 @@ class Summary:
         )
 
     @classmethod
-    def of(cls, sent: int, recorded: Recorded, swaps: SwapReport, scores: Scores, about: str) -> Summary:
+    def of(cls, sent: int, recorded: Recorded, swaps: SwapReport, scores: Scores, bundle: str, about: str) -> Summary:
         """Summarises a run.
 
         Args:
@@ -96,7 +98,8 @@ class Summary:
             recorded: The recorded output of the node.
             swaps: The node's swaps by their cause.
             scores: Scores of all images.
-            about: Description of the model bundle.
+            bundle: Name or path of the model bundle.
+            about: Its description.
         """
         start = min(scores.frames)
         median, p95 = np.percentile(recorded.latencies_ms or [math.nan], (50, 95))
@@ -117,6 +120,7 @@ class Summary:
             miou_adapted=scores.total.adapted,
             miou_frozen=scores.total.frozen,
             checks=checks(sent, recorded, swaps),
+            bundle=bundle,
             about=about,
             versions=versions(),
             machine=machine(),

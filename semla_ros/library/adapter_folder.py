@@ -56,6 +56,14 @@ class AdapterFolder:
 
     def __init__(self, path: Path, module_name: Callable[[str], str] = str) -> None:
         self.path, self.name = path, path.name
+        try:
+            self._open(module_name)
+        except AdapterError:
+            self._check_manifest()  # that a file was damaged says more than what is missing in it then
+            raise
+
+    def _open(self, module_name: Callable[[str], str]) -> None:
+        path = self.path
         self.difference = WeightDifference(path / DIFFERENCE) if (path / DIFFERENCE).exists() else None
         self._config = None if self.difference and not (path / CONFIG).exists() else AdapterConfig.read(path / CONFIG)
         self._weights = AdapterWeights(path / WEIGHTS, self._config.adapts, module_name) if self._config else None
@@ -63,6 +71,12 @@ class AdapterFolder:
         self.method = (self._weights.method or LORA) if self._weights else FULL
         self.shapes = self._weights.shapes if self._weights else {}
         self.ignored = self._weights.ignored if self._weights else ()
+
+    def _check_manifest(self) -> None:
+        """Raises an AdapterError if a file is not that of the manifest."""
+        for file in (self.path / name for name in (CONFIG, WEIGHTS, DIFFERENCE)):
+            if file.is_file():
+                check_listed(file, AdapterError)
 
     @property
     def unmatched(self) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from typing import Any
 from rclpy.lifecycle import LifecycleNode
 
 from semla_ros.config import NodeConfig
+from semla_ros.errors import ConfigError
 from semla_ros.images.bit_depth import BitDepth
 from semla_ros.node.camera_info import CameraInfoSubscription
 from semla_ros.node.depth import DepthCamera
@@ -60,9 +61,13 @@ class Cameras:
 
     Attributes:
         topics: Full names of all topics that are published for the cameras.
+
+    Raises:
+        ConfigError: There are several cameras, but ``image`` is remapped, the topic of a single one.
     """
 
     def __init__(self, node: LifecycleNode, config: NodeConfig, receive: Receive) -> None:
+        _check_remapping(node, config.cameras)
         self._cameras = [Camera(node, name, config, receive) for name in config.cameras or ("",)]
         self.topics = [topic for camera in self._cameras for topic in camera.outputs.topics]
 
@@ -125,3 +130,13 @@ class Cameras:
         silent = [each.images.waiting_for() for each in self._cameras if each.images.silence_s > silence_s]
         settled = [each for each in self._cameras if not each.depth.subscribed_within(silence_s)]
         return [*silent, *filter(None, (camera.outputs.problem for camera in settled))]
+
+
+def _check_remapping(node: LifecycleNode, cameras: Sequence[str]) -> None:
+    """Raises a ConfigError if an image topic is given that none of several cameras subscribes to."""
+    image = node.resolve_topic_name("image")
+    if cameras and image != f"{node.get_namespace().rstrip('/')}/image":
+        raise ConfigError(
+            "one image topic for several cameras", where="image_topic or the remapping of image", got=image,
+            expected=f"a remapping for each camera, such as {cameras[0]}/image:={image}",
+        )  # fmt: skip

@@ -223,6 +223,8 @@ class SemlaNode(LifecycleNode):
         try:
             if self._stream and config != self.config:
                 self._stream.configure(config)
+            for change in settings.differing(config, self.config):
+                self.get_logger().info(f"{change.name} is now {change.value}")
             self.config = config
         except Exception as error:
             self._fail(error)

@@ -23,7 +23,7 @@ class Services:
     """
 
     def __init__(self, node: Node, stream: Callable[[], Stream | None]) -> None:
-        self._stream = stream
+        self._stream, self._logger = stream, node.get_logger()
         node.create_service(SetBool, "~/freeze", self._freeze)
         node.create_service(Trigger, "~/reset", self._reset)
         alone = MutuallyExclusiveCallbackGroup()  # in the node's own group it would hold back all other callbacks
@@ -55,13 +55,14 @@ class Services:
         return self._answer(response, lambda _: f"the library was read again: {reload.result()}")
 
     def _answer(self, response: Any, action: Callable[[Stream], str]) -> Any:
-        """Fills ``success`` and ``message``; an error becomes the message of a refusal."""
+        """Fills ``success`` and ``message``, which is logged; an error becomes the message of a refusal."""
         stream = self._stream()
         if stream is None:
             response.success, response.message = False, "not configured: no models are loaded"
             return response
         try:
             response.success, response.message = True, action(stream)
+            self._logger.info(response.message)
         except Exception as error:
             response.success, response.message = False, reason(error)
         return response

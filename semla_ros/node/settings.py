@@ -120,9 +120,8 @@ def _check_names(node: Node) -> None:
     """Refuses parameters of files and arguments that are no settings; rclpy would ignore them silently."""
     overrides: Iterable[str] = getattr(node, "_parameter_overrides", ())  # rclpy has no public name for them
     known = {path for path, _, _ in walk(NodeConfig())}
-    for name in overrides:
-        if name not in known and not name.startswith(FOREIGN):
-            changed(NodeConfig(), {name: None})  # raises, and names the nearest setting
+    unknown = [name for name in overrides if name not in known and not name.startswith(FOREIGN)]
+    changed(NodeConfig(), dict.fromkeys(unknown))  # raises if there are any, and names the nearest settings
 
 
 def _declared(node: Node, path: str, spec: Field[Any], default: Any) -> Parameter[Any]:

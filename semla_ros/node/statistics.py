@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Mapping
 
 import numpy as np
 
+COUNTS = "received", "segmented", "dropped", "failed"
 WINDOW = 100
 RATE_WINDOW_S = 5.0
 
@@ -17,7 +18,8 @@ RATE_WINDOW_S = 5.0
 class Statistics:
     """Counts frames and keeps the latencies of the last hundred. Safe to use from several threads.
 
-    Every frame that is received is in the end segmented, dropped or failed.
+    Every frame that is received is in the end segmented, dropped or failed. ``camera`` is the name of its camera, empty
+    where there is only one; frames of cameras with a name are also counted per camera.
 
     Args:
         clock: Returns monotonic time in seconds.
@@ -26,24 +28,24 @@ class Statistics:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._counts = dict.fromkeys(("received", "segmented", "dropped", "failed"), 0)
+        self._counts: defaultdict[str, Counter[str]] = defaultdict(Counter)  # of each camera
         self._latency: defaultdict[str, deque[float]] = defaultdict(lambda: deque(maxlen=WINDOW))
         self._ages: deque[float] = deque(maxlen=WINDOW)
         self._times: defaultdict[str, deque[float]] = defaultdict(lambda: deque(maxlen=1000))  # of each count
         self._alarmed = -math.inf
         self._last_error = ""
 
-    def receive(self) -> None:
+    def receive(self, camera: str = "") -> None:
         """Counts a frame that arrived."""
-        self._count("received")
+        self._count("received", camera)
 
-    def drop(self) -> None:
+    def drop(self, camera: str = "") -> None:
         """Counts a waiting frame that a newer one replaced."""
-        self._count("dropped")
+        self._count("dropped", camera)
 
-    def fail(self, error: str) -> None:
+    def fail(self, error: str, camera: str = "") -> None:
         """Counts a frame that could not be segmented, and raises an alarm."""
-        self._count("failed")
+        self._count("failed", camera)
         self.alarm(error)
 
     def alarm(self, error: str) -> None:
@@ -51,15 +53,16 @@ class Statistics:
         self._alarmed = self._clock()
         self._last_error = error
 
-    def finish(self, latency_s: Mapping[str, float], age_s: float | None) -> None:
+    def finish(self, latency_s: Mapping[str, float], age_s: float | None, camera: str = "") -> None:
         """Counts a frame that was segmented and published.
 
         Args:
             latency_s: Stage to seconds.
             age_s: Time from the stamp to publication, seconds. None if it is not known; ages recorded before
                 are then forgotten, because they no longer describe the camera.
+            camera: Name of the camera.
         """
-        self._count("segmented")
+        self._count("segmented", camera)
         with self._lock:
             for stage, seconds in latency_s.items():
                 self._latency[stage].append(seconds)
@@ -97,14 +100,17 @@ class Statistics:
         """All figures as pairs of strings for a diagnostic message."""
         values = {"fps": f"{self.fps:.2f}"}
         with self._lock:
-            values |= {f"frames_{what}": str(count) for what, count in self._counts.items()}
+            per_prefix = {"": sum(self._counts.values(), Counter[str]())}
+            per_prefix |= {f"{camera}/": counts for camera, counts in self._counts.items() if camera}
+            for prefix, counts in per_prefix.items():
+                values |= {f"{prefix}frames_{what}": str(counts[what]) for what in COUNTS}
             for stage, seconds in self._latency.items():
                 values |= _percentiles(f"latency_{stage}", seconds)
             return values | _percentiles("age", self._ages) | {"last_error": self._last_error}
 
-    def _count(self, what: str) -> None:
+    def _count(self, what: str, camera: str) -> None:
         with self._lock:
-            self._counts[what] += 1
+            self._counts[camera][what] += 1
             self._times[what].append(self._clock())
 
 

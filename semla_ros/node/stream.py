@@ -130,11 +130,11 @@ class Stream:
 
         It replaces a message of the same camera that still waits, which counts as dropped.
         """
-        self._statistics.receive()
+        self._statistics.receive(camera.name)
         depth = camera.depth.search(message.header)
         arrival = Arrival(camera, topic, message, self._now(), time.monotonic_ns(), depth)
         if self._worker.offer(arrival, camera.name):
-            self._statistics.drop()
+            self._statistics.drop(camera.name)
 
     def publish_state(self) -> None:
         """Publishes classes and domain state."""
@@ -266,8 +266,8 @@ class Stream:
         try:
             yield
         except Exception as error:  # the next frame may be fine
-            camera = f"{arrival.camera.name}: " if arrival.camera.name else ""
-            self._statistics.fail(f"{camera}{reason(error)}")
+            camera = arrival.camera.name
+            self._statistics.fail(f"{camera}: {reason(error)}" if camera else reason(error), camera)
             self._log.error(f"image of {arrival.topic} lost: {explained(error)}")
 
     def _decoded(self, arrival: Arrival) -> Decoded:
@@ -291,7 +291,7 @@ class Stream:
         published = time.monotonic_ns()
         steps = {"decode": decoded.took_ns, "publish": published - processed, "total": published - arrival.steady_ns}
         latency_s = {**result.latency_s, **{stage: 1e-9 * ns for stage, ns in steps.items()}}
-        self._statistics.finish(latency_s, _age_s(stamp_ns(header), self._now()))
+        self._statistics.finish(latency_s, _age_s(stamp_ns(header), self._now()), arrival.camera.name)
 
     def _report_domains(self) -> None:
         """Publishes the state of each domain."""

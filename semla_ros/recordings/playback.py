@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -94,11 +95,12 @@ class BagPlayback(Playback):
 
     is_timed = True
 
-    def __init__(self, path: Path, wanted: Sequence[str] = ()) -> None:
+    def __init__(self, path: Path, wanted: Sequence[str] = (), remap: Mapping[str, str] | None = None) -> None:
         self._bag = BagFiles(path)
         found = self._bag.topics(KINDS)
         self._names = _chosen(path, wanted, found)
-        kinds = {_full(name): found[name][0] for name in self._names}
+        self._played = _remapped(path, self._names, remap or {})
+        kinds = {self._played[name]: found[name][0] for name in self._names}
         super().__init__(path, kinds, sum(found[name][1] for name in self._names if found[name][0] != CAMERA_INFO))
 
     def _read(self, on_error: OnError) -> Iterator[CameraMessage]:
@@ -109,7 +111,7 @@ class BagPlayback(Playback):
                 except RecordingError as error:
                     on_error(error)
                 else:
-                    yield CameraMessage(message.time_ns, _full(message.topic), message.kind, data)
+                    yield CameraMessage(message.time_ns, self._played[message.topic], message.kind, data)
 
 
 class ImagePlayback(Playback):
@@ -128,14 +130,16 @@ class ImagePlayback(Playback):
 
 
 def open_playback(
-    path: Path, topics: Sequence[str] = (), image_topic: str = IMAGE_TOPIC, fps: float | None = None
-) -> Playback:
+    path: Path, topics: Sequence[str] = (), remap: Mapping[str, str] | None = None, image_topic: str = "",
+    fps: float | None = None,
+) -> Playback:  # fmt: skip
     """Opens a recording of any supported kind to be played.
 
     Args:
         path: As for `semla_ros.recordings.open_recording`.
         topics: Topics of a bag to play. By default all images and camera_info that are not outputs of the node.
-        image_topic: Topic of the images of a video or of image files.
+        remap: Name of a topic of a bag to the name that it is played under; other topics keep their names.
+        image_topic: Topic of the images of a video or of image files; `IMAGE_TOPIC` if empty.
         fps: As for `semla_ros.recordings.open_recording`.
 
     Raises:
@@ -143,12 +147,17 @@ def open_playback(
             recording does not have.
     """
     if path.exists() and is_bag(path) and fps is None:
-        return BagPlayback(path, topics)
+        if image_topic:
+            hint = "--remap OLD:=NEW plays a topic under another name."
+            raise RecordingError(
+                "a bag has topics of its own", where=path, got=f"--image-topic {image_topic}", hint=hint
+            )
+        return BagPlayback(path, topics, remap)
     recording = open_recording(path, fps=fps)
-    if topics:
+    if topics or remap:
         hint = "A video and image files have one topic, --image-topic."
-        raise RecordingError("only a bag has topics", where=path, got=", ".join(topics), hint=hint)
-    return ImagePlayback(recording, image_topic)
+        raise RecordingError("only a bag has topics", where=path, got=", ".join([*topics, *(remap or {})]), hint=hint)
+    return ImagePlayback(recording, image_topic or IMAGE_TOPIC)
 
 
 def _full(topic: str) -> str:
@@ -172,3 +181,20 @@ def _chosen(path: Path, wanted: Sequence[str], found: Mapping[str, tuple[str, in
     if not cameras:
         raise RecordingError("no camera topics in it", where=path, expected=" or ".join(KINDS))
     return cameras
+
+
+def _remapped(path: Path, names: Sequence[str], remap: Mapping[str, str]) -> dict[str, str]:
+    """Topic as the bag spells it to the full name that it is played under.
+
+    Raises:
+        RecordingError: A topic to rename is not played, or two topics would have one name.
+    """
+    played = {name: _full(name) for name in names}
+    given = {_full(old): _full(new) for old, new in remap.items()}
+    if stray := sorted(given.keys() - played.values()):
+        expected = "one of " + ", ".join(sorted(played.values()))
+        raise RecordingError("no such topic to rename", where=path, got=stray[0], expected=expected)
+    out = {name: given.get(full, full) for name, full in played.items()}
+    if twice := [name for name, count in Counter(out.values()).items() if count > 1]:
+        raise RecordingError("two topics with one name", where=path, got=twice[0])
+    return out

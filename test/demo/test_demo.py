@@ -144,7 +144,7 @@ def test_the_video_is_h264_for_browsers_and_has_every_image(tmp_path: Path) -> N
 def test_the_report_is_one_file_with_all_results(tmp_path: Path) -> None:
     scores = scored()
     swaps = assign(RIGHT, STRETCHES, settle_ns(Config()))
-    summary = Summary.of(3, recorded(), swaps, scores, "A stand-in trained on rendered streets.")
+    summary = Summary.of(3, recorded(), swaps, scores, "streetworld", "A stand-in trained on rendered streets.")
     timeline = draw(Timeline(STRETCHES, recorded().states, scores.frames, [s.stamp_ns for s in RIGHT]))
     examples = Examples(STRETCHES, CLASSES)
     examples.add(item(6), Pair(1, 1))
@@ -160,9 +160,19 @@ def test_the_report_is_one_file_with_all_results(tmp_path: Path) -> None:
 
 def report(path: Path, sent: int) -> str:
     scores = scored()
-    summary = Summary.of(sent, recorded(), assign(RIGHT[:1], STRETCHES[:1], 0), scores, "about")
+    summary = Summary.of(sent, recorded(), assign(RIGHT[:1], STRETCHES[:1], 0), scores, "streetworld", "about")
     write_report(path, summary, [], CLASSES, (b"", b""), b"")
     return path.read_text()
+
+
+def test_the_report_says_which_model_was_driven(tmp_path: Path) -> None:
+    swaps = assign(RIGHT[:1], STRETCHES[:1], 0)
+    for bundle, words in (("streetworld", "is a small stand-in"), ("mine", "Model bundle mine: Trained on my robot.")):
+        summary = Summary.of(3, recorded(), swaps, scored(), bundle, "Trained on my robot.")
+        write_report(tmp_path / f"{bundle}.html", summary, [], CLASSES, (b"", b""), b"")
+        page = (tmp_path / f"{bundle}.html").read_text()
+        assert words in page
+        assert ("stand-in" in page) == (bundle == "streetworld")
 
 
 def test_a_failed_check_is_shown_at_the_top_of_the_report(tmp_path: Path) -> None:
@@ -175,7 +185,7 @@ def test_a_failed_check_is_shown_at_the_top_of_the_report(tmp_path: Path) -> Non
 
 
 def test_a_machine_that_drops_many_images_is_named_as_too_slow_in_report_and_terminal(tmp_path: Path) -> None:
-    summary = Summary.of(3, recorded(), assign(RIGHT[:1], STRETCHES[:1], 0), scored(), "about")
+    summary = Summary.of(3, recorded(), assign(RIGHT[:1], STRETCHES[:1], 0), scored(), "streetworld", "about")
     slow = replace(summary, frames_dropped=2)
     write_report(tmp_path / "slow.html", slow, [], CLASSES, (b"", b""), b"")
     warning = "too slow or too busy: 67 % of the images were dropped"
@@ -186,11 +196,13 @@ def test_a_machine_that_drops_many_images_is_named_as_too_slow_in_report_and_ter
 
 def test_names_are_escaped_in_the_report(tmp_path: Path) -> None:
     scores = scored()
-    summary = Summary.of(3, recorded(), assign((swap(0, "<script>"),), STRETCHES[:1], 0), scores, "<b>about</b>")
+    swaps = assign((swap(0, "<script>"),), STRETCHES[:1], 0)
+    summary = Summary.of(3, recorded(), swaps, scores, "<i>name</i>", "<b>about</b>")
     write_report(tmp_path / "report.html", summary, [], CLASSES, (b"", b""), b"")
     page = (tmp_path / "report.html").read_text()
     assert "<script>" not in page
     assert "&lt;b&gt;about&lt;/b&gt;" in page
+    assert "&lt;i&gt;name&lt;/i&gt;" in page
 
 
 def test_small_weights_are_summarised() -> None:
@@ -206,7 +218,7 @@ def test_a_loss_has_a_minus_sign_and_a_missing_value_is_a_dash() -> None:
 def test_nan_becomes_null_in_the_summary(tmp_path: Path) -> None:
     swaps = assign(RIGHT, STRETCHES, settle_ns(Config()))
     nothing = Recorded(states=recorded().states, figures=recorded(0).figures)
-    Summary.of(0, nothing, swaps, scored(), "x").write(tmp_path / "summary.json")
+    Summary.of(0, nothing, swaps, scored(), "streetworld", "x").write(tmp_path / "summary.json")
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert summary["latency_ms_median"] is None
     assert [s["kind"] for s in summary["swaps"]] == ["first", "change"]

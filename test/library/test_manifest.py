@@ -75,6 +75,14 @@ def test_an_adapter_with_a_changed_file_is_left_out_and_the_others_are_used(list
     assert str(file) in str(opened.rejected[0])
 
 
+def test_weights_damaged_before_they_are_opened_are_named_as_changed_not_as_incomplete(listed: Path) -> None:
+    file = listed / RED / WEIGHTS
+    file.write_bytes(file.read_bytes().replace(b"lora_A", b"lora_X", 1))
+    opened = library(listed)
+    assert opened.names == ("blue", "green")
+    assert f"file is not that of the manifest ({file})" in str(opened.rejected[0])
+
+
 def test_changed_weights_are_refused_when_they_are_loaded(listed: Path) -> None:
     opened = library(listed)
     file = alter(listed / RED / WEIGHTS)
@@ -222,6 +230,14 @@ def test_verify_can_accept_files_as_they_are_and_names_them(listed: Path, capsys
     assert f"unreadable manifest ({listed / RED / MANIFEST})" in shown
     assert Bundle.open(listed).about == "renamed"
     assert verify(listed) == 0
+
+
+def test_verify_does_not_end_well_when_what_it_has_accepted_is_no_bundle(
+    listed: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (listed / DESCRIPTION).write_text("")
+    assert verify(listed, "--accept") == 1
+    assert str(listed / DESCRIPTION) in capsys.readouterr().err
 
 
 def test_verify_finds_the_bundle_of_the_package_whole() -> None:

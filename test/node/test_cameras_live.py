@@ -160,5 +160,10 @@ def test_diagnostics_name_all_cameras_and_the_silent_one(robot):
 
         robot.until(reported, "a warning about the rear camera alone")
         robot.counts()
-    assert robot.figures()["image_topic"] == "/front/image, /rear/image"
+    figures = robot.figures()
+    assert figures["image_topic"] == "/front/image, /rear/image"
+    assert int(figures["front/frames_segmented"]) > 0
+    counts = "frames_received", "frames_segmented", "frames_dropped", "frames_failed"
+    per_camera = [int(figures[f"front/{count}"]) + int(figures.get(f"rear/{count}", 0)) for count in counts]
+    assert per_camera == [int(figures[count]) for count in counts]
     assert robot.set(silence_s=5.0).successful

@@ -70,6 +70,13 @@ def test_a_node_that_cannot_start_ends_the_launch_with_exit_code_1(launch):
     assert "no model bundle (missing)" in log()
 
 
+def test_a_missing_parameter_file_ends_the_launch_with_exit_code_1(launch):
+    process, log = launch("params_file:=/missing.yaml")
+    assert ended(process, log) == 1
+    assert "params_file: no such file: /missing.yaml" in log()
+    assert "process started" not in log()
+
+
 def test_a_node_that_dies_ends_the_launch_with_exit_code_1(launch):
     process, log = launch("device:=cpu")
     os.kill(pid_of_the_node(log), signal.SIGKILL)

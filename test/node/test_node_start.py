@@ -18,6 +18,7 @@ from live.process import STAND_IN, Process, free_domain, release
 from live.robot import MASK, Robot, image, values
 from live.stand_in import WAIT
 from sensor_msgs.msg import Image
+from std_srvs.srv import SetBool, Trigger
 
 pytestmark = pytest.mark.live
 SECOND = 10**9
@@ -189,6 +190,31 @@ def test_a_mistyped_parameter_ends_the_node_and_the_nearest_name_is_offered():
     assert [line.partition("]: ")[2] for line in log.splitlines()] == [
         "unknown setting (fusion.kk): expected fusion.k or fusion.adapt"
     ]
+
+
+def test_one_image_topic_for_several_cameras_ends_the_node_with_one_clear_message():
+    code, log = ended(STAND_IN, "--ros-args", "-r", "image:=/camera/image_raw", parameters={"cameras": "['front']"})
+    assert code == 1
+    assert "one image topic for several cameras" in log
+    assert "got /camera/image_raw, expected a remapping for each camera, such as front/image:=/camera/image_raw" in log
+    assert "Traceback" not in log
+
+
+def test_services_and_changes_of_parameters_leave_a_line_in_the_log(robot):
+    process = robot.start(STAND_IN)
+    robot.until(lambda: robot.lifecycle() == "active", "the node to become active")
+    assert robot.set(silence_s=7.5, image_reliability="reliable").successful
+    assert robot.call(SetBool, "semla/freeze", data=True).success
+    assert robot.call(Trigger, "semla/reset").success
+    assert not robot.set(silence_s=-1.0).successful
+    wanted = (
+        "silence_s is now 7.5",
+        "image_reliability is now reliable",
+        "the mixture is held",
+        "treated as the first",
+    )
+    robot.until(lambda: all(line in process.log for line in wanted), f"{wanted} in the log")
+    assert process.log.count(" is now ") == 2
 
 
 def test_parameters_that_ros_itself_reads_are_no_mistyped_ones(robot):

@@ -25,6 +25,21 @@ def test_every_frame_is_counted_as_segmented_dropped_or_failed(statistics):
     assert counts == {"frames_received": 6, "frames_segmented": 3, "frames_dropped": 2, "frames_failed": 1}
 
 
+def test_frames_of_several_cameras_are_counted_for_each_and_for_all(statistics):
+    for camera in ("front", "front", "rear"):
+        statistics.receive(camera)
+    statistics.finish({}, None, "front")
+    statistics.drop("front")
+    statistics.fail("truncated", "rear")
+    values = statistics.key_values()
+    counts = {name: int(value) for name, value in values.items() if "frames_" in name and value != "0"}
+    assert counts == {
+        "frames_received": 3, "frames_segmented": 1, "frames_dropped": 1, "frames_failed": 1,
+        "front/frames_received": 2, "front/frames_segmented": 1, "front/frames_dropped": 1,
+        "rear/frames_received": 1, "rear/frames_failed": 1,
+    }  # fmt: skip
+
+
 def test_latency_and_age_are_given_as_median_and_95th_percentile_in_milliseconds(statistics):
     for milliseconds in range(1, 101):
         statistics.finish({"segment": 1e-3 * milliseconds}, 2e-3 * milliseconds)

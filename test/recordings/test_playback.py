@@ -80,6 +80,22 @@ def test_chosen_topics_are_played_alone_even_outputs_of_the_node(bag: Path) -> N
     assert playback.image_count == 6
 
 
+def test_topics_of_a_bag_are_played_under_other_names_if_wanted(bag: Path) -> None:
+    playback = open_playback(bag, remap={"camera/image_raw": "front/image"})
+    assert set(playback.topics) == {"/front/image", "/camera/camera_info", "/depth/image"}
+    played = list(playback.messages())
+    assert {message.topic for message in played} == set(playback.topics)
+    renamed = [stamp(message) for message in played if message.topic == "/front/image"]
+    assert renamed == [START + i * SECOND for i in range(6)]
+
+
+def test_renaming_that_cannot_work_is_refused_with_the_reason(bag: Path) -> None:
+    with pytest.raises(RecordingError, match=r"no such topic to rename .*: got /rear, expected one of /camera/"):
+        open_playback(bag, remap={"/rear": "/front"})
+    with pytest.raises(RecordingError, match=r"two topics with one name .*: got /depth/image"):
+        open_playback(bag, remap={"/camera/image_raw": "/depth/image"})
+
+
 @pytest.mark.parametrize(
     ("start", "duration", "seconds"),
     [(0.0, None, [0, 1, 2, 3, 4, 5]), (2.5, None, [3, 4, 5]), (1.0, 2.0, [1, 2, 3]), (0.0, 0.5, [0]), (9.0, None, [])],
@@ -138,6 +154,10 @@ def test_options_that_do_not_fit_the_recording_are_refused_with_the_reason(bag: 
         open_playback(bag, ["/rear"])
     with pytest.raises(RecordingError, match="only a bag has topics"):
         open_playback(video, ["/camera/image_raw"])
+    with pytest.raises(RecordingError, match="only a bag has topics"):
+        open_playback(video, remap={"/camera/image_raw": "/image"})
+    with pytest.raises(RecordingError, match=r"a bag has topics of its own.*--image-topic /image.*--remap OLD:=NEW"):
+        open_playback(bag, image_topic="/image")
     with pytest.raises(RecordingError, match="a frame rate is only for image files"):
         open_playback(bag, fps=5.0)
     with pytest.raises(RecordingError, match="no such recording"):

@@ -18,7 +18,7 @@ def add(models: Any) -> None:
 
 
 def _verify(args: argparse.Namespace) -> None:
-    from semla_ros.library.bundle import ADAPTERS, find_bundle
+    from semla_ros.library.bundle import ADAPTERS, Bundle, find_bundle
     from semla_ros.library.library_folder import LibraryFolder
     from semla_ros.library.manifest import differences, write_manifest
     from semla_ros.progress import ProgressBar
@@ -33,6 +33,7 @@ def _verify(args: argparse.Namespace) -> None:
     print("\n".join(found) or f"{path}: all files are those of the manifests (folders: {len(folders)})")
     if found and args.accept:
         print(f"{path}: accepted, and all manifests are written anew")
+        Bundle.open(path)  # raises if what was accepted is no bundle
     elif found:
         raise BundleError(
             "bundle differs from its manifests", where=path, got=f"{len(found)} difference{'s' * (len(found) > 1)}",
