@@ -16,7 +16,7 @@ from semla_ros.errors import AdapterError, BundleError
 from semla_ros.images.classes import CITYSCAPES_COLORS
 from semla_ros.library.adapter_folder import CONFIG, AdapterFolder, check_statistics
 from semla_ros.library.archives import unpack
-from semla_ros.library.bundle import ADAPTERS, Bundle, find_bundle
+from semla_ros.library.bundle import ADAPTERS, Bundle, Defaults, find_bundle
 from semla_ros.library.checkpoints import read_state
 from semla_ros.library.library_folder import adapter_paths
 from semla_ros.modeling.base import (
@@ -109,32 +109,37 @@ def import_parts(
         expected = " or ".join(f"--kind {name}" for name in SEGMENTERS if segmenter_kind(name).from_parts)
         hint = "Or give --segmenter a checkpoint in place of --mask-generator and --clip."
         raise BundleError("this kind is not made of parts", where=segmenter_name, expected=expected, hint=hint)
-    whole, classes, (navigator_arch, encoder) = _clip(clip, clip_model)
+    whole, classes, (navigator_arch, encoder), defaults = _clip(clip, clip_model)
     whole = replace(whole, logit_scale=logit_scale or whole.logit_scale)
     arch, network = kind.from_parts(mask_generator, whole, image_size)
     about = f"{segmenter_name} of {mask_generator.name} and {clip.name}, not trained together"
     out.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as place:
-        bundle = Bundle(Path(place, out.name), about, arch, navigator_arch, classes)
+        bundle = Bundle(Path(place, out.name), about, arch, navigator_arch, classes, defaults=defaults)
         bundle.save(network, encoder, torch.float32)
         (bundle.path / ADAPTERS).mkdir()
         bundle.path.rename(out)
     return Bundle.open(out)
 
 
-def _clip(source: Path, model: str) -> tuple[PublishedClip, tuple[str, ...], tuple[Architecture, nn.Module]]:
-    """Returns a CLIP, classes, and the navigator."""
+def _clip(source: Path, model: str) -> tuple[PublishedClip, tuple[str, ...], tuple[Architecture, nn.Module], Defaults]:
+    """Returns a CLIP, classes, the navigator, and the defaults that fit it."""
     if source.is_file() or (source.suffix and not source.is_dir()):
         state = read_state(source)
         whole = whole_clip(state, str(source), model)
-        return whole, tuple(CITYSCAPES_COLORS), _navigator(navigator_kind(DEFAULT_NAVIGATOR), str(source), model)
-    bundle = Bundle.open(find_bundle(str(source)))
+        navigator = _navigator(navigator_kind(DEFAULT_NAVIGATOR), str(source), model)
+        return whole, tuple(CITYSCAPES_COLORS), navigator, Defaults()
+    try:
+        folder = find_bundle(str(source))
+    except BundleError as error:
+        raise BundleError("no CLIP", where=source, expected="a file with its state dict, or a model bundle") from error
+    bundle = Bundle.open(folder)
     network: Any = bundle.load_network()
     if not isinstance(getattr(network, "clip", None), Clip):
         raise BundleError("segmenter without a CLIP", where=source, got=bundle.segmenter.kind)
     sizes: Any = bundle.segmenter
     whole = PublishedClip(sizes.vision, sizes.text, network.clip.state_dict())
-    return whole, bundle.classes, (bundle.navigator, bundle.load_navigator().network)
+    return whole, bundle.classes, (bundle.navigator, bundle.load_navigator().network), bundle.defaults
 
 
 def check_is_new(out: Path) -> None:

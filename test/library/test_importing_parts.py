@@ -138,6 +138,7 @@ def test_an_image_size_that_makes_no_network_is_refused(
 
 def test_the_clip_may_be_that_of_a_bundle_given_by_its_name(parts: Path) -> None:
     imported = import_parts(parts / "generator", Path("streetworld"), parts / "out", "fisa", 320)
+    assert imported.defaults == Bundle.open(find_bundle("streetworld")).defaults  # they belong to the navigator
     assert imported.classes == Bundle.open(find_bundle("streetworld")).classes
 
 
