@@ -121,15 +121,28 @@ class Cameras:
         values = [{"cameras": camera.name, **camera.images.key_values()} for camera in self._cameras]
         return {key: ", ".join(filter(None, (each[key] for each in values))) for key in values[0]}
 
-    def problems(self, silence_s: float) -> Sequence[str]:
-        """Explains which cameras have been silent for longer than a time, and what cannot be published for the others.
+    def problems(self, config: NodeConfig) -> Sequence[str]:
+        """Explains which cameras are silent, what cannot be published for the others, and whose stamps do not match.
 
         Args:
-            silence_s: Longest time without an image, seconds. A new subscription to depth images has this time, too.
+            config: ``silence_s`` is the longest time without an image; a new subscription to depth images has it, too.
         """
-        silent = [each.images.waiting_for() for each in self._cameras if each.images.silence_s > silence_s]
-        settled = [each for each in self._cameras if not each.depth.subscribed_within(silence_s)]
-        return [*silent, *filter(None, (camera.outputs.problem for camera in settled))]
+        silent = [each.images.waiting_for() for each in self._cameras if each.images.silence_s > config.silence_s]
+        settled = [each for each in self._cameras if not each.depth.subscribed_within(config.silence_s)]
+        clocks = "" if config.domain_per_camera else self._clocks_apart(config)
+        return [*silent, *filter(None, (*(camera.outputs.problem for camera in settled), clocks))]
+
+    def _clocks_apart(self, config: NodeConfig) -> str:
+        """Explains that cameras that decide one domain have stamps of different clocks; empty otherwise."""
+        deciding = [each for each in self._cameras if each.name in config.domain_cameras or not config.domain_cameras]
+        lags = [(each.images.lag_s, each.name) for each in deciding if each.images.lag_s is not None]
+        (least, early), (most, late) = min(lags, default=(0.0, "")), max(lags, default=(0.0, ""))
+        if most - least <= config.tracker.stamp_tolerance_s:
+            return ""
+        return (
+            f"the stamps of {late} are {most - least:.1f} s behind those of {early}: cameras that share a domain need one "
+            "clock; with domain_per_camera each may have its own"
+        )
 
 
 def _check_remapping(node: LifecycleNode, cameras: Sequence[str]) -> None:

@@ -14,7 +14,7 @@ from sensor_msgs.msg import Image
 
 from semla_ros.errors import ConfigError
 from semla_ros.node.camera_info import CameraInfoSubscription
-from semla_ros.node.subscription import DEPTH, offered_reliability
+from semla_ros.node.subscription import DEPTH, offered_reliability, stamp_ns
 from semla_ros.node.topic_names import check_topic_name
 from semla_ros.topics.sources import DepthView
 
@@ -138,8 +138,3 @@ class DepthCamera:
         if found is None or self._camera_info is None:
             return None
         return DepthView(self._topic, found.within(tolerance_s), self._camera_info.newest())
-
-
-def stamp_ns(header: Any) -> int:
-    """The stamp of a std_msgs/Header, nanoseconds."""
-    return 10**9 * int(header.stamp.sec) + int(header.stamp.nanosec)

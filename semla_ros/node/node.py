@@ -181,7 +181,7 @@ class SemlaNode(LifecycleNode):
     def _report(self) -> None:
         """Timer: publishes the diagnostics and repeats the domain state; warns if no image arrives or too many do."""
         nav2 = nav2_problem(self, self.config, self._outputs.class_count, self._cameras.names)
-        found = (*self._cameras.problems(self.config.silence_s), missing_time(self), namesakes(self), nav2)
+        found = (*self._cameras.problems(self.config), missing_time(self), namesakes(self), nav2)
         around = [each for each in found if each]
         for warning in around:
             self._log.warning(warning)

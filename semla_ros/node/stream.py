@@ -18,11 +18,12 @@ from semla_ros.config import Config, NodeConfig
 from semla_ros.images.conversion import decode, decode_compressed
 from semla_ros.images.frame import Frame
 from semla_ros.node.cameras import Camera
-from semla_ros.node.depth import NearestImage, stamp_ns
+from semla_ros.node.depth import NearestImage
 from semla_ros.node.library_reader import LibraryReader
 from semla_ros.node.publishers import Publishers
 from semla_ros.node.signals import Stopped, Stopping
 from semla_ros.node.statistics import Statistics
+from semla_ros.node.subscription import stamp_ns
 from semla_ros.node.throttled_log import ThrottledLogger, explained, reason
 from semla_ros.node.worker import Worker
 

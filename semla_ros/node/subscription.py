@@ -29,6 +29,9 @@ class ImageSubscription:
         receive: Called with the name of the topic and the message.
         image: Name of the topic of raw images.
 
+    Attributes:
+        lag_s: Time of arrival of the last image, by the monotonic clock, less its stamp, seconds; None without a stamp.
+
     Raises:
         ConfigError: Another camera subscribes to that topic.
     """
@@ -39,6 +42,7 @@ class ImageSubscription:
         self._receive = receive
         self._subscription: Any = None
         self._last_image_s = time.monotonic()
+        self.lag_s: float | None = None
         description = ParameterDescriptor(description="auto, reliable or best_effort", read_only=True)
         for topic in map(self._topic_name, ("raw", "compressed")):
             if self._node.has_parameter(_override(topic)):
@@ -120,6 +124,8 @@ class ImageSubscription:
     def _subscribe(self, topic: str, kind: Any, reliability: ReliabilityPolicy) -> Any:
         def on_message(message: Any) -> None:
             self._last_image_s = time.monotonic()
+            stamp = stamp_ns(message.header)
+            self.lag_s = self._last_image_s - 1e-9 * stamp if stamp else None
             self._receive(topic, message)
 
         with qos_overrides_checked(topic):
@@ -141,6 +147,11 @@ def offered_reliability(node: Node, topic: str) -> ReliabilityPolicy:
     # message is lost while it is replaced.
     offers = [each.qos_profile.reliability for each in node.get_publishers_info_by_topic(topic)]
     return ReliabilityPolicy.BEST_EFFORT if ReliabilityPolicy.BEST_EFFORT in offers else ReliabilityPolicy.RELIABLE
+
+
+def stamp_ns(header: Any) -> int:
+    """The stamp of a std_msgs/Header, nanoseconds."""
+    return 10**9 * int(header.stamp.sec) + int(header.stamp.nanosec)
 
 
 def _override(topic: str) -> str:

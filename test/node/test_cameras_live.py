@@ -125,6 +125,27 @@ def test_an_image_that_fails_in_one_pass_with_another_is_lost_alone(robot, camer
     assert robot.set(camera_batch=1).successful
 
 
+def test_cameras_that_share_a_domain_with_stamps_of_different_clocks_are_named():
+    with Robot() as robot:
+        robot.start(STAND_IN, parameters={"cameras": "['front', 'rear']"})
+        robot.until(lambda: robot.lifecycle() == "active", "the node to become active")
+        with robot.camera(topic="front/image") as front, robot.camera(topic="rear/image") as rear:
+
+            def warned(rear_is_late):
+                def look():
+                    now = time.time_ns()
+                    front(image(now))
+                    rear(image(now - rear_is_late * SECOND))
+                    time.sleep(0.05)
+                    report = robot.newest_report()
+                    return bool(report) and "s behind those of front: cameras that share a domain" in report.message
+
+                return look
+
+            robot.until(warned(30), "a warning about the clocks")
+            robot.until(lambda: not warned(0)(), "its end when the clocks agree")
+
+
 def test_the_chosen_camera_decides_the_domain(robot, cameras):
     front, rear, _, of_rear = cameras
     rear(image(30 * SECOND, command=NIGHT))
