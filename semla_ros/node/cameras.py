@@ -140,8 +140,8 @@ class Cameras:
         if most - least <= config.tracker.stamp_tolerance_s:
             return ""
         return (
-            f"the stamps of {late} are {most - least:.1f} s behind those of {early}: cameras that share a domain need one "
-            "clock; with domain_per_camera each may have its own"
+            f"the stamps of {late} are {most - least:.1f} s behind those of {early}: cameras that share a domain need "
+            "one clock; with domain_per_camera each may have its own"
         )
 
 
