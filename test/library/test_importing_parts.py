@@ -15,7 +15,7 @@ from semla_ros.cli import main
 from semla_ros.config import Config, changed
 from semla_ros.errors import BundleError
 from semla_ros.library.bundle import Bundle, find_bundle
-from semla_ros.library.importing import import_parts
+from semla_ros.library.importing_parts import import_parts
 from semla_ros.modeling.fisa.architecture import FisaArch
 from semla_ros.pipeline.build import build_pipeline
 

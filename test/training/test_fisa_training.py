@@ -17,7 +17,7 @@ from semla_ros.errors import TrainingError
 from semla_ros.evaluation.coco_panoptic import CocoPanoptic
 from semla_ros.images.panoptic import INSTANCE
 from semla_ros.library.bundle import Bundle
-from semla_ros.library.importing import import_parts
+from semla_ros.library.importing_parts import import_parts
 from semla_ros.modeling.fisa.architecture import FisaArch
 from semla_ros.modeling.fisa.simo import TRAINED
 from semla_ros.pipeline.build import build_pipeline

@@ -74,7 +74,7 @@ def _import(args: argparse.Namespace) -> None:
 
 
 def _import_parts(args: argparse.Namespace, kind: str) -> None:
-    from semla_ros.library.importing import import_parts
+    from semla_ros.library.importing_parts import import_parts
 
     _need(args, "mask_generator", "clip")
     bundle = import_parts(

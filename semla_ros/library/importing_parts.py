@@ -1,0 +1,84 @@
+"""Makes a bundle of published parts: a mask generator, and a CLIP that is the navigator, too."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from torch import nn
+
+from semla_ros.errors import BundleError
+from semla_ros.images.classes import CITYSCAPES_COLORS
+from semla_ros.library.bundle import ADAPTERS, Bundle, Defaults, find_bundle
+from semla_ros.library.checkpoints import read_state
+from semla_ros.library.importing import check_is_new
+from semla_ros.library.published_navigator import published_navigator
+from semla_ros.modeling.base import DEFAULT_NAVIGATOR, SEGMENTERS, Architecture, navigator_kind, segmenter_kind
+from semla_ros.modeling.clip.network import Clip
+from semla_ros.modeling.clip.published import PublishedClip, whole_clip
+
+
+def import_parts(
+    mask_generator: Path, clip: Path, out: Path, segmenter_name: str, image_size: int = 896, clip_model: str = "",
+    logit_scale: float = 0,
+) -> Bundle:  # fmt: skip
+    """Makes a bundle of a published mask generator and a published CLIP, with an empty library of adapters.
+
+    The image encoder of the CLIP is the navigator, too.
+
+    Args:
+        mask_generator: Folder of a mask generator as transformers stores it.
+        clip: A file with the state dict of a CLIP; or a bundle, its folder or its name, whose segmenter contains one.
+        out: Folder of the bundle, which must not exist. It appears when it is complete.
+        segmenter_name: Kind of the segmenter, see `semla_ros.modeling.base.SEGMENTERS`.
+        image_size: Side of the square image that CLIP is shown, pixels.
+        clip_model: open_clip's name of the model; needed where no configuration lies beside its file.
+        logit_scale: Factor of cosines before the softmax over classes; 0 takes that of the CLIP's file, or 100.
+
+    Returns:
+        The bundle.
+
+    Raises:
+        BundleError: A part is missing, damaged or of another architecture, the kind is not made of these parts, or
+            ``out`` exists.
+    """
+    check_is_new(out)
+    kind = segmenter_kind(segmenter_name)
+    if kind.from_parts is None:
+        expected = " or ".join(f"--kind {name}" for name in SEGMENTERS if segmenter_kind(name).from_parts)
+        hint = "Or give --segmenter a checkpoint in place of --mask-generator and --clip."
+        raise BundleError("this kind is not made of parts", where=segmenter_name, expected=expected, hint=hint)
+    whole, classes, (navigator_arch, encoder), defaults = _clip(clip, clip_model)
+    whole = replace(whole, logit_scale=logit_scale or whole.logit_scale)
+    arch, network = kind.from_parts(mask_generator, whole, image_size)
+    about = f"{segmenter_name} of {mask_generator.name} and {clip.name}, not trained together"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as place:
+        bundle = Bundle(Path(place, out.name), about, arch, navigator_arch, classes, defaults=defaults)
+        bundle.save(network, encoder, torch.float32)
+        (bundle.path / ADAPTERS).mkdir()
+        bundle.path.rename(out)
+    return Bundle.open(out)
+
+
+def _clip(source: Path, model: str) -> tuple[PublishedClip, tuple[str, ...], tuple[Architecture, nn.Module], Defaults]:
+    """Returns a CLIP, classes, the navigator, and the defaults that fit it."""
+    if source.is_file() or (source.suffix and not source.is_dir()):
+        state = read_state(source)
+        whole = whole_clip(state, str(source), model)
+        navigator = published_navigator(navigator_kind(DEFAULT_NAVIGATOR), str(source), model)
+        return whole, tuple(CITYSCAPES_COLORS), navigator, Defaults()
+    try:
+        folder = find_bundle(str(source))
+    except BundleError as error:
+        raise BundleError("no CLIP", where=source, expected="a file with its state dict, or a model bundle") from error
+    bundle = Bundle.open(folder)
+    network: Any = bundle.load_network()
+    if not isinstance(getattr(network, "clip", None), Clip):
+        raise BundleError("segmenter without a CLIP", where=source, got=bundle.segmenter.kind)
+    sizes: Any = bundle.segmenter
+    whole = PublishedClip(sizes.vision, sizes.text, network.clip.state_dict())
+    return whole, bundle.classes, (bundle.navigator, bundle.load_navigator().network), bundle.defaults
