@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +74,19 @@ def test_the_own_adapter_of_the_target_is_left_out_except_for_the_oracle(
     assert seen == [{}]
 
 
+def test_a_bundle_without_adapters_is_evaluated_by_its_base_model_alone(
+    bundle: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    shutil.rmtree(bundle / ADAPTERS)
+    (bundle / ADAPTERS).mkdir()
+    with pytest.raises(AdapterError, match=r"nothing to leave out.*got 0 adapters.*zero_shot needs none"):
+        LeaveOneOut(opened(bundle))
+    caplog.clear()
+    score = LeaveOneOut(opened(bundle), methods=["zero_shot"]).run([Domain("red")])["zero_shot"]
+    assert score.per_domain.keys() == {"red"}
+    assert "no adapter of this name" not in caplog.text
+
+
 def test_every_image_gets_its_own_mixture(pipeline: SemlaPipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = fused_by(pipeline, monkeypatch)
     LeaveOneOut(pipeline, methods=["semla"]).run([Domain("elsewhere", count=4)])
@@ -99,7 +113,7 @@ def test_a_mean_over_fewer_domains_is_marked() -> None:
 
 
 def test_a_domain_without_an_own_adapter_is_logged(pipeline: SemlaPipeline, caplog: pytest.LogCaptureFixture) -> None:
-    LeaveOneOut(pipeline, methods=["zero_shot"]).run([Domain("red"), Domain("elsewhere")])
+    LeaveOneOut(pipeline, methods=["uniform"]).run([Domain("red"), Domain("elsewhere")])
     assert [record.args for record in caplog.records] == [("elsewhere",)]
 
 
