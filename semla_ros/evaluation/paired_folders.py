@@ -119,6 +119,6 @@ def open_dataset(images: Path, labels: Path, classes: Sequence[str]) -> Dataset:
 def _files(folder: Path, suffixes: Sequence[str]) -> dict[Path, Path]:
     """Files of a folder by their relative path without the suffix, sorted by it; hidden ones are left out."""
     if not folder.is_dir():
-        raise RecordingError("no such folder", where=folder)
+        raise RecordingError("not a folder" if folder.exists() else "no such folder", where=folder)
     found = [path for path in folder.rglob("*") if path.suffix.lower() in suffixes and not path.name.startswith(".")]
     return {path.relative_to(folder).with_suffix(""): path for path in sorted(found)}

@@ -102,7 +102,7 @@ def decode_file(data: bytes, flags: int = cv2.IMREAD_COLOR, bit_depth: BitDepth 
     if not data:
         raise ImageError("empty image", got="0 bytes")
     check_size(*_announced_size(data))
-    bgr = _decompressed(data, flags | cv2.IMREAD_ANYDEPTH)
+    bgr = decompressed(data, flags | cv2.IMREAD_ANYDEPTH)
     if bgr is None:
         raise ImageError("truncated or damaged image", got=f"{len(data)} bytes")
     if bgr.dtype == np.uint16:
@@ -110,6 +110,18 @@ def decode_file(data: bytes, flags: int = cv2.IMREAD_COLOR, bit_depth: BitDepth 
     if bgr.dtype != np.uint8:
         raise ImageError("unsupported pixel type", got=bgr.dtype, expected="8 or 16 bits per channel, unsigned")
     return cast("NDArray[np.uint8]", cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB))
+
+
+def decompressed(data: bytes, flags: int) -> Any:
+    """OpenCV's image of the bytes of a file, BGR, with its own number of bits; None if they are damaged or none."""
+    # Some versions of OpenCV fill the missing part of a truncated JPEG with grey, so its end marker is looked for. An
+    # end marker in the first half belongs to an embedded thumbnail.
+    if data.startswith(START_OF_JPEG) and data.rfind(END_OF_JPEG) < len(data) // 2:
+        return None
+    try:
+        return cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error:
+        return None
 
 
 def colorize(labels: Labels, classes: Sequence[ClassInfo]) -> NDArray[np.uint8]:
@@ -168,15 +180,3 @@ def _announced_size(data: bytes) -> tuple[int, int]:
         raise ImageError("image too large", got=f"more in a file of {len(data)} bytes", expected=expected) from error
     except Exception as error:  # each of Pillow's readers raises errors of its own
         raise ImageError("no image", got=f"{len(data)} bytes", expected="a whole JPEG, PNG or similar file") from error
-
-
-def _decompressed(data: bytes, flags: int) -> Any:
-    """OpenCV's BGR image, or None if the data is damaged."""
-    # Some versions of OpenCV fill the missing part of a truncated JPEG with grey, so its end marker is looked for. An
-    # end marker in the first half belongs to an embedded thumbnail.
-    if data.startswith(START_OF_JPEG) and data.rfind(END_OF_JPEG) < len(data) // 2:
-        return None
-    try:
-        return cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-    except cv2.error:
-        return None

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semla_ros.errors import ImageError
+from semla_ros.images.conversion import decompressed
 from semla_ros.whole_file import whole_file
 
 FORMATS = {".png": "PNG", ".jpg": "JPEG"}  # that images are encoded in
@@ -113,8 +114,8 @@ def writing(path: Path) -> Iterator[None]:
 
 def _read(path: Path, flags: int) -> NDArray[np.integer]:
     try:
-        image = cv2.imread(str(path), flags)
-    except cv2.error:  # for example a header that announces billions of pixels
+        image = decompressed(path.read_bytes(), flags)
+    except OSError:
         image = None
     if image is None:
         hint = "The file is missing, damaged or not an image: restore it or remove it."

@@ -162,6 +162,11 @@ class AdapterFolder:
         write_manifest(target)
 
 
+def is_adapter(path: Path) -> bool:
+    """Whether a folder holds the files of an adapter, damaged or not."""
+    return any((path / name).exists() for name in (CONFIG, WEIGHTS, DIFFERENCE))
+
+
 def statistics_file(adapter: Path) -> Path:
     """Returns the path of the statistics in the folder of an adapter."""
     return adapter / f"{adapter.name}_statistics.npz"

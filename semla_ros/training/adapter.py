@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from semla_ros.training.images import Images
 from semla_ros.training.presets import PRESETS, Preset, default_preset
 from semla_ros.training.rank import of_rank
 
+NOT_COMPARED = dict.fromkeys(("overwrite", "device", "changes", "about"))  # of a training that is continued
 FEWEST_HELD_OUT = 3  # images: the mIoU of fewer says little
 
 
@@ -81,6 +82,7 @@ class Outcome:
         skipped: Images that were left out, with the reason.
         best: mIoU before and after, percent.
         rank_error: Relative error of the reduced rank, 0 to 1; NaN if it was not reduced.
+        replaced: Where the adapter is now that was replaced; None if there was none.
     """
 
     task: AdapterTask
@@ -90,6 +92,7 @@ class Outcome:
     skipped: dict[Path, str]
     best: Best
     rank_error: float = math.nan
+    replaced: Path | None = None
 
 
 def train_adapter(task: AdapterTask) -> Outcome:
@@ -114,7 +117,7 @@ def train_adapter(task: AdapterTask) -> Outcome:
     dataset = open_dataset(task.images, task.labels, classes)
     with accelerator.main_process_first():
         if accelerator.is_main_process:
-            place.claim({**asdict(task), "overwrite": None, "device": None, **asdict(preset), "found": len(dataset)})
+            place.claim({**asdict(task), **asdict(preset), **NOT_COMPARED, "found": len(dataset)})
     train, held_out = _split(Images.read(dataset, loss.image_size, loss.label_size), task.validation_share, classes)
     # 4. Training by the method. With a validation, the values with the highest mIoU are the result.
     network.to(accelerator.device)
@@ -133,7 +136,7 @@ def train_adapter(task: AdapterTask) -> Outcome:
             save_adapter(adapter, statistics, folder.parent, method=task.method)
             write_adapter_card(folder, outcome, classes, bundle, place.work / f"{place.name}.csv")
     accelerator.wait_for_everyone()
-    return outcome
+    return replace(outcome, replaced=place.replaced)
 
 
 def _segmenter(bundle: Bundle, network: Any, classes: Sequence[str]) -> tuple[Segmenter, TrainingLoss]:

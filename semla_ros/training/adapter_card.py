@@ -95,7 +95,7 @@ def _draw_curve(path: Path, log: Path, outcome: Outcome) -> None:
     rows = read_rows(log)
     figure = Figure((7, 3.2), layout="constrained")
     losses = figure.add_subplot()
-    losses.plot([int(row["step"]) + 1 for row in rows], [float(row["loss"]) for row in rows], color="tab:blue")
+    losses.plot([int(row["step"]) + 1 for row in rows], [float(row["loss"]) for row in rows], ".-", color="tab:blue")
     losses.set_xlabel("step")
     losses.set_ylabel("loss", color="tab:blue")
     scores = [(int(row["step"]) + 1, float(row["miou"])) for row in rows if row["miou"]]

@@ -11,7 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from semla_ros.config import flatten
 from semla_ros.errors import TrainingError
+from semla_ros.library.adapter_folder import is_adapter
 from semla_ros.library.library_folder import LibraryFolder
 from semla_ros.whole_file import whole_file
 
@@ -30,9 +32,10 @@ class AdapterPlace:
     Attributes:
         name: Name of the adapter.
         work: Folder of checkpoint and log, ``<library>/.<name>.training``. Libraries leave hidden folders out.
+        replaced: Where the adapter is now that `filled` has replaced; None if there was none.
 
     Raises:
-        TrainingError: The adapter exists, or its name is no name of a folder.
+        TrainingError: The adapter exists, or something that is none; or its name is no name of a folder.
     """
 
     def __init__(self, out: Path, overwrite: bool | None = None, noun: str = "adapter") -> None:
@@ -41,6 +44,10 @@ class AdapterPlace:
         if not self.name or self.name.startswith("."):
             raise TrainingError("not the name of a folder", where="-o", got=out, expected="a folder and a name in it")
         self.work = self.out.with_name(f".{self.name}.training")
+        self.replaced: Path | None = None
+        if os.path.lexists(self.out) and overwrite is not None and not is_adapter(self.out):
+            hint = f"Name the new adapter: {out / 'NAME'}."
+            raise TrainingError("this exists and is no adapter", where=out, hint=hint)
         if os.path.lexists(self.out) and not overwrite:
             replaced = ", or add --overwrite: the old one stays until the new one is complete"
             hint = f"Choose another name{'' if overwrite is None else replaced}."
@@ -60,20 +67,27 @@ class AdapterPlace:
         with self._written():
             self.work.mkdir(parents=True, exist_ok=True)
             self._lock()
-            if not file.exists():
+            if not (file.exists() and self._has_begun):
                 with whole_file(file) as partial:
                     partial.write_text(text)
         try:
             before = json.loads(file.read_text())
         except ValueError:
             before = {}
+        before, wanted = (dict(flatten(each)) for each in (before, wanted))
         other = [key for key in wanted if before.get(key) != wanted[key]]
         if other:
             raise TrainingError(
-                "unfinished training with other settings", where=self.work, got=f"{other[0]} {before.get(other[0])}",
-                expected=wanted[other[0]],
+                "unfinished training with other settings", where=self.work,
+                got=", ".join(f"{key} {before.get(key)}" for key in other),
+                expected=", ".join(f"{key} {wanted[key]}" for key in other),
                 hint="Repeat the command with the same settings to continue it, or delete the folder to start over.",
             )  # fmt: skip
+
+    @property
+    def _has_begun(self) -> bool:
+        """Whether the work folder holds anything that was trained."""
+        return any(self.work.glob("*.pt"))
 
     def _lock(self) -> None:
         """Refuses a second training of the same adapter. The system removes the lock when this process ends."""
@@ -98,7 +112,7 @@ class AdapterPlace:
             new.mkdir(parents=True)
             yield new
             if self.out.is_dir():
-                LibraryFolder(self.out.parent).remove([self.name])
+                self.replaced = LibraryFolder(self.out.parent).remove([self.name])[self.name]
             new.rename(self.out)
         shutil.rmtree(self.work, ignore_errors=True)
 
@@ -107,7 +121,8 @@ class AdapterPlace:
         try:
             yield
         except OSError as error:
+            kept = f" What was trained is kept in {self.work}." if self._has_begun else ""
             raise TrainingError(
                 f"{self.noun} cannot be written", where=self.out, got=error.strerror or error,
-                hint=f"Free space or choose another place. A training that was begun is kept in {self.work}.",
+                hint=f"Choose another place, or free space there.{kept}",
             ) from error  # fmt: skip

@@ -90,8 +90,10 @@ class Checkpoint:
             with whole_file(self.path) as partial:
                 torch.save(state, partial)
         except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
+            incomplete = "unexpected pos" in str(error)  # torch's words for a file that could not be written to its end
             raise TrainingError(
-                "checkpoint cannot be written", where=self.path, got=" ".join(str(error).split()),
+                "checkpoint cannot be written", where=self.path,
+                got="not all of it could be written" if incomplete else " ".join(str(error).split()),
                 hint="Free space on the disk and run the command again: it continues from the last checkpoint.",
             ) from error  # fmt: skip
 

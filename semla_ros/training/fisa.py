@@ -108,7 +108,7 @@ def train_fisa(task: FisaTask) -> int:
     small = sum(parameter.numel() for parameter in network.parameters()) < SMALL_NETWORK
     preset = PRESETS[task.preset or ("small" if small else "paper")].changed(**task.changes)
     if accelerator.is_main_process:
-        place.claim({**asdict(task), "device": None, **asdict(preset), "found": len(dataset)})
+        place.claim({**asdict(task), "device": None, "changes": None, **asdict(preset), "found": len(dataset)})
     accelerator.wait_for_everyone()
     # 2. What is trained, at its learning rates.
     trained = TRAINED[task.trained](network)

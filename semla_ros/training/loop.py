@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,8 @@ def fit(
     log = Log(folder / f"{name}.csv", first, writes=main)
     if validation and not first:
         best.before = validation.score()
+    if first and main:
+        print(f"{name}: continues after step {first} of {schedule.steps}", file=sys.stderr)
     steps = range(schedule.steps if best.exhausted else first, schedule.steps)
     bar = ProgressBar(steps, desc=name, initial=first, total=schedule.steps, mininterval=5, disable=not main)
     for step in bar:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from semla_ros.errors import TrainingError
 from semla_ros.modeling.lora import Adapter
 from semla_ros.training.presets import Preset
 
@@ -42,9 +43,15 @@ class Lora:
         network: Network that is adapted.
         layers: Module name to the linear layer that is adapted.
         preset: Rank and alpha.
+
+    Raises:
+        TrainingError: The rank is larger than that of any weight.
     """
 
     def __init__(self, network: nn.Module, layers: Mapping[str, nn.Linear], preset: Preset) -> None:
+        largest = max(min(layer.weight.shape) for layer in layers.values())
+        if preset.rank > largest:
+            raise TrainingError("rank larger than that of any weight", got=preset.rank, expected=f"at most {largest}")
         network.requires_grad_(False)
         self.layers, self.scale = layers, preset.alpha / preset.rank
         self._low_rank = attach(layers, lambda weight: LowRank(weight, preset.rank, self.scale))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from semla_ros.errors import ImageError
-from semla_ros.images.files import read_rgb, read_unchanged, write_image, writing
+from semla_ros.images.files import encoded, read_rgb, read_unchanged, write_image, writing
 
 RGB = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
 
@@ -27,6 +27,15 @@ def test_a_truncated_image_is_refused_by_name(tmp_path: Path, share: float) -> N
     for read in (read_rgb, read_unchanged):
         with pytest.raises(ImageError, match=r"cannot be read \(.*rgb\.png\)"):
             read(file)
+
+
+@pytest.mark.parametrize("share", [0.3, 0.5, 0.9])
+def test_a_truncated_photograph_is_refused_by_name(tmp_path: Path, share: float) -> None:
+    file = tmp_path / "photo.jpg"
+    whole = encoded(RGB, ".jpg")
+    file.write_bytes(whole[: int(share * len(whole))])
+    with pytest.raises(ImageError, match=r"cannot be read \(.*photo\.jpg\)"):
+        read_rgb(file)
 
 
 def test_a_missing_image_is_refused_by_name(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from tiny import CLASSES, image, random_network
 
 from semla_ros.adaptation.statistics import Statistics
 from semla_ros.cli import main
-from semla_ros.cli import train as train_command
+from semla_ros.cli.train import adapter as train_command
 from semla_ros.library.adapter_folder import AdapterFolder
 from semla_ros.library.bundle import ADAPTERS, Bundle
 from semla_ros.library.library_folder import LibraryFolder
@@ -184,11 +184,63 @@ def test_an_unfinished_training_is_not_continued_with_other_settings(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with monkeypatch.context() as interrupted:
-        interrupted.setattr(adapter_module, "fit_adapter", interrupt)
-        assert main(command(data, pristine_bundle, tmp_path / "fog")) == 130
-    shown = refused(capsys, data, pristine_bundle, tmp_path / "fog", "--seed", "1")
+        interrupted.setattr(checkpoint_module.Checkpoint, "save_periodically", checkpoint_module.Checkpoint.save)
+        interrupted.setattr(adapter_module, "_statistics", interrupt)
+        assert main(command(data, pristine_bundle, tmp_path / "fog", "--steps", "2")) == 130
+    shown = refused(capsys, data, pristine_bundle, tmp_path / "fog", "--seed", "1", "--steps", "3")
     assert "unfinished training with other settings" in shown
-    assert "seed 0, expected 1" in shown
+    assert "got seed 0, schedule.steps 2, expected seed 1, schedule.steps 3" in shown
+    capsys.readouterr()
+    assert main(command(data, pristine_bundle, tmp_path / "fog", "--steps", "2")) == 0
+    assert "fog: continues after step 2 of 2" in capsys.readouterr().err
+
+
+def test_a_training_that_was_refused_for_its_data_can_be_repeated_with_other_settings(
+    data: Path, pristine_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    label = data / "labels/003.png"
+    good = label.read_bytes()
+    cv2.imwrite(str(label), np.full((24, 40), 77, np.uint8))
+    assert "ids without a class" in refused(capsys, data, pristine_bundle, tmp_path / "fog", "--steps", "2")
+    label.write_bytes(good)
+    train(data, pristine_bundle, tmp_path / "fog", "--steps", "3")
+
+
+def test_a_folder_that_is_no_adapter_is_never_replaced(
+    data: Path, bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for options in ((), ("--overwrite",)):
+        shown = refused(capsys, data, bundle, bundle / ADAPTERS, *options)
+        assert "this exists and is no adapter" in shown
+        assert f"Name the new adapter: {bundle / ADAPTERS / 'NAME'}" in shown
+    assert LibraryFolder(bundle / ADAPTERS).names == ("blue", "green", "red")
+
+
+def test_a_rank_beyond_all_weights_is_refused(
+    data: Path, pristine_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "rank larger than that of any weight" in refused(
+        capsys, data, pristine_bundle, tmp_path / "fog", "--rank", "1000"
+    )
+
+
+def test_a_truncated_photograph_is_skipped_and_named(
+    data: Path, pristine_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photo = data / "images/003.jpg"
+    cv2.imwrite(str(photo), np.random.default_rng(0).integers(0, 256, (24, 40, 3), np.uint8))
+    photo.write_bytes(photo.read_bytes()[: photo.stat().st_size // 2])
+    (data / "images/003.png").unlink()
+    train(data, pristine_bundle, tmp_path / "fog", "--steps", "2")
+    assert "Skipped (1): 003.jpg" in capsys.readouterr().out
+
+
+def test_a_file_of_classes_that_is_no_text_is_refused(
+    data: Path, pristine_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "classes.txt").write_bytes(b"\xd0\xff")
+    shown = refused(capsys, data, pristine_bundle, tmp_path / "fog", "--classes", str(tmp_path / "classes.txt"))
+    assert "no list of classes" in shown
 
 
 def interrupt(*_: object) -> None:
@@ -270,7 +322,7 @@ def test_a_corrupt_image_in_the_middle_is_named_skipped_and_counted(
     out = train(data, pristine_bundle, tmp_path / "fog", "--steps", "2")
     shown = capsys.readouterr().out
     assert "trained with 36 images" in shown
-    assert "1 images were skipped: 007.png" in shown
+    assert "Skipped (1): 007.png" in shown
     assert [record.message for record in caplog.records if "skipped 007.png" in record.message]
     assert "| skipped images | 007.png |" in (out / "README.md").read_text()
 

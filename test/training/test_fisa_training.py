@@ -145,6 +145,7 @@ def test_other_settings_do_not_continue_an_unfinished_training(
         broken.setattr("semla_ros.training.fisa.fit", lambda *args: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             train_fisa(task(base, data, tmp_path / "out"))
+    (tmp_path / ".out.training/fisa.pt").touch()  # as if it had been interrupted later
     with pytest.raises(TrainingError, match="unfinished training with other settings"):
         train_fisa(task(base, data, tmp_path / "out", seed=3))
 

@@ -8,7 +8,7 @@ import pytest
 from tiny import ARCH
 
 import semla_ros
-from semla_ros.cli import train as command
+from semla_ros.cli.train import world as command
 from semla_ros.library.captions import CAPTIONS, CaptionTable
 from semla_ros.streetworld.dataset import sample
 from semla_ros.training.schedule import Schedule

@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from semla_ros.cli.library.place import accepts_place, adapter_path, base_of, opened
 from semla_ros.cli.options import claimed, positive, task
+from semla_ros.errors import ConfigError
 
 if TYPE_CHECKING:
     from semla_ros.library.base_model import BaseModel
     from semla_ros.library.comparison import LayerComparison
     from semla_ros.modeling.lora import Adapter
+
+FORMATS = ".png", ".svg", ".pdf"
 
 
 def add(library: Any) -> None:
@@ -28,6 +31,8 @@ def add(library: Any) -> None:
 def _compare(args: argparse.Namespace) -> None:
     from semla_ros.library.comparison import compare
 
+    if args.out and args.out.suffix.lower() not in FORMATS:
+        raise ConfigError("no format of figures", where="--out", got=args.out, expected=" or ".join(FORMATS))
     claimed(args.out)
     bundle, folder = opened(args)
     paths = [adapter_path(name, folder) for name in (args.first, args.second)]

@@ -77,6 +77,7 @@ def add(train: Any) -> None:
 def _train(args: argparse.Namespace) -> None:
     from accelerate import PartialState
 
+    from semla_ros.library.bundle import ADAPTERS, find_bundle
     from semla_ros.training.adapter import AdapterTask, train_adapter
     from semla_ros.training.adapter_card import result
     from semla_ros.training.presets import PRESETS
@@ -93,18 +94,25 @@ def _train(args: argparse.Namespace) -> None:
     if not PartialState().is_main_process:
         return
     print(f"{args.out}: trained with {outcome.images} images. {result(outcome)}")
+    if outcome.replaced:
+        print(f"The adapter of this name is now in {outcome.replaced}.")
     if outcome.skipped:
-        print(f"{len(outcome.skipped)} images were skipped: {', '.join(path.name for path in outcome.skipped)}")
+        print(f"Skipped ({len(outcome.skipped)}): {', '.join(path.name for path in outcome.skipped)}")
     if args.export_rank:
         print(f"The rank was reduced to {args.export_rank} with a relative error of {outcome.rank_error:.2g}.")
     if outcome.best.miou < outcome.best.before:
         print("The adapter is worse than the base model on these images. Try more steps or another --lr.")
+    if args.out.absolute().parent != (find_bundle(args.bundle) / ADAPTERS).absolute():
+        print(f"To add it to the library: semla library add {args.out} --bundle {args.bundle}")
 
 
 def _classes(file: Path | None) -> tuple[str, ...]:
     if file is None:
         return ()
-    classes = tuple(line.strip() for line in file.read_text().splitlines() if line.strip())
+    try:
+        classes = tuple(line.strip() for line in file.read_text().splitlines() if line.strip())
+    except UnicodeDecodeError:
+        classes = ()
     if not classes or len(set(classes)) < len(classes):
         raise ConfigError("no list of classes", where=file, expected="one class per line, each one once")
     return classes
