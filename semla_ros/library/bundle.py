@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
@@ -131,13 +132,14 @@ class Bundle:
             dtype: Floating-point type of the stored weights.
         """
         self.path.mkdir(parents=True, exist_ok=True)
-        save_file(_stored(segmenter, dtype), self.path / SEGMENTER)
-        save_file(_stored(navigator, dtype), self.path / NAVIGATOR)
         tree = {
             "about": self.about, "segmenter": self.segmenter.to_dict(), "navigator": self.navigator.to_dict(),
             "classes": {c.name: list(c.color) for c in self.class_table()}, "defaults": asdict(self.defaults),
         }  # fmt: skip
         (self.path / DESCRIPTION).write_text(yaml.safe_dump(tree, sort_keys=False))
+        for network, name in ((segmenter, SEGMENTER), (navigator, NAVIGATOR)):
+            save_file(_stored(network, dtype), self.path / name)
+            shutil.copymode(self.path / DESCRIPTION, self.path / name)  # safetensors lets the owner alone read
         write_manifest(self.path)
 
     def _stored(self, build: Callable[[], nn.Module], name: str) -> Any:

@@ -132,6 +132,7 @@ def train_masks(images: Path, annotations: Path, out: Path, schedule: Schedule =
     if accelerator.is_main_process:
         with place.filled() as folder, quiet_transformers():
             loss.model.save_pretrained(folder)
+            shutil.copymode(folder / "config.json", folder / "model.safetensors")  # else the owner's alone
             size = {"shortest_edge": min(SIZE), "longest_edge": max(SIZE)}
             Mask2FormerImageProcessor(size=size).save_pretrained(folder)
             shutil.copy(place.work / "masks.csv", folder / "training.csv")

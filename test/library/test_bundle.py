@@ -10,7 +10,7 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import load_file, save_file
-from tiny import ARCH, CLASSES, NAVIGATOR, image, random_network
+from tiny import ARCH, CLASSES, NAVIGATOR, image, random_network, write_bundle
 from torch import nn
 
 from semla_ros.errors import BundleError
@@ -42,6 +42,13 @@ def test_networks_are_loaded_from_float16_as_float32(tmp_path: Path) -> None:
     for ours, theirs in zip(loaded.parameters(), network.parameters(), strict=True):
         assert torch.equal(ours, theirs.half().float())
     assert opened.load_navigator().embed(image("red")) == pytest.approx(navigator.embed(image("red")), abs=1e-2)
+
+
+def test_all_files_of_a_saved_bundle_are_readable_by_those_who_may_read_new_files(tmp_path: Path) -> None:
+    folder = write_bundle(tmp_path / "tiny")
+    (tmp_path / "new").touch()
+    files = [file for file in folder.rglob("*") if file.is_file()]
+    assert {oct(file.stat().st_mode) for file in files} == {oct((tmp_path / "new").stat().st_mode)}
 
 
 def test_float16_halves_the_size_of_the_files(bundle: Path, tmp_path: Path) -> None:

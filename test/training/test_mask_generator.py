@@ -71,6 +71,7 @@ def test_an_interrupted_training_continues_to_the_same_weights(
     expected, found = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "resumed"))
     assert expected.keys() == found.keys()
     assert all(torch.equal(expected[name], found[name]) for name in expected)
+    assert len({file.stat().st_mode for file in (tmp_path / "whole").iterdir()}) == 1  # readable by the same users
 
 
 def test_a_folder_that_exists_is_left_as_it_is(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
