@@ -109,7 +109,11 @@ class LibraryFolder:
     def _check_names(self, names: Sequence[str], overwrite: bool) -> None:
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
-            raise AdapterError("two adapters of one name", got=", ".join(twice), hint="Rename one of the folders.")
+            raise AdapterError(
+                "two adapters of one name",
+                got=", ".join(twice),
+                hint="Rename one of the folders, and in it the file <name>_statistics.npz.",
+            )
         present = sorted(set(names) & set(self.names))
         if present and not overwrite:
             raise AdapterError(

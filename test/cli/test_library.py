@@ -147,7 +147,7 @@ def test_findings_give_a_table_and_exit_code_1(library, bundle, tmp_path):
     assert "NaN or infinity" in out
     assert "unreadable statistics" in out
     assert "library has findings" in err
-    assert "2 in 2 of 3 adapters" in err
+    assert "2 findings in 2 of 3 adapters" in err
     found = [(each["adapter"], each["subject"]) for each in json.loads((tmp_path / "findings.json").read_text())]
     assert found == [("blue", "statistics"), ("red", "weights")]
 

@@ -36,7 +36,7 @@ def _check(args: argparse.Namespace) -> None:
         concerned = len({each.adapter for each in findings})
         raise AdapterError(
             "library has findings", where=folder.path,
-            got=f"{len(findings)} in {concerned} of {len(folder.paths)} adapters",
+            got=f"{len(findings)} finding{'s' * (len(findings) > 1)} in {concerned} of {len(folder.paths)} adapters",
         )  # fmt: skip
     print(f"{folder.path}: {len(folder.paths)} adapters, nothing wrong")
 
