@@ -364,6 +364,13 @@ def test_two_adapters_are_compared_in_a_table_and_a_figure(library, new, tmp_pat
     assert (tmp_path / "layers.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_figure_of_an_unknown_format_is_refused_before_anything_is_compared(library, tmp_path):
+    err = library.refused("compare", "red", "blue", "-o", tmp_path / "layers.txt")
+    assert "no format of figures (--out)" in err
+    assert "expected .png or .svg or .pdf" in err
+    assert not list(tmp_path.glob("layers.*"))
+
+
 def test_an_unknown_or_damaged_adapter_is_not_compared(library, bundle):
     assert "Did you mean blue?" in library.refused("compare", "red", "blu")
     put_nan(bundle / ADAPTERS / "blue")
