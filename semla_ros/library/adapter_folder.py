@@ -64,6 +64,9 @@ class AdapterFolder:
 
     def _open(self, module_name: Callable[[str], str]) -> None:
         path = self.path
+        if not is_adapter(path):
+            expected = f"a folder with {CONFIG} and {WEIGHTS}, or {DIFFERENCE}"
+            raise AdapterError("no adapter", where=path, expected=expected)
         self.difference = WeightDifference(path / DIFFERENCE) if (path / DIFFERENCE).exists() else None
         self._config = None if self.difference and not (path / CONFIG).exists() else AdapterConfig.read(path / CONFIG)
         self._weights = AdapterWeights(path / WEIGHTS, self._config.adapts, module_name) if self._config else None

@@ -185,7 +185,7 @@ def test_a_relative_path_names_the_adapter_by_its_folder(library, new, monkeypat
         (lambda adapter: cut(adapter / WEIGHTS), "unreadable adapter"),
         (lambda adapter: cut(statistics_file(adapter)), "unreadable statistics"),
         (lambda adapter: statistics_file(adapter).unlink(), "unreadable statistics"),
-        (shutil.rmtree, "unreadable adapter configuration"),
+        (shutil.rmtree, "no adapter"),
     ],
 )
 def test_a_damaged_adapter_is_not_added_nor_those_beside_it(library, bundle, new, damage, message):

@@ -95,6 +95,12 @@ def test_all_files_are_readable_by_those_who_may_read_new_files(folder: Path) ->
     assert {oct(file.stat().st_mode) for file in folder.iterdir()} == {oct((folder / "new").stat().st_mode)}
 
 
+def test_a_folder_of_other_files_is_no_adapter(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    with pytest.raises(AdapterError, match=f"no adapter .*images.*expected a folder with {CONFIG}"):
+        AdapterFolder(tmp_path / "images")
+
+
 @pytest.mark.parametrize("name", [CONFIG, WEIGHTS, "fog_statistics.npz"])
 def test_a_missing_file_is_refused_by_name(folder: Path, name: str) -> None:
     (folder / name).unlink()
