@@ -91,7 +91,8 @@ class LeaveOneOut:
     ) -> None:
         self.pipeline, self.inference, self.methods = pipeline, inference, methods
         self.library = pipeline.library
-        if len(self.library.names) < 2 and set(methods) != {"zero_shot"}:
+        self._needs_adapters = set(methods) != {"zero_shot"}
+        if len(self.library.names) < 2 and self._needs_adapters:
             got, hint = f"{len(self.library.names)} adapters", "The method zero_shot needs none."
             raise AdapterError("nothing to leave out", got=got, expected="two or more", hint=hint)
         self._fused: Mixture | None = None
@@ -114,7 +115,7 @@ class LeaveOneOut:
         with ProgressBar(total=len(self.methods) * sum(map(len, datasets)), desc="evaluate", unit="image") as bar:
             for dataset in datasets:
                 has_own = dataset.name in self.library.names
-                if not has_own and set(self.methods) != {"zero_shot"}:
+                if not has_own and self._needs_adapters:
                     LOG.warning("%s: the library has no adapter of this name, so none is left out", dataset.name)
                 for method in self.methods:
                     if method == "oracle" and not has_own:

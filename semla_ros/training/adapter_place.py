@@ -45,13 +45,17 @@ class AdapterPlace:
             raise TrainingError("not the name of a folder", where="-o", got=out, expected="a folder and a name in it")
         self.work = self.out.with_name(f".{self.name}.training")
         self.replaced: Path | None = None
-        if os.path.lexists(self.out) and overwrite is not None and not is_adapter(self.out):
+        if os.path.lexists(self.out):
+            self._check_replaceable(out, overwrite)
+
+    def _check_replaceable(self, out: Path, overwrite: bool | None) -> None:
+        if overwrite is not None and not is_adapter(self.out):
             hint = f"Name the new adapter: {out / 'NAME'}."
             raise TrainingError("this exists and is no adapter", where=out, hint=hint)
-        if os.path.lexists(self.out) and not overwrite:
+        if not overwrite:
             replaced = ", or add --overwrite: the old one stays until the new one is complete"
             hint = f"Choose another name{'' if overwrite is None else replaced}."
-            raise TrainingError(f"the {noun} exists already", where=out, hint=hint)
+            raise TrainingError(f"the {self.noun} exists already", where=out, hint=hint)
 
     def claim(self, settings: Mapping[str, Any]) -> None:
         """Creates the work folder, or continues the training whose checkpoint is in it.
@@ -75,12 +79,12 @@ class AdapterPlace:
         except ValueError:
             before = {}
         before, wanted = (dict(flatten(each)) for each in (before, wanted))
-        other = [key for key in wanted if before.get(key) != wanted[key]]
+        other = [key for key in before | wanted if before.get(key) != wanted.get(key)]
         if other:
             raise TrainingError(
                 "unfinished training with other settings", where=self.work,
                 got=", ".join(f"{key} {before.get(key)}" for key in other),
-                expected=", ".join(f"{key} {wanted[key]}" for key in other),
+                expected=", ".join(f"{key} {wanted.get(key)}" for key in other),
                 hint="Repeat the command with the same settings to continue it, or delete the folder to start over.",
             )  # fmt: skip
 

@@ -150,6 +150,18 @@ def test_other_settings_do_not_continue_an_unfinished_training(
         train_fisa(task(base, data, tmp_path / "out", seed=3))
 
 
+def test_a_training_with_an_option_is_not_continued_without_it(
+    base: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as broken:
+        broken.setattr("semla_ros.training.fisa.fit", lambda *args: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            train_fisa(task(base, data, tmp_path / "out", fields={"adapter_layers": 3}))
+    (tmp_path / ".out.training/fisa.pt").touch()
+    with pytest.raises(TrainingError, match=r"other settings.*got fields\.adapter_layers 3, expected .*None"):
+        train_fisa(task(base, data, tmp_path / "out"))
+
+
 def test_the_papers_schedule_is_a_preset() -> None:
     paper = PRESETS["paper"]
     schedule = paper.schedule
