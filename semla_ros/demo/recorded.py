@@ -15,6 +15,7 @@ from semla_ros.demo.topics import CAMERA_INFO, CONFIDENCE, DIAGNOSTICS, MASK, ST
 from semla_ros.images.classes import Labels
 from semla_ros.images.encodings import encoding_of, pixels
 from semla_ros.recordings.replay import Swap
+from semla_ros.topics.messages import stamp_ns
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +72,12 @@ class Recorded:
 
     def _take(self, topic: str, time_ns: int, message: Any) -> None:
         if topic == MASK:
-            self.masks[stamp_ns(message)] = pixels(message, encoding_of(message))
-            self.arrived_ns[stamp_ns(message)] = time_ns
+            self.masks[stamp_ns(message.header)] = pixels(message, encoding_of(message))
+            self.arrived_ns[stamp_ns(message.header)] = time_ns
         elif topic == CONFIDENCE:
             self.confidences += 1
         elif topic == CAMERA_INFO:
-            self.sent_ns[stamp_ns(message)] = time_ns
+            self.sent_ns[stamp_ns(message.header)] = time_ns
         elif topic == DIAGNOSTICS:
             self.figures = _values(message)
         elif topic == STATE:
@@ -84,7 +85,7 @@ class Recorded:
 
     def _take_state(self, message: Any) -> None:
         """Adds a new state. States are repeated every second, and published once before the first image."""
-        stamp = stamp_ns(message)
+        stamp = stamp_ns(message.header)
         if stamp and (not self.states or stamp > self.states[-1].stamp_ns):
             self.states.append(_state(stamp, _values(message)))
 
@@ -112,12 +113,6 @@ class Recorded:
     def frames(self, what: str) -> int:
         """The node's count of frames that were ``received``, ``segmented``, ``dropped`` or ``failed``."""
         return int(self.figures.get(f"frames_{what}", 0))
-
-
-def stamp_ns(message: Any) -> int:
-    """Stamp of a message's header, nanoseconds."""
-    stamp = message.header.stamp
-    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
 
 
 def _values(message: Any) -> dict[str, str]:

@@ -14,8 +14,9 @@ from sensor_msgs.msg import Image
 
 from semla_ros.errors import ConfigError
 from semla_ros.node.camera_info import CameraInfoSubscription
-from semla_ros.node.subscription import DEPTH, offered_reliability, stamp_ns
+from semla_ros.node.subscription import DEPTH, offered_reliability
 from semla_ros.node.topic_names import check_topic_name
+from semla_ros.topics.messages import stamp_ns
 from semla_ros.topics.sources import DepthView
 
 RECENT = 5  # depth images that are kept for camera images that arrive after them

@@ -23,9 +23,9 @@ from semla_ros.node.library_reader import LibraryReader
 from semla_ros.node.publishers import Publishers
 from semla_ros.node.signals import Stopped, Stopping
 from semla_ros.node.statistics import Statistics
-from semla_ros.node.subscription import stamp_ns
 from semla_ros.node.throttled_log import ThrottledLogger, explained, reason
 from semla_ros.node.worker import Worker
+from semla_ros.topics.messages import stamp_ns
 
 if TYPE_CHECKING:
     from semla_ros.pipeline.domain_state import DomainState

@@ -15,6 +15,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from semla_ros.config import RELIABILITIES, NodeConfig
 from semla_ros.errors import ConfigError
 from semla_ros.node.settings import qos_overrides_checked
+from semla_ros.topics.messages import stamp_ns
 
 # Length of the middleware's queue. A message that a newer one replaces there is not reported. With more than one place,
 # short bursts reach the node, which counts the messages that it drops; the worker takes the newest one only.
@@ -147,11 +148,6 @@ def offered_reliability(node: Node, topic: str) -> ReliabilityPolicy:
     # message is lost while it is replaced.
     offers = [each.qos_profile.reliability for each in node.get_publishers_info_by_topic(topic)]
     return ReliabilityPolicy.BEST_EFFORT if ReliabilityPolicy.BEST_EFFORT in offers else ReliabilityPolicy.RELIABLE
-
-
-def stamp_ns(header: Any) -> int:
-    """The stamp of a std_msgs/Header, nanoseconds."""
-    return 10**9 * int(header.stamp.sec) + int(header.stamp.nanosec)
 
 
 def _override(topic: str) -> str:

@@ -19,6 +19,7 @@ from semla_ros.images.encodings import encoding_of, pixels
 from semla_ros.images.frame import Frame
 from semla_ros.recordings.bag_files import BagFiles, BagMessage
 from semla_ros.recordings.recording import Readings, Recording
+from semla_ros.topics.messages import stamp_ns
 
 DECODERS: dict[str, Callable[[Any, BitDepth], NDArray[np.uint8]]] = {
     "sensor_msgs/msg/Image": decode,
@@ -111,4 +112,4 @@ def _stamp(message: Any, recorded_ns: int) -> int:
     stamp = message.header.stamp
     if stamp.sec < 0:
         raise RecordingError("negative stamp", got=f"{stamp.sec} s", expected="0 s or more")
-    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec) or recorded_ns
+    return stamp_ns(message.header) or recorded_ns

@@ -102,6 +102,11 @@ def header(stamp_ns: int, frame_id: str, new: NewMessage) -> Any:
     return new("std_msgs/msg/Header", stamp=stamp, frame_id=frame_id)
 
 
+def stamp_ns(header: Any) -> int:
+    """The stamp of a std_msgs/Header, nanoseconds."""
+    return int(header.stamp.sec) * 1_000_000_000 + int(header.stamp.nanosec)
+
+
 def image(header: Any, pixels: NDArray[Any], new: NewMessage) -> Any:
     """sensor_msgs/Image with unpadded rows, little-endian.
 

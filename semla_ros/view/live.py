@@ -19,9 +19,10 @@ from std_msgs.msg import String
 
 from semla_ros.errors import SemlaError
 from semla_ros.node.topic_names import check_topic_name
+from semla_ros.topics.messages import stamp_ns
 from semla_ros.topics.outputs import CONFIDENCE, LABELS, MASK, STATE
 from semla_ros.view.history import DomainSample, History
-from semla_ros.view.pairing import Pairing, classes_of, stamp_of
+from semla_ros.view.pairing import Pairing, classes_of
 from semla_ros.view.remote import RemoteNode, value_of
 from semla_ros.view.report import GONE_S, Health, figures
 from semla_ros.view.scene import Scene
@@ -240,7 +241,7 @@ class LiveSource:
     def _take_state(self, message: Any) -> None:
         for status in message.status:
             values = {each.key: each.value for each in status.values}
-            self._sample = DomainSample.of(stamp_of(message), values)
+            self._sample = DomainSample.of(stamp_ns(message.header), values)
             if self._sample.stamp_ns:  # a state from before the first image has no place in time
                 self.history.add(self._sample)
 

@@ -14,6 +14,7 @@ from semla_ros.errors import ImageError, SemlaError
 from semla_ros.images.classes import ClassInfo, Labels
 from semla_ros.images.conversion import decode, decode_compressed
 from semla_ros.images.encodings import buffer, encoding_of, pixels
+from semla_ros.topics.messages import stamp_ns
 from semla_ros.view.scene import Scene, anonymous
 
 MAX_WAITING = 90  # camera images that wait for their masks: three seconds at 30 per second
@@ -46,7 +47,7 @@ class Pairing:
 
     def image(self, message: Any) -> Scene | None:
         """Takes a camera image; returns the scene if it is complete now."""
-        self._images[stamp_of(message)] = message
+        self._images[stamp_ns(message.header)] = message
         while len(self._images) > MAX_WAITING or self._waiting_bytes() > MAX_WAITING_BYTES:
             del self._images[next(iter(self._images))]
         return self._complete()
@@ -54,12 +55,12 @@ class Pairing:
     def mask(self, message: Any) -> Scene | None:
         """Takes a mask; returns the scene if it is complete now, or that of the mask before."""
         late = self._made() if self._mask else None
-        self._mask = stamp_of(message), labels_of(message)
+        self._mask = stamp_ns(message.header), labels_of(message)
         return self._complete() or late
 
     def confidence(self, message: Any) -> Scene | None:
         """Takes a confidence image; returns the scene if it is complete now."""
-        self._confidence = stamp_of(message), confidence_of(message)
+        self._confidence = stamp_ns(message.header), confidence_of(message)
         return self._complete()
 
     def _complete(self) -> Scene | None:
@@ -123,12 +124,6 @@ def labels_of(message: Any) -> Labels:
     """
     values = pixels(message, encoding_of(message))
     return values if values.dtype in (np.uint8, np.uint16) else values.astype(np.uint16)
-
-
-def stamp_of(message: Any) -> int:
-    """Stamp of a message's header, nanoseconds."""
-    stamp = message.header.stamp
-    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
 
 
 def classes_of(message: Any) -> tuple[ClassInfo, ...]:

@@ -11,9 +11,10 @@ from semla_ros.errors import RecordingError, SemlaError
 from semla_ros.images.frame import Frame
 from semla_ros.recordings import OnError, Recording
 from semla_ros.recordings.bag import GROUND_TRUTH, Bag
+from semla_ros.topics.messages import stamp_ns
 from semla_ros.topics.outputs import CONFIDENCE, LABELS, MASK, OVERLAY, STATE
 from semla_ros.view.history import DomainSample
-from semla_ros.view.pairing import Pairing, classes_of, stamp_of
+from semla_ros.view.pairing import Pairing, classes_of
 from semla_ros.view.scene import Scene
 
 Item = Scene | DomainSample
@@ -107,7 +108,7 @@ class _Images:
 
 def _sample(message: Any) -> DomainSample | None:
     """The domain state; None for states from before the first image, which have no stamp."""
-    stamp = stamp_of(message)
+    stamp = stamp_ns(message.header)
     return DomainSample.of(stamp, {each.key: each.value for each in message.status[0].values}) if stamp else None
 
 
