@@ -54,6 +54,7 @@ class Recipe:
         adapter: Schedule of each adapter.
         captions: Schedule of the text encoder that the captions are encoded with.
         balance: Exponent of the class weights, see `semla_ros.modeling.catseg.loss.SegmentationLoss`.
+        patch_weight: Weight of the cross-entropy of the patches, see there.
     """
 
     base_images: int = 4000
@@ -67,15 +68,14 @@ class Recipe:
     adapter: Schedule = PRESETS["small"].schedule
     captions: Schedule = SCHEDULE
     balance: float = 0.0
+    patch_weight: float = 0.0
 
 
 RECIPES = {
     "bundled": Recipe(),  # models/streetworld
     "detailed": Recipe(
-        base_images=8000, domain_images=600, arch=STREETWORLD_DETAILED, balance=0.5,
-        clip=Schedule(steps=600, batch=128, lr=1e-3, warmup=50, weight_decay=0.1),
-        segmenter=Schedule(steps=6000, batch=16, lr=8e-4, warmup=300),
-        adapter=Schedule(steps=200, batch=16, lr=3e-3, warmup=20, weight_decay=0.0),
+        arch=STREETWORLD_DETAILED, segmenter=Schedule(steps=8000, batch=8, lr=8e-4, warmup=300), balance=0.5,
+        patch_weight=0.2,
     ),
 }  # fmt: skip
 
@@ -101,7 +101,8 @@ def train_world(work: Path, out: Path, recipe: Recipe) -> None:
     clip = _clip(work, recipe, accelerator)
     navigator = navigator_of(clip, recipe.arch)
     # 3. The segmenter, on the base domain.
-    loss = SegmentationLoss(backbone(recipe.arch, clip.state_dict()), NAMES, recipe.balance)
+    network = backbone(recipe.arch, clip.state_dict())
+    loss = SegmentationLoss(network, NAMES, recipe.balance, recipe.patch_weight)
     base = _images(work, BASE_DOMAIN, recipe.base_images, loss)
     train_segmenter(loss, base, recipe.segmenter, work, recipe.seed, accelerator)
     bundle = Bundle(out, ABOUT, recipe.arch, navigator.arch, CLASSES, defaults=Defaults(temperature=TEMPERATURE))

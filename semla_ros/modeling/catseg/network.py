@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -12,6 +14,32 @@ from semla_ros.modeling.catseg.architecture import CatSegArch
 from semla_ros.modeling.catseg.decoder import Up
 from semla_ros.modeling.catseg.upsampling import GuidedUpsampling
 from semla_ros.modeling.clip.network import Clip
+
+
+class ImageFeatures(NamedTuple):
+    """What CLIP sees in B images.
+
+    Attributes:
+        dense: Features per patch in CLIP's joint space, (B, D, H, W). H and W are the sides of the token grid.
+        guidance: Features that guide the two decoder stages, (B, G1, 2H, 2W) and (B, G2, 4H, 4W).
+    """
+
+    dense: Tensor
+    guidance: list[Tensor]
+
+
+def cost_volume(dense: Tensor, text: Tensor) -> Tensor:
+    """Cosine similarity of each patch and class (CAT-Seg, equation 1).
+
+    Args:
+        dense: See `ImageFeatures`.
+        text: Text embeddings of the classes, (T, D), L2-normalised.
+
+    Returns:
+        (B, T, H, W), -1 to 1.
+    """
+    return torch.einsum("bdhw,td->bthw", F.normalize(dense, dim=1), text)
+
 
 NEVER = -100.0  # logit of a class that is left out of the aggregation: its probability, sigmoid(-100), is practically 0
 
@@ -40,21 +68,21 @@ class Aggregator(nn.Module):
         self.decoder2 = Up(decoder1, decoder2, projections[1])
         self.head = nn.Conv2d(decoder2, 1, 3, padding=1)
 
-    def forward(self, features: Tensor, text: Tensor, guidance: list[Tensor]) -> Tensor:
+    def forward(self, dense: Tensor, guidance: list[Tensor], text: Tensor) -> Tensor:
         """Computes the logits of B images for T classes, with D dimensions of CLIP's joint space.
 
         Args:
-            features: Image features per patch, (B, D, H, W). H and W are the sides of the token grid.
+            dense: See `ImageFeatures`.
+            guidance: See `ImageFeatures`.
             text: Text embeddings of the classes, (T, D), L2-normalised.
-            guidance: CLIP features that guide the two decoder stages, (B, G1, 2H, 2W) and (B, G2, 4H, 4W).
 
         Returns:
             Logits (B, T, 4H, 4W).
         """
-        similarity = torch.einsum("bdhw,td->bthw", F.normalize(features, dim=1), text)
+        similarity = cost_volume(dense, text)
         x = self.conv1(similarity.flatten(0, 1)[:, None])  # (B·T, C, H, W)
         x = x.permute(0, 2, 3, 1).unflatten(0, similarity.shape[:2])  # (B, T, H, W, C)
-        appearance = self.guidance_projection(features).permute(0, 2, 3, 1)[:, None]
+        appearance = self.guidance_projection(dense).permute(0, 2, 3, 1)[:, None]
         text_guidance = self.text_guidance_projection(text)
         for layer in self.layers:
             x = layer(x, appearance, text_guidance)
@@ -101,23 +129,28 @@ class CatSeg(nn.Module):
             Logits (B, T, out_grid, out_grid). If there are more than ``padded_classes`` classes, only those that are
             most similar to some patch of the image are aggregated; the others get -100.
         """
-        dense, (early, late) = self.clip.visual(pixels)  # early and late: outputs of the two guidance_layers
-        features = self._maps(dense[:, 1:])  # without the class token
-        guidance = [self.upsample1(self._maps(early)), self.upsample2(self._maps(late))]
-        logits = self._logits(features, text, guidance)
-        return self.upsampling(logits, pixels, guidance[1]) if self.upsampling else logits
+        return self.logits(pixels, self.image_features(pixels), text)
 
-    def _logits(self, features: Tensor, text: Tensor, guidance: list[Tensor]) -> Tensor:
+    def image_features(self, pixels: Tensor) -> ImageFeatures:
+        """Computes the part of `forward` that does not depend on the classes."""
+        dense, (early, late) = self.clip.visual(pixels)  # early and late: outputs of the two guidance_layers
+        guidance = [self.upsample1(self._maps(early)), self.upsample2(self._maps(late))]
+        return ImageFeatures(self._maps(dense[:, 1:]), guidance)  # without the class token
+
+    def logits(self, pixels: Tensor, features: ImageFeatures, text: Tensor) -> Tensor:
+        """Computes the part of `forward` that depends on the classes."""
+        logits = self._aggregated(*features, text)
+        return self.upsampling(logits, pixels, features.guidance[1]) if self.upsampling else logits
+
+    def _aggregated(self, dense: Tensor, guidance: list[Tensor], text: Tensor) -> Tensor:
         """Logits (B, T, 4 grid, 4 grid); see `forward`."""
         if len(text) <= self.arch.padded_classes:
-            logits: Tensor = self.aggregator(features, text, guidance)
+            logits: Tensor = self.aggregator(dense, guidance, text)
             return logits
-        kept = self._most_similar(features, text)
-        few = [
-            self.aggregator(features[i : i + 1], text[k], [g[i : i + 1] for g in guidance]) for i, k in enumerate(kept)
-        ]
+        kept = cost_volume(dense, text).flatten(2).amax(-1).topk(self.arch.padded_classes, sorted=False).indices
+        few = [self.aggregator(dense[i : i + 1], [g[i : i + 1] for g in guidance], text[k]) for i, k in enumerate(kept)]
         side = 4 * self.arch.grid
-        logits = features.new_full((len(features), len(text), side, side), NEVER)
+        logits = dense.new_full((len(dense), len(text), side, side), NEVER)
         for i, k in enumerate(kept):
             logits[i, k] = few[i][0]
         return logits
@@ -150,8 +183,3 @@ class CatSeg(nn.Module):
         """Patch tokens (B, H·W, C) to feature maps (B, C, H, W)."""
         maps: Tensor = tokens.transpose(1, 2).unflatten(2, (self.arch.grid, self.arch.grid))
         return maps
-
-    def _most_similar(self, features: Tensor, text: Tensor) -> Tensor:
-        """Indices (B, padded_classes) of the classes that are most similar to some patch of each image."""
-        similarity = torch.einsum("bdhw,td->bthw", F.normalize(features, dim=1), text)
-        return similarity.flatten(2).amax(-1).topk(self.arch.padded_classes, sorted=False).indices
