@@ -10,7 +10,7 @@ from torch import nn
 
 from semla_ros.errors import ImageError, TrainingError
 from semla_ros.modeling.catseg.loss import SegmentationLoss
-from semla_ros.modeling.catseg.network import CatSeg
+from semla_ros.modeling.catseg.network import CatSeg, cost_volume
 from semla_ros.modeling.clip.pixels import normalised
 from semla_ros.modeling.clip.tokenizer import tokenize
 from semla_ros.streetworld.dataset import write_dataset
@@ -115,6 +115,26 @@ def test_rare_classes_count_more_in_a_balanced_loss():
         pos_weight = torch.tensor(weights)[:, None, None]
         labelled = nn.functional.binary_cross_entropy_with_logits(logits, targets, pos_weight=pos_weight)
         assert loss(pixels, labels, prompts).item() == pytest.approx(labelled.item() * 31 / 32, rel=1e-4)
+
+
+def test_the_loss_of_the_patches_compares_each_patch_with_the_classes_of_its_own_pixels():
+    torch.manual_seed(0)
+    network = CatSeg(ARCH)
+    nn.init.normal_(network.clip.visual.proj)
+    nn.init.normal_(network.clip.text_projection)
+    plain, with_patches = SegmentationLoss(network, CLASSES), SegmentationLoss(network, CLASSES, patch_weight=0.5)
+    prompts = plain.draw_prompts(torch.Generator())
+    pixels = torch.randint(0, 255, (1, 32, 32, 3), dtype=torch.uint8)
+    labels = torch.randint(0, 2, (1, 32, 32))
+    labels[:, :10] = 255  # the first row of patches, and a part of the second
+    dense = network.image_features(normalised(pixels)).dense
+    logits = 1 / 0.07 * cost_volume(dense, network.clip.encode_text(prompts))[0]  # (2, H, W)
+    total, side = 0.0, 32 // logits.shape[1]
+    for y, x in np.argwhere(labels[0].numpy() < 255):
+        total += nn.functional.cross_entropy(logits[None, :, y // side, x // side], labels[:, y, x]).item()
+    difference = with_patches(pixels, labels, prompts) - plain(pixels, labels, prompts)
+    assert difference.item() == pytest.approx(0.5 * total / (32 * 22), rel=1e-3)
+    assert with_patches(pixels, torch.full_like(labels, 255), prompts) == 0
 
 
 @pytest.mark.parametrize("method", ["lora", "recyclelora", "full"])

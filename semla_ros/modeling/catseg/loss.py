@@ -69,7 +69,7 @@ class SegmentationLoss(TrainingLoss):
 
     def _patch_loss(self, similarity: Tensor, targets: Tensor) -> Tensor:
         """Cross-entropy of the cost volume (B, T, H, W) with the weighted targets (B, T, h, w) of the pixels."""
-        shares = F.adaptive_avg_pool2d(targets, similarity.shape[2:])
+        shares = F.interpolate(targets, similarity.shape[-2:], mode="area")
         scores = F.log_softmax(similarity / PATCH_TEMPERATURE, dim=1)
         return -(shares * scores).sum() / shares.sum().clamp(min=1e-6)
 
