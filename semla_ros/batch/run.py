@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from semla_ros.batch.clusters import find_centroids, nearest_clusters
 from semla_ros.batch.ledger import Ledger
@@ -14,7 +15,7 @@ from semla_ros.batch.outputs import Outputs
 from semla_ros.batch.reading import Portion
 from semla_ros.batch.rows import Embedded, End, Row, Segmented, Skipped
 from semla_ros.batch.sources import Source
-from semla_ros.batch.stages import EmbeddingStage, SegmentationStage
+from semla_ros.batch.stages import EmbeddingStage, SegmentationStage, Stage
 from semla_ros.batch.workers import RayWorkers
 from semla_ros.config import Config, walk
 from semla_ros.errors import AdapterError, BatchError, SemlaError
@@ -106,12 +107,8 @@ class BatchRun:
         counts = [self._sources[each.index].frame_count() for each in portions]
         known = sum(len(each.numbers) for each in portions)
         total = None if None in counts else sum(count or 0 for count in counts)
-        if portions:
-            self._workers.start()
-            config, threads = self._of_a_worker()
-            rows = self._workers.map(portions, EmbeddingStage, config, threads)
-            with ProgressBar(total=total, initial=known, desc="embed", unit="image") as bar:
-                self._summary.embed_s = self._store(rows, bar)
+        with ProgressBar(total=total, initial=known, desc="embed", unit="image") as bar:
+            self._summary.embed_s = self._compute(portions, bar, EmbeddingStage)
 
     def _cluster(self, pipeline: SemlaPipeline) -> None:
         """Clusters all embeddings; those that were added later join the nearest cluster."""
@@ -134,18 +131,28 @@ class BatchRun:
         )
         portions = [Portion(self._sources[i], i, numbers, cluster=c) for c, i, numbers in ledger.unsegmented()]
         done, total = ledger.count()
-        if portions:
-            self._workers.start()
-            config, threads = self._of_a_worker()
-            rows = self._workers.map(portions, SegmentationStage, config, threads, ledger.clusters()[1])
-            with ProgressBar(total=total, initial=done, desc="segment", unit="image") as bar:
-                self._summary.segment_s = self._store(rows, bar)
+        with ProgressBar(total=total, initial=done, desc="segment", unit="image") as bar:
+            self._summary.segment_s = self._compute(portions, bar, SegmentationStage, ledger.clusters()[1])
         self._summary.images, self._summary.skipped = ledger.count()[0], len(ledger.skipped())
 
-    def _store(self, rows: Iterable[Row], bar: ProgressBar) -> float:
-        """Stores each result as it comes. Returns the seconds from the first to the last."""
+    def _compute(self, portions: Sequence[Portion], bar: ProgressBar, stage: type[Stage], *arguments: Any) -> float:
+        """Applies a stage to images and stores each result as it comes.
+
+        Args:
+            portions: Images, possibly none. The workers start if there are some.
+            bar: Advances by one with each image.
+            stage: Class of the stage.
+            *arguments: Further arguments of the class.
+
+        Returns:
+            Seconds from the first to the last result.
+        """
+        if not portions:
+            return 0.0
+        self._workers.start()
+        config, threads = self._of_a_worker()
         begin = end = None
-        for row in rows:
+        for row in self._workers.map(portions, stage, config, threads, *arguments):
             end = time.monotonic()
             begin = begin or end
             bar.update(self._stored(row))
