@@ -74,7 +74,7 @@ class Recipe:
 RECIPES = {
     "bundled": Recipe(),  # models/streetworld
     "detailed": Recipe(
-        arch=STREETWORLD_DETAILED, segmenter=Schedule(steps=8000, batch=8, lr=8e-4, warmup=300), balance=0.5,
+        arch=STREETWORLD_DETAILED, segmenter=Schedule(steps=6000, batch=8, lr=8e-4, warmup=300), balance=0.5,
         patch_weight=0.2,
     ),
 }  # fmt: skip

@@ -27,8 +27,8 @@ def add(train: Any) -> None:
     )
     world.add_argument(
         "--recipe", choices=RECIPES, default="bundled",
-        help="bundled: the model in models/streetworld, an hour on two cores; detailed: sharper masks, four"
-        " times the training, three hours on two cores (%(default)s)",
+        help="bundled: the model in models/streetworld, an hour on two cores; detailed: sharper masks,"
+        " three times the training, three hours on two cores (%(default)s)",
     )  # fmt: skip
 
 
