@@ -81,8 +81,9 @@ class Browser:
         """Waits until an expression of the page is true; returns its value. The page may still be loading."""
         end = time.monotonic() + LIMIT_S
         while "exceptionDetails" in (answer := self._evaluated(script)) or not answer["result"].get("value"):
-            shown = self.run("document.body ? document.body.innerText : ''")
-            assert time.monotonic() < end, f"waited in vain for {what} ({script}); the page shows: {shown}"
+            if time.monotonic() > end:
+                shown = self.run("document.body ? document.body.innerText : ''")
+                raise AssertionError(f"waited in vain for {what} ({script}); the page shows: {shown}")
             time.sleep(0.05)
         return answer["result"]["value"]
 
@@ -103,10 +104,17 @@ class Browser:
 
     def send(self, method: str, **parameters: Any) -> dict[str, Any]:
         """Sends a command of the DevTools protocol and returns its result."""
+        message = self._answer(method, parameters)
+        assert "error" not in message, message
+        return dict(message["result"])
+
+    def _answer(self, method: str, parameters: dict[str, Any]) -> dict[str, Any]:
         return self._loop.run_until_complete(asyncio.wait_for(self._sent(method, parameters), LIMIT_S))
 
     def _evaluated(self, script: str) -> dict[str, Any]:
-        return self.send("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
+        """The value of a script, or what went wrong: a page that is just being replaced cannot run it."""
+        message = self._answer("Runtime.evaluate", {"expression": script, "returnByValue": True, "awaitPromise": True})
+        return dict(message.get("result") or {"exceptionDetails": message["error"]})
 
     async def _connect(self) -> None:
         port_file, end = Path(self._folder, "DevToolsActivePort"), time.monotonic() + LIMIT_S
@@ -143,5 +151,4 @@ class Browser:
             if message.get("method") == "Log.entryAdded" and message["params"]["entry"]["level"] == "error":
                 self.complaints.append(str(message["params"]["entry"]))
             if message.get("id") == number:
-                assert "error" not in message, message
-                return dict(message["result"])
+                return dict(message)
