@@ -80,5 +80,6 @@ def _clip(source: Path, model: str) -> tuple[PublishedClip, tuple[str, ...], tup
     if not isinstance(getattr(network, "clip", None), Clip):
         raise BundleError("segmenter without a CLIP", where=source, got=bundle.segmenter.kind)
     sizes: Any = bundle.segmenter
-    whole = PublishedClip(sizes.vision, sizes.text, network.clip.state_dict())
+    scale = getattr(sizes, "logit_scale", PublishedClip.logit_scale)  # only some kinds of segmenters have one
+    whole = PublishedClip(sizes.vision, sizes.text, network.clip.state_dict(), scale)
     return whole, bundle.classes, (bundle.navigator, bundle.load_navigator().network), bundle.defaults

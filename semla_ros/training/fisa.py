@@ -163,9 +163,9 @@ def _groups(trained: Parameters, preset: FisaPreset) -> list[dict[str, Any]]:
 def _write(bundle: Bundle, base: Bundle, network: Fisa, task: FisaTask, preset: FisaPreset, log: Path) -> None:
     """Writes the bundle with an empty library of adapters, a card, and the log of the losses."""
     about = f"FISA, trained on {task.annotations.absolute().parent.name}: {task.trained}."
+    shutil.copy(log, bundle.path / "training.csv")  # before the manifest, which lists it
     replace(bundle, about=about).save(network, base.load_navigator().network)
     (bundle.path / ADAPTERS).mkdir()
-    shutil.copy(log, bundle.path / "training.csv")
     schedule = preset.schedule
     card = (
         f"# {task.out.name}\n\n{about} It began with the mask generator and the CLIP of {base.path.name}.\n"

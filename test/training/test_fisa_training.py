@@ -80,6 +80,11 @@ def test_the_new_bundle_has_seve_in_all_layers_and_the_classes_of_the_data(
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
+def test_a_trained_bundle_differs_in_no_file_from_its_manifest(base: Path, data: Path, tmp_path: Path) -> None:
+    train_fisa(task(base, data, tmp_path / "out", changes={"steps": 1, "batch": 1}))
+    assert main(["models", "verify", str(tmp_path / "out")]) == 0
+
+
 def test_an_interrupted_training_continues_with_the_same_result(
     base: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
