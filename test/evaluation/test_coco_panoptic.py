@@ -184,7 +184,7 @@ def changed(change: Callable[[dict[str, Any]], Any]) -> dict[str, Any]:
         (changed(lambda all_: all_["categories"].pop(1)), r"unknown categories.*got \[3\], expected \[1, 9\]"),
         (changed(lambda all_: all_["annotations"].clear()), "no images"),
         (changed(lambda all_: all_["categories"][1].update(name="road")), r"one name.*got \['road'\]"),
-        (changed(lambda all_: all_["categories"][1].update(name=" ")), "not in the panoptic format.*no name of category 3"),
+        (changed(lambda all_: all_["categories"][1].update(name=" ")), "not in the panoptic.*no name of category 3"),
         (changed(lambda all_: all_["categories"][1].update(name=None)), "not in the panoptic format.*NoneType"),
         (changed(lambda all_: all_["images"].clear()), r"not in the panoptic format.*no image with the id 5"),
     ],

@@ -253,7 +253,7 @@ def test_code_beside_a_generator_is_never_run(parts: Path, monkeypatch: pytest.M
     code = f"open({str(ran)!r}, 'w')\nfrom transformers import PretrainedConfig\nclass Theirs(PretrainedConfig): pass\n"
     (parts / "generator/theirs.py").write_text(code)
     monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))  # the answer to a question whether to run it
-    with pytest.raises(BundleError, match="another kind of mask generator.*got theirs"):
+    with pytest.raises(BundleError, match=r"another kind of mask generator.*got theirs"):
         imported(parts)
     assert not ran.exists()
 

@@ -219,7 +219,7 @@ SWIN: Any = GENERATOR["backbone_config"]
         ({**GENERATOR, "backbone_config": "swin"}, "configuration that makes no mask generator"),
         ({**GENERATOR, "feature_size": 33}, "configuration that makes no mask generator"),
         ({**GENERATOR, "num_queries": "many"}, "configuration that makes no mask generator"),
-        ({**GENERATOR, "num_labels": 20_000}, r"much memory \(generator.num_labels\): got 20000, expected at most 10000"),
+        ({**GENERATOR, "num_labels": 20_000}, r"much memory \(generator.num_labels\): got 20000.*at most 10000"),
         ({**GENERATOR, "backbone_config": {**SWIN, "num_labels": 20_000}}, "much memory.*backbone_config.num_labels"),
         ({**GENERATOR, "backbone_config": {**SWIN, "depths": [1, 1, 1, 300]}}, "much memory.*backbone_config.depths"),
         ({**GENERATOR, "backbone_config": {**SWIN, "window_size": 70}}, "much memory.*backbone_config.window_size"),
