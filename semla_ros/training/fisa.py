@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import asdict, dataclass, field, replace
+from itertools import compress
+from operator import not_
 from pathlib import Path
 from typing import Any
 
@@ -103,8 +105,7 @@ def train_fisa(task: FisaTask) -> int:
     # 1. The place, the bundle and the data.
     place, accelerator = AdapterPlace(task.out, noun="bundle"), accelerator_on(task.device)
     base, dataset = Bundle.open(find_bundle(task.bundle)), CocoPanoptic(task.images, task.annotations)
-    things = tuple(name for name, thing in zip(dataset.classes, dataset.things, strict=True) if thing)
-    network = _begun(base, task, things)
+    network = _begun(base, task, dataset)
     small = sum(parameter.numel() for parameter in network.parameters()) < SMALL_NETWORK
     preset = PRESETS[task.preset or ("small" if small else "paper")].changed(**task.changes)
     if accelerator.is_main_process:
@@ -135,14 +136,16 @@ def train_fisa(task: FisaTask) -> int:
     return len(dataset)
 
 
-def _begun(base: Bundle, task: FisaTask, things: tuple[str, ...]) -> Fisa:
+def _begun(base: Bundle, task: FisaTask, dataset: CocoPanoptic) -> Fisa:
     """A FISA with the mask generator and the CLIP of a bundle, and a new SEVE in all layers."""
     arch = base.segmenter
     if not isinstance(arch, FisaArch):
         hint = "semla models import --kind fisa makes one of a mask generator and a CLIP."
         raise TrainingError("not a FISA bundle", where=base.path, got=arch.kind, expected=FisaArch.kind, hint=hint)
     given: Any = base.load_network()
-    new: dict[str, Any] = {"seve_layers": tuple(range(arch.vision_layers)), "void": VOID, "things": things}
+    things, stuff = (tuple(compress(dataset.classes, of)) for of in (dataset.things, map(not_, dataset.things)))
+    layers = tuple(range(arch.vision_layers))
+    new: dict[str, Any] = {"seve_layers": layers, "void": VOID, "things": things, "stuff": stuff}
     torch.manual_seed(task.seed)
     network = Fisa(replace(arch, **(new | task.fields)))
     network.generator.load_state_dict(given.generator.state_dict())
