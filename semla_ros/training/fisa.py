@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from semla_ros.errors import TrainingError
 from semla_ros.evaluation.coco_panoptic import CocoPanoptic
 from semla_ros.library.bundle import ADAPTERS, Bundle, find_bundle
+from semla_ros.library.captions import copy_captions
 from semla_ros.modeling.fisa.architecture import FisaArch
 from semla_ros.modeling.fisa.loss import FisaLoss
 from semla_ros.modeling.fisa.network import Fisa
@@ -47,11 +48,8 @@ class FisaPreset:
     crop: int = 0
 
     def changed(self, steps: int = 0, batch: int = 0, lr: float = 0) -> FisaPreset:
-        """Returns the settings with other values; 0 keeps a value. The warm-up changes in proportion to the steps."""
-        old = self.schedule
-        warmup = round(old.warmup * (steps or old.steps) / old.steps)
-        new = replace(old, steps=steps or old.steps, batch=batch or old.batch, lr=lr or old.lr, warmup=warmup)
-        return replace(self, schedule=new)
+        """Returns the settings with another schedule, see `Schedule.changed`."""
+        return replace(self, schedule=self.schedule.changed(steps, batch, lr))
 
 
 PRESETS = {
@@ -166,7 +164,8 @@ def _groups(trained: Parameters, preset: FisaPreset) -> list[dict[str, Any]]:
 def _write(bundle: Bundle, base: Bundle, network: Fisa, task: FisaTask, preset: FisaPreset, log: Path) -> None:
     """Writes the bundle with an empty library of adapters, a card, and the log of the losses."""
     about = f"FISA, trained on {task.annotations.absolute().parent.name}: {task.trained}."
-    shutil.copy(log, bundle.path / "training.csv")  # before the manifest, which lists it
+    shutil.copy(log, bundle.path / "training.csv")  # like the captions before the manifest, which lists them
+    copy_captions(base.path, bundle.path)
     replace(bundle, about=about).save(network, base.load_navigator().network)
     (bundle.path / ADAPTERS).mkdir()
     schedule = preset.schedule

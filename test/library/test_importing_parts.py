@@ -16,6 +16,7 @@ from semla_ros.cli import main
 from semla_ros.config import Config, changed
 from semla_ros.errors import BundleError
 from semla_ros.library.bundle import Bundle, find_bundle
+from semla_ros.library.captions import CAPTIONS
 from semla_ros.library.importing_parts import import_parts
 from semla_ros.modeling.fisa.architecture import FisaArch
 from semla_ros.pipeline.build import build_pipeline
@@ -159,6 +160,9 @@ def test_the_clip_may_be_that_of_a_bundle_given_by_its_name(parts: Path) -> None
     imported = import_parts(parts / "generator", Path("streetworld"), parts / "out", "fisa", 320)
     assert imported.defaults == Bundle.open(find_bundle("streetworld")).defaults  # they belong to the navigator
     assert imported.classes == Bundle.open(find_bundle("streetworld")).classes
+    captions = (find_bundle("streetworld") / CAPTIONS).read_bytes()  # they belong to the navigator, too
+    assert (imported.path / CAPTIONS).read_bytes() == captions
+    assert main(["models", "verify", str(imported.path)]) == 0
 
 
 def test_the_clip_may_be_that_of_a_bundle_with_a_dot_in_its_name(parts: Path) -> None:
