@@ -69,16 +69,16 @@ class CocoPanoptic:
         content = _read(annotations)
         try:
             names = {each["id"]: each["name"].strip() for each in content["categories"]}
-            things = {each["id"] for each in content["categories"] if each["isthing"]}
             _check_names(names, annotations)
             self.classes = tuple(classes or names.values())
             indices = _class_indices(self.classes, names, annotations)
+            things = {each["id"] for each in content["categories"] if each["isthing"]} & indices.keys()
             files = {each["id"]: images / each["file_name"] for each in content["images"]}
             chosen = content["annotations"][: limit or None]
             self._entries = [_entry(each, files, annotations, names, indices, things) for each in chosen]
         except (KeyError, TypeError, AttributeError) as error:
             raise _not_coco(annotations, f"no {error}" if isinstance(error, KeyError) else str(error)) from error
-        of_things = {index for number, index in indices.items() if number in things}
+        of_things = {indices[number] for number in things}
         self.things = tuple(index in of_things for index in range(len(self.classes)))
         _check_files(self._entries, annotations)
 
@@ -153,7 +153,7 @@ def _entry(
     classes = {each["id"]: indices.get(each["category_id"], UNLABELLED) for each in segments}
     instances = {
         each["id"] for each in segments
-        if each["category_id"] in things & indices.keys() and not each.get("iscrowd")
+        if each["category_id"] in things and not each.get("iscrowd")
     }  # fmt: skip
     image, png = files.get(annotation["image_id"]), path.with_suffix("") / annotation["file_name"]
     if image is None:

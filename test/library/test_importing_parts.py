@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -260,6 +261,19 @@ def test_code_beside_a_generator_is_never_run(parts: Path, monkeypatch: pytest.M
     with pytest.raises(BundleError, match=r"another kind of mask generator.*got theirs"):
         imported(parts)
     assert not ran.exists()
+
+
+def test_without_transformers_the_command_says_what_to_install(
+    parts: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    monkeypatch.setitem(sys.modules, "transformers.utils", None)
+    argv = ["models", "import", "-o", str(parts / "out"), "--kind", "fisa", "--image-size", "64"]
+    argv += ["--mask-generator", str(parts / "generator"), "--clip", str(parts / "clip.safetensors")]
+    assert main(argv) == 1
+    shown = capsys.readouterr().err
+    assert "transformers" in shown
+    assert "install" in shown
 
 
 def test_adapters_beside_a_generator_are_left_out(parts: Path) -> None:

@@ -76,7 +76,7 @@ def _mask_generator(folder: Path) -> tuple[Any, tuple[int, int]]:
         with quiet_transformers():
             model, report = _loaded(config, load_file(folder / "model.safetensors"))
             size = _input_size(folder / "preprocessor_config.json")
-    except BundleError:
+    except (BundleError, ModuleNotFoundError):
         raise
     except Exception as error:  # transformers raises errors of many types for values that do not fit
         raise BundleError("mask generator that cannot be loaded", where=folder, hint=str(error)) from error
