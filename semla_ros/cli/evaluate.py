@@ -110,8 +110,10 @@ def _methods(text: str) -> list[str]:
 def _streetworld(args: argparse.Namespace, pipeline: Any) -> Any:
     from semla_ros.evaluation.leave_one_out import Inference
     from semla_ros.evaluation.rendered import RenderedDataset
+    from semla_ros.streetworld.domains import DOMAINS
 
-    datasets = [RenderedDataset(name, args.images or 40) for name in pipeline.library.names]
+    names = pipeline.library.names or tuple(DOMAINS)  # without adapters, none is left out
+    datasets = [RenderedDataset(name, args.images or 40) for name in names]
     return datasets, Inference(args.mode or "plain", oracle=args.oracle)
 
 

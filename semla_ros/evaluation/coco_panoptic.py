@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,8 +49,8 @@ class CocoPanoptic:
     Args:
         images: Folder of the images. The folder above it names the domain.
         annotations: JSON file.
-        classes: Names of the classes; of comma-separated names, the first one counts. They are matched with the names
-            of the categories. By default the categories are the classes.
+        classes: Names of the classes, which are matched with those of the categories: whole names, or else the first of
+            comma-separated ones. By default the categories are the classes.
         limit: Number of images, the first ones of the file; 0 takes all.
 
     Attributes:
@@ -59,24 +60,26 @@ class CocoPanoptic:
         skipped: Damaged images that iterations left out, with the reason.
 
     Raises:
-        RecordingError: The JSON file is missing or not of this format, a file that it names is missing, or no category
-            is one of the classes.
+        RecordingError: The JSON file is missing or not of this format, a file that it names is missing, no category is
+            one of the classes, or two categories have one name.
     """
 
     def __init__(self, images: Path, annotations: Path, classes: Sequence[str] = (), limit: int = 0) -> None:
         self.name, self.skipped = images.absolute().parent.name, dict[Path, str]()
         content = _read(annotations)
         try:
-            names = {each["id"]: str(each["name"]) for each in content["categories"]}
-            things = {str(each["name"]) for each in content["categories"] if each["isthing"]}
+            names = {each["id"]: each["name"].strip() for each in content["categories"]}
+            _check_names(names, annotations)
             self.classes = tuple(classes or names.values())
             indices = _class_indices(self.classes, names, annotations)
+            things = {each["id"] for each in content["categories"] if each["isthing"]} & indices.keys()
             files = {each["id"]: images / each["file_name"] for each in content["images"]}
             chosen = content["annotations"][: limit or None]
             self._entries = [_entry(each, files, annotations, names, indices, things) for each in chosen]
         except (KeyError, TypeError, AttributeError) as error:
             raise _not_coco(annotations, f"no {error}" if isinstance(error, KeyError) else str(error)) from error
-        self.things = tuple(name.split(",")[0].strip() in things for name in self.classes)
+        of_things = {indices[number] for number in things}
+        self.things = tuple(index in of_things for index in range(len(self.classes)))
         _check_files(self._entries, annotations)
 
     def __len__(self) -> int:
@@ -141,7 +144,7 @@ def _truth(ids: NDArray[np.int32], entry: Entry) -> tuple[NDArray[np.uint8], NDA
 
 def _entry(
     annotation: Any, files: Mapping[Any, Path], path: Path, names: Mapping[int, str], indices: Mapping[int, int],
-    things: set[str],
+    things: set[int],
 ) -> Entry:  # fmt: skip
     segments = annotation["segments_info"]
     unknown = sorted({each["category_id"] for each in segments} - set(names))
@@ -150,18 +153,36 @@ def _entry(
     classes = {each["id"]: indices.get(each["category_id"], UNLABELLED) for each in segments}
     instances = {
         each["id"] for each in segments
-        if names[each["category_id"]] in things and each["category_id"] in indices and not each.get("iscrowd")
+        if each["category_id"] in things and not each.get("iscrowd")
     }  # fmt: skip
-    png = path.with_suffix("") / annotation["file_name"]
-    return Entry(files[annotation["image_id"]], png, classes, frozenset(instances))
+    image, png = files.get(annotation["image_id"]), path.with_suffix("") / annotation["file_name"]
+    if image is None:
+        raise _not_coco(path, f"no image with the id {annotation['image_id']}")
+    return Entry(image, png, classes, frozenset(instances))
+
+
+def _first(name: str) -> str:
+    """The first of comma-separated names."""
+    return name.split(",")[0].strip()
+
+
+def _check_names(names: Mapping[int, str], path: Path) -> None:
+    """Refuses categories that cannot be told apart by their names: they would be one class, or none."""
+    blank = [number for number, name in names.items() if not name]
+    if blank:
+        raise _not_coco(path, f"no name of category {blank[0]}")
+    twice = sorted(name for name, count in Counter(names.values()).items() if count > 1)
+    if twice:
+        raise RecordingError("categories of one name", where=path, got=twice, expected="a name of its own for each")
 
 
 def _class_indices(classes: Sequence[str], names: Mapping[int, str], path: Path) -> dict[int, int]:
     """Category id to class index, for the categories that are classes."""
-    wanted = {name.split(",")[0].strip(): index for index, name in enumerate(classes)}
-    indices = {number: wanted[name] for number, name in names.items() if name in wanted}
+    whole, first = ({key(name): index for index, name in enumerate(classes)} for key in (str.strip, _first))
+    found = {number: whole.get(name, first.get(_first(name))) for number, name in names.items()}
+    indices = {number: index for number, index in found.items() if index is not None}
     if not indices:
-        raise RecordingError("no category is one of the classes", where=path, got=[*names.values()], expected=[*wanted])
+        raise RecordingError("no category is one of the classes", where=path, got=[*names.values()], expected=[*first])
     if len(classes) > UNLABELLED:
         raise RecordingError("too many classes", where=path, got=len(classes), expected=f"at most {UNLABELLED}")
     return indices

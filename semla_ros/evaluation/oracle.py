@@ -73,7 +73,7 @@ def true_scores(masks: Tensor, true: Tensor, classes: Tensor, count: int) -> Ten
     area = true.flatten(1)
     both = found @ area.T
     iou = both / (found.sum(1, keepdim=True) + area.sum(1) - both).clamp(min=1)
-    rows, columns = (torch.from_numpy(each) for each in linear_sum_assignment(-iou.cpu().numpy()))
+    rows, columns = (torch.from_numpy(each).to(iou.device) for each in linear_sum_assignment(-iou.cpu().numpy()))
     kept = iou[rows, columns] > 0
     given = torch.full((len(masks),), count, device=masks.device)
     given[rows[kept]] = classes[columns[kept]]

@@ -6,6 +6,7 @@ at a time, because CLIP has learned from whole sentences.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from itertools import product
@@ -142,3 +143,9 @@ class CaptionTable:
         return max(
             (s for s, c in zip(scores, self.captions, strict=True) if getattr(c, attribute) != mine), default=-1.0
         )
+
+
+def copy_captions(source: Path, bundle: Path) -> None:
+    """Copies the captions of a bundle, if it has any, to a new bundle with the same navigator, before its manifest."""
+    if (source / CAPTIONS).is_file():
+        shutil.copy(source / CAPTIONS, bundle / CAPTIONS)

@@ -13,12 +13,16 @@ from torch import nn
 from semla_ros.errors import BundleError
 from semla_ros.images.classes import CITYSCAPES_COLORS
 from semla_ros.library.bundle import ADAPTERS, Bundle, Defaults, find_bundle
+from semla_ros.library.captions import copy_captions
 from semla_ros.library.checkpoints import read_state
 from semla_ros.library.importing import check_is_new
 from semla_ros.library.published_navigator import published_navigator
 from semla_ros.modeling.base import DEFAULT_NAVIGATOR, SEGMENTERS, Architecture, navigator_kind, segmenter_kind
 from semla_ros.modeling.clip.network import Clip
 from semla_ros.modeling.clip.published import PublishedClip, whole_clip
+
+# A CLIP, classes, the navigator, and the defaults that fit it.
+WithNavigator = tuple[PublishedClip, tuple[str, ...], tuple[Architecture, nn.Module], Defaults]
 
 
 def import_parts(
@@ -51,34 +55,46 @@ def import_parts(
         expected = " or ".join(f"--kind {name}" for name in SEGMENTERS if segmenter_kind(name).from_parts)
         hint = "Or give --segmenter a checkpoint in place of --mask-generator and --clip."
         raise BundleError("this kind is not made of parts", where=segmenter_name, expected=expected, hint=hint)
-    whole, classes, (navigator_arch, encoder), defaults = _clip(clip, clip_model)
+    source = None if _is_state_dict(clip) else _bundle(clip)
+    whole, classes, (navigator_arch, encoder), defaults = _clip_of(source) if source else _clip(clip, clip_model)
     whole = replace(whole, logit_scale=logit_scale or whole.logit_scale)
     arch, network = kind.from_parts(mask_generator, whole, image_size)
     about = f"{segmenter_name} of {mask_generator.name} and {clip.name}, not trained together"
     out.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as place:
         bundle = Bundle(Path(place, out.name), about, arch, navigator_arch, classes, defaults=defaults)
+        bundle.path.mkdir()
+        if source:
+            copy_captions(source, bundle.path)
         bundle.save(network, encoder, torch.float32)
         (bundle.path / ADAPTERS).mkdir()
         bundle.path.rename(out)
     return Bundle.open(out)
 
 
-def _clip(source: Path, model: str) -> tuple[PublishedClip, tuple[str, ...], tuple[Architecture, nn.Module], Defaults]:
-    """Returns a CLIP, classes, the navigator, and the defaults that fit it."""
-    if source.is_file() or (source.suffix and not source.is_dir()):
-        state = read_state(source)
-        whole = whole_clip(state, str(source), model)
-        navigator = published_navigator(navigator_kind(DEFAULT_NAVIGATOR), str(source), model)
-        return whole, tuple(CITYSCAPES_COLORS), navigator, Defaults()
+def _is_state_dict(clip: Path) -> bool:
+    return clip.is_file() or (clip.suffix != "" and not clip.is_dir())
+
+
+def _bundle(clip: Path) -> Path:
     try:
-        folder = find_bundle(str(source))
+        return find_bundle(str(clip))
     except BundleError as error:
-        raise BundleError("no CLIP", where=source, expected="a file with its state dict, or a model bundle") from error
-    bundle = Bundle.open(folder)
+        raise BundleError("no CLIP", where=clip, expected="a file with its state dict, or a model bundle") from error
+
+
+def _clip(source: Path, model: str) -> WithNavigator:
+    whole = whole_clip(read_state(source), str(source), model)
+    navigator = published_navigator(navigator_kind(DEFAULT_NAVIGATOR), str(source), model)
+    return whole, tuple(CITYSCAPES_COLORS), navigator, Defaults()
+
+
+def _clip_of(source: Path) -> WithNavigator:
+    bundle = Bundle.open(source)
     network: Any = bundle.load_network()
     if not isinstance(getattr(network, "clip", None), Clip):
         raise BundleError("segmenter without a CLIP", where=source, got=bundle.segmenter.kind)
     sizes: Any = bundle.segmenter
-    whole = PublishedClip(sizes.vision, sizes.text, network.clip.state_dict())
+    scale = getattr(sizes, "logit_scale", PublishedClip.logit_scale)  # only some kinds of segmenters have one
+    whole = PublishedClip(sizes.vision, sizes.text, network.clip.state_dict(), scale)
     return whole, bundle.classes, (bundle.navigator, bundle.load_navigator().network), bundle.defaults

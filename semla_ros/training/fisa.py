@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import asdict, dataclass, field, replace
+from itertools import compress
+from operator import not_
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from torch import Tensor, nn
 from semla_ros.errors import TrainingError
 from semla_ros.evaluation.coco_panoptic import CocoPanoptic
 from semla_ros.library.bundle import ADAPTERS, Bundle, find_bundle
+from semla_ros.library.captions import copy_captions
 from semla_ros.modeling.fisa.architecture import FisaArch
 from semla_ros.modeling.fisa.loss import FisaLoss
 from semla_ros.modeling.fisa.network import Fisa
@@ -45,11 +48,8 @@ class FisaPreset:
     crop: int = 0
 
     def changed(self, steps: int = 0, batch: int = 0, lr: float = 0) -> FisaPreset:
-        """Returns the settings with other values; 0 keeps a value. The warm-up changes in proportion to the steps."""
-        old = self.schedule
-        warmup = round(old.warmup * (steps or old.steps) / old.steps)
-        new = replace(old, steps=steps or old.steps, batch=batch or old.batch, lr=lr or old.lr, warmup=warmup)
-        return replace(self, schedule=new)
+        """Returns the settings with another schedule, see `Schedule.changed`."""
+        return replace(self, schedule=self.schedule.changed(steps, batch, lr))
 
 
 PRESETS = {
@@ -103,8 +103,7 @@ def train_fisa(task: FisaTask) -> int:
     # 1. The place, the bundle and the data.
     place, accelerator = AdapterPlace(task.out, noun="bundle"), accelerator_on(task.device)
     base, dataset = Bundle.open(find_bundle(task.bundle)), CocoPanoptic(task.images, task.annotations)
-    things = tuple(name for name, thing in zip(dataset.classes, dataset.things, strict=True) if thing)
-    network = _begun(base, task, things)
+    network = _begun(base, task, dataset)
     small = sum(parameter.numel() for parameter in network.parameters()) < SMALL_NETWORK
     preset = PRESETS[task.preset or ("small" if small else "paper")].changed(**task.changes)
     if accelerator.is_main_process:
@@ -135,14 +134,16 @@ def train_fisa(task: FisaTask) -> int:
     return len(dataset)
 
 
-def _begun(base: Bundle, task: FisaTask, things: tuple[str, ...]) -> Fisa:
+def _begun(base: Bundle, task: FisaTask, dataset: CocoPanoptic) -> Fisa:
     """A FISA with the mask generator and the CLIP of a bundle, and a new SEVE in all layers."""
     arch = base.segmenter
     if not isinstance(arch, FisaArch):
         hint = "semla models import --kind fisa makes one of a mask generator and a CLIP."
         raise TrainingError("not a FISA bundle", where=base.path, got=arch.kind, expected=FisaArch.kind, hint=hint)
     given: Any = base.load_network()
-    new: dict[str, Any] = {"seve_layers": tuple(range(arch.vision_layers)), "void": VOID, "things": things}
+    things, stuff = (tuple(compress(dataset.classes, of)) for of in (dataset.things, map(not_, dataset.things)))
+    layers = tuple(range(arch.vision_layers))
+    new: dict[str, Any] = {"seve_layers": layers, "void": VOID, "things": things, "stuff": stuff}
     torch.manual_seed(task.seed)
     network = Fisa(replace(arch, **(new | task.fields)))
     network.generator.load_state_dict(given.generator.state_dict())
@@ -163,9 +164,10 @@ def _groups(trained: Parameters, preset: FisaPreset) -> list[dict[str, Any]]:
 def _write(bundle: Bundle, base: Bundle, network: Fisa, task: FisaTask, preset: FisaPreset, log: Path) -> None:
     """Writes the bundle with an empty library of adapters, a card, and the log of the losses."""
     about = f"FISA, trained on {task.annotations.absolute().parent.name}: {task.trained}."
+    shutil.copy(log, bundle.path / "training.csv")  # like the captions before the manifest, which lists them
+    copy_captions(base.path, bundle.path)
     replace(bundle, about=about).save(network, base.load_navigator().network)
     (bundle.path / ADAPTERS).mkdir()
-    shutil.copy(log, bundle.path / "training.csv")
     schedule = preset.schedule
     card = (
         f"# {task.out.name}\n\n{about} It began with the mask generator and the CLIP of {base.path.name}.\n"

@@ -43,11 +43,8 @@ class Preset:
         """
         old, rank = self.schedule, rank or self.rank
         share = (steps or old.steps) / old.steps
-        schedule = replace(
-            old, steps=steps or old.steps, batch=batch or old.batch, lr=lr or old.lr, warmup=round(old.warmup * share)
-        )
         return replace(
-            self, schedule=schedule, rank=rank, sub_rank=min(sub_rank or self.sub_rank, rank - 1),
+            self, schedule=old.changed(steps, batch, lr), rank=rank, sub_rank=min(sub_rank or self.sub_rank, rank - 1),
             validate_every=max(1, round(self.validate_every * share)),
             patience=self.patience if patience is None else patience,
         )  # fmt: skip

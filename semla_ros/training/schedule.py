@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 POWER = 0.9  # of the polynomial decay
@@ -30,6 +30,11 @@ class Schedule:
     weight_decay: float = 0.05
     warmup_factor: float = 0.0
     decay: Literal["cosine", "poly"] = "cosine"
+
+    def changed(self, steps: int = 0, batch: int = 0, lr: float = 0) -> Schedule:
+        """Returns the schedule with other values; 0 keeps a value. The warm-up changes in proportion to the steps."""
+        warmup = round(self.warmup * (steps or self.steps) / self.steps)
+        return replace(self, steps=steps or self.steps, batch=batch or self.batch, lr=lr or self.lr, warmup=warmup)
 
     def factor(self, step: int) -> float:
         """Share of the peak learning rate at a step, counted from 0."""

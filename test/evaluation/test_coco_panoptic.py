@@ -89,6 +89,27 @@ def test_a_crowd_has_a_class_but_no_instance(root: Path) -> None:
     assert item.instances.tolist() == [[0, 0, 0], [1, 0, 0]]
 
 
+def test_a_category_may_have_synonyms_after_commas(root: Path) -> None:
+    values = content()
+    values["categories"][1]["name"] = "car, automobile"
+    write(root, values)
+    assert opened(root).classes == ("road", "car, automobile", "tree-merged")
+    for dataset in (opened(root), opened(root, "road", "car"), opened(root, "road", "car, auto")):
+        (item,) = dataset
+        assert item.labels.tolist() == [[0, 0, 1], [1, 255, 1]]
+        assert item.instances is not None
+        assert item.instances.tolist() == [[0, 0, 1], [2, 0, 1]]
+        assert dataset.things[:2] == (False, True)
+
+
+def test_categories_with_the_same_first_name_stay_apart(root: Path) -> None:
+    values = content()
+    values["categories"][0]["name"] = "car, parked"
+    write(root, values)
+    (item,) = opened(root)
+    assert item.labels.tolist() == [[0, 0, 1], [1, 255, 1]]
+
+
 def test_a_limit_takes_the_first_images(root: Path) -> None:
     values = content()
     values["images"].append({"id": 6, "file_name": "missing.jpg"})
@@ -162,6 +183,10 @@ def changed(change: Callable[[dict[str, Any]], Any]) -> dict[str, Any]:
         (changed(lambda all_: all_["annotations"][0].update(image_id=8)), "not in the panoptic format of COCO.*8"),
         (changed(lambda all_: all_["categories"].pop(1)), r"unknown categories.*got \[3\], expected \[1, 9\]"),
         (changed(lambda all_: all_["annotations"].clear()), "no images"),
+        (changed(lambda all_: all_["categories"][1].update(name="road")), r"one name.*got \['road'\]"),
+        (changed(lambda all_: all_["categories"][1].update(name=" ")), "not in the panoptic.*no name of category 3"),
+        (changed(lambda all_: all_["categories"][1].update(name=None)), "not in the panoptic format.*NoneType"),
+        (changed(lambda all_: all_["images"].clear()), r"not in the panoptic format.*no image with the id 5"),
     ],
 )  # fmt: skip
 def test_annotations_of_another_format_are_refused_with_the_reason(root: Path, values: object, message: str) -> None:

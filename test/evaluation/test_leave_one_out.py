@@ -25,6 +25,7 @@ from semla_ros.pipeline.build import build_pipeline
 from semla_ros.pipeline.pipeline import SemlaPipeline
 from semla_ros.streetworld import CLASSES as WORLD
 from semla_ros.streetworld.dataset import write_dataset
+from semla_ros.streetworld.domains import DOMAINS
 
 
 class Domain(list[LabelledImage]):
@@ -85,6 +86,19 @@ def test_a_bundle_without_adapters_is_evaluated_by_its_base_model_alone(
     score = LeaveOneOut(opened(bundle), methods=["zero_shot"]).run([Domain("red")])["zero_shot"]
     assert score.per_domain.keys() == {"red"}
     assert "no adapter of this name" not in caplog.text
+
+
+def test_a_bundle_without_adapters_is_evaluated_on_every_rendered_domain(
+    bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.rmtree(bundle / ADAPTERS)
+    (bundle / ADAPTERS).mkdir()
+    argv = ["evaluate", "--bundle", str(bundle), "--images", "1", "--methods"]
+    assert main([*argv, "zero_shot"]) == 0
+    shown = capsys.readouterr().out
+    assert all(f"| {domain} |" in shown for domain in DOMAINS)
+    assert main([*argv, "semla"]) == 1
+    assert "nothing to leave out" in capsys.readouterr().err
 
 
 def test_every_image_gets_its_own_mixture(pipeline: SemlaPipeline, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,20 +1,23 @@
 from __future__ import annotations
 
+import io
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from open_clip.model import CLIP
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from tiny_fisa import GENERATOR, two_halves
 
 from semla_ros.cli import main
 from semla_ros.config import Config, changed
 from semla_ros.errors import BundleError
 from semla_ros.library.bundle import Bundle, find_bundle
+from semla_ros.library.captions import CAPTIONS
 from semla_ros.library.importing_parts import import_parts
 from semla_ros.modeling.fisa.architecture import FisaArch
 from semla_ros.pipeline.build import build_pipeline
@@ -106,6 +109,13 @@ def test_the_clip_of_another_bundle_serves_as_well(parts: Path, pristine_bundle:
     assert (bundle.classes, bundle.navigator) == (source.classes, source.navigator)
 
 
+def test_the_clip_of_a_fisa_bundle_keeps_its_factor_of_cosines(parts: Path) -> None:
+    imported(parts)
+    again = import_parts(parts / "generator", parts.parent / "bundle", parts / "again", "fisa", 64).segmenter
+    assert isinstance(again, FisaArch)
+    assert again.logit_scale == pytest.approx(1 / 0.07, rel=1e-4)
+
+
 def test_the_command_says_that_it_is_not_trained(parts: Path, capsys: pytest.CaptureFixture[str]) -> None:
     argv = ["models", "import", "--kind", "fisa", "--mask-generator", str(parts / "generator")]
     assert main([*argv, "--clip", str(parts / "clip.safetensors"), "-o", str(parts / "out"), "--image-size", "64"]) == 0
@@ -125,6 +135,17 @@ def test_one_of_the_parts_alone_is_refused(parts: Path, capsys: pytest.CaptureFi
     assert "expected --mask-generator and --clip" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("option", ["segmenter", "library", "navigator"])
+def test_options_of_published_checkpoints_are_refused_beside_parts(
+    parts: Path, capsys: pytest.CaptureFixture[str], option: str
+) -> None:
+    argv = ["models", "import", "-o", str(parts / "out"), "--kind", "fisa", f"--{option}", "elsewhere"]
+    argv += ["--mask-generator", str(parts / "generator"), "--clip", str(parts / "clip.safetensors")]
+    assert main(argv) == 1
+    assert f"option of another kind of import (models import): got ['--{option}']" in capsys.readouterr().err
+    assert not (parts / "out").exists()
+
+
 @pytest.mark.parametrize("size", [1, 100_000])
 def test_an_image_size_that_makes_no_network_is_refused(
     parts: Path, capfd: pytest.CaptureFixture[str], size: int
@@ -140,6 +161,9 @@ def test_the_clip_may_be_that_of_a_bundle_given_by_its_name(parts: Path) -> None
     imported = import_parts(parts / "generator", Path("streetworld"), parts / "out", "fisa", 320)
     assert imported.defaults == Bundle.open(find_bundle("streetworld")).defaults  # they belong to the navigator
     assert imported.classes == Bundle.open(find_bundle("streetworld")).classes
+    captions = (find_bundle("streetworld") / CAPTIONS).read_bytes()  # they belong to the navigator, too
+    assert (imported.path / CAPTIONS).read_bytes() == captions
+    assert main(["models", "verify", str(imported.path)]) == 0
 
 
 def test_the_clip_may_be_that_of_a_bundle_with_a_dot_in_its_name(parts: Path) -> None:
@@ -197,6 +221,69 @@ def broken_config(folder: Path) -> None:
     (folder / "config.json").write_text("{")
 
 
+def no_mapping(folder: Path) -> None:
+    (folder / "config.json").write_text("[]")
+
+
+def other_backbone(folder: Path) -> None:
+    edit(folder, backbone_config={"model_type": "timm_backbone", "backbone": "resnet18"})
+
+
+def named_backbone(folder: Path) -> None:
+    edit(folder, backbone="microsoft/resnet-50")
+
+
+def many_labels(folder: Path) -> None:
+    edit(folder, num_labels=1_000_000_000)
+
+
+def pickled_weights(folder: Path) -> None:
+    """The weights in a pickled part, which an index beside it names."""
+    state = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    torch.save(state, folder / "part.bin")
+    (folder / "model.safetensors.index.json").write_text(
+        json.dumps({"metadata": {"total_size": 1}, "weight_map": dict.fromkeys(state, "part.bin")})
+    )
+
+
+def edit(folder: Path, **values: object) -> None:
+    file = folder / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | values))
+
+
+def test_code_beside_a_generator_is_never_run(parts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    edit(parts / "generator", model_type="theirs", auto_map={"AutoConfig": "theirs.Theirs"})
+    ran = parts / "ran"
+    code = f"open({str(ran)!r}, 'w')\nfrom transformers import PretrainedConfig\nclass Theirs(PretrainedConfig): pass\n"
+    (parts / "generator/theirs.py").write_text(code)
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))  # the answer to a question whether to run it
+    with pytest.raises(BundleError, match=r"another kind of mask generator.*got theirs"):
+        imported(parts)
+    assert not ran.exists()
+
+
+def test_without_transformers_the_command_says_what_to_install(
+    parts: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    monkeypatch.setitem(sys.modules, "transformers.utils", None)
+    argv = ["models", "import", "-o", str(parts / "out"), "--kind", "fisa", "--image-size", "64"]
+    argv += ["--mask-generator", str(parts / "generator"), "--clip", str(parts / "clip.safetensors")]
+    assert main(argv) == 1
+    shown = capsys.readouterr().err
+    assert "transformers" in shown
+    assert "install" in shown
+
+
+def test_adapters_beside_a_generator_are_left_out(parts: Path) -> None:
+    before = imported(parts)
+    description = {"peft_type": "LORA", "base_model_name_or_path": str(parts / "nowhere"), "r": 4}
+    (parts / "generator/adapter_config.json").write_text(json.dumps(description))
+    again = import_parts(parts / "generator", parts / "clip.safetensors", parts / "again", "fisa", 64)
+    assert (again.path / "segmenter.safetensors").read_bytes() == (before.path / "segmenter.safetensors").read_bytes()
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
@@ -207,6 +294,11 @@ def broken_config(folder: Path) -> None:
         (another_kind, "another kind of mask generator.*got detr, expected mask2former"),
         (no_config, "no mask generator.*expected a folder with config.json"),
         (broken_config, "mask generator that cannot be loaded"),
+        (no_mapping, r"mask generator that cannot be loaded.*config\.json.*got list"),
+        (other_backbone, "unknown backbone.*got timm_backbone, expected swin or resnet"),
+        (named_backbone, "unknown backbone.*got microsoft/resnet-50, expected swin or resnet"),
+        (many_labels, "value that takes much memory.*num_labels.*at most 10000"),
+        (pickled_weights, "mask generator that cannot be loaded"),
     ],
 )
 def test_a_damaged_or_other_generator_is_refused_and_leaves_no_bundle(

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,10 @@ from semla_ros.images.panoptic import INSTANCE
 from semla_ros.library.bundle import Bundle
 from semla_ros.library.importing_parts import import_parts
 from semla_ros.modeling.fisa.architecture import FisaArch
+from semla_ros.modeling.fisa.segmenter import FisaSegmenter
 from semla_ros.modeling.fisa.simo import TRAINED
 from semla_ros.pipeline.build import build_pipeline
+from semla_ros.streetworld import CLASSES
 from semla_ros.streetworld.dataset import sample, write_dataset
 from semla_ros.training.checkpoint import Checkpoint
 from semla_ros.training.fisa import PRESETS, FisaTask, train_fisa
@@ -72,12 +75,38 @@ def test_the_new_bundle_has_seve_in_all_layers_and_the_classes_of_the_data(
     assert (arch.seve_layers, arch.void) == ((0, 1, 2), "nothing")
     assert bundle.classes == dataset.classes
     assert set(arch.things) == {"car", "person"}
+    assert set(arch.stuff) == set(CLASSES) - {"car", "person"}
     pipeline = build_pipeline(changed(Config(), {"model.bundle": str(bundle.path), "model.device": "cpu"}))
     assert pipeline.segment(sample("clear_day", 0, 0, (60, 96)).rgb)[0].shape == (60, 96)
     card = (bundle.path / "README.md").read_text()
     assert "4 steps of 2 images" in card
     assert len(list(csv.DictReader((bundle.path / "training.csv").open()))) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_things_of_the_data_have_instances_in_the_new_bundle_whatever_their_names(
+    base: Path, data: Path, tmp_path: Path
+) -> None:
+    values = json.loads((data / "panoptic.json").read_text())
+    names = {"car": "Car, automobile", "person": "walker"}
+    for each in values["categories"]:
+        each.update(name=names.get(each["name"], each["name"]), isthing=each["name"] == "car")
+    (tmp_path / "panoptic.json").write_text(json.dumps(values))
+    (tmp_path / "panoptic").symlink_to(data / "panoptic")
+    short = task(base, data, tmp_path / "out", changes={"steps": 1, "batch": 1})
+    train_fisa(replace(short, annotations=tmp_path / "panoptic.json"))
+    segmenter = build_pipeline(
+        changed(Config(), {"model.bundle": str(tmp_path / "out"), "model.device": "cpu"})
+    ).segmenter
+    assert isinstance(segmenter, FisaSegmenter)
+    assert {name for name, thing in zip(segmenter.classes, segmenter.things, strict=True) if thing} == {names["car"]}
+    segmenter.set_classes(["truck", "walker", "person"])
+    assert segmenter.things == (True, False, True)
+
+
+def test_a_trained_bundle_differs_in_no_file_from_its_manifest(base: Path, data: Path, tmp_path: Path) -> None:
+    train_fisa(task(base, data, tmp_path / "out", changes={"steps": 1, "batch": 1}))
+    assert main(["models", "verify", str(tmp_path / "out")]) == 0
 
 
 def test_an_interrupted_training_continues_with_the_same_result(

@@ -49,6 +49,13 @@ def test_a_trained_generator_is_read_by_transformers(data: Path, tmp_path: Path)
     assert averages["model.pixel_level_module.encoder.embedder.embedder.normalization.running_mean"].abs().sum() > 0
 
 
+def test_a_short_training_has_a_short_warm_up(data: Path, tmp_path: Path) -> None:
+    assert train(data, tmp_path / "masks", "--steps", "2", "--lr", "0.02") == 0
+    with (tmp_path / "masks/training.csv").open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert float(row["learning_rate"]) == pytest.approx(0.01)  # half the peak in the second of two steps, not 1/200
+
+
 def test_an_interrupted_training_continues_to_the_same_weights(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

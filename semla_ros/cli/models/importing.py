@@ -23,8 +23,7 @@ def add(models: Any) -> None:
     )
     imported.add_argument(
         "--navigator",
-        default="openai",
-        help="file with its state dict, or openai to download CLIP ViT-L/14 (%(default)s)",
+        help="file with its state dict, or openai to download CLIP ViT-L/14 (openai)",
     )
     imported.add_argument(
         "--mask-generator", type=Path, metavar="FOLDER",
@@ -69,7 +68,9 @@ def _import(args: argparse.Namespace) -> None:
         return
     _need(args, "segmenter", "library")
     print_ready(
-        import_models(args.segmenter, args.library, args.navigator, args.out, *kinds, args.navigator_model).path
+        import_models(
+            args.segmenter, args.library, args.navigator or "openai", args.out, *kinds, args.navigator_model
+        ).path
     )
 
 
@@ -77,6 +78,10 @@ def _import_parts(args: argparse.Namespace, kind: str) -> None:
     from semla_ros.library.importing_parts import import_parts
 
     _need(args, "mask_generator", "clip")
+    unused = [f"--{name}" for name in ("segmenter", "library", "navigator") if getattr(args, name)]
+    if unused:
+        hint = "The CLIP is the navigator, too; the library is empty."
+        raise ConfigError("option of another kind of import", where="models import", got=unused, hint=hint)
     bundle = import_parts(
         args.mask_generator, args.clip, args.out, kind, args.image_size, args.clip_model, args.logit_scale
     )

@@ -29,10 +29,8 @@ def add(train: Any) -> None:
 
 
 def _train(args: argparse.Namespace) -> None:
-    from dataclasses import replace
-
     from semla_ros.training.mask_generator import SCHEDULE, train_masks
 
-    changes = {name: getattr(args, name) for name in ("steps", "batch", "lr") if getattr(args, name)}
-    images = train_masks(args.images, args.annotations, args.out, replace(SCHEDULE, **changes), args.seed)
+    schedule = SCHEDULE.changed(args.steps, args.batch, args.lr)
+    images = train_masks(args.images, args.annotations, args.out, schedule, args.seed)
     print(f"{args.out}: trained with {images} images. The losses are in {args.out / 'training.csv'}.")

@@ -38,8 +38,9 @@ class FisaArch(ClipSizes):
         void: Text that stands for "no object": masks that show none of the classes are trained to resemble it, and it
             is never an answer. Empty: every mask shows one of the classes. The paper names no such class, but its
             merging needs one, and a text adds no trained parameter.
-        things: Names of the classes that have instances; none stands for those of COCO and Cityscapes
+        things: Names of classes that have instances, besides those of COCO and Cityscapes
             (`semla_ros.modeling.fisa.things`).
+        stuff: Names of classes that have none, though they may have instances in those data sets.
         score_threshold: Probability of its class from which on a mask becomes a segment, 0 to 1.
         overlap_threshold: Share of a mask that other masks must leave visible, 0 to 1.
     """
@@ -71,6 +72,7 @@ class FisaArch(ClipSizes):
     reads_class_token: bool = True
     void: str = "nothing"
     things: tuple[str, ...] = ()
+    stuff: tuple[str, ...] = ()
     score_threshold: float = 0.5
     overlap_threshold: float = 0.8
 
@@ -88,8 +90,10 @@ class FisaArch(ClipSizes):
                 self.refuse(each.name, "true or false")
         if not isinstance(self.void, str):
             self.refuse("void", "a text")
-        if not isinstance(self.things, tuple) or not all(isinstance(name, str) for name in self.things):
-            self.refuse("things", "a list of class names")
+        for name in ("things", "stuff"):
+            listed = getattr(self, name)
+            if not isinstance(listed, tuple) or not all(isinstance(text, str) for text in listed):
+                self.refuse(name, "a list of class names")
         for name in ("score_threshold", "overlap_threshold", "logit_scale"):
             self._check_number(name, 0, 1000 if name == "logit_scale" else 1, float)
         if not isinstance(self.seve_layers, tuple) or not set(self.seve_layers) <= set(range(self.vision_layers)):

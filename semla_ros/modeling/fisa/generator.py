@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,6 +16,8 @@ from semla_ros.errors import BundleError
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # ImageNet's, for values from 0 to 255
 DIVISOR = 32  # of the sides of its input: the coarsest feature map has a pixel for so many
 BACKBONES = "swin", "resnet"  # those of transformers that never download anything
+# Values for which transformers takes memory before the network has any parameters.
+LIMITS = {"num_labels": 10_000, "num_queries": 100_000, "window_size": 64, "depths": 200}
 
 
 class MaskGenerator(nn.Module):
@@ -93,6 +95,34 @@ def generator_config(config: Any) -> dict[str, Any]:
     return {key: value for key, value in plain.items() if key not in names}
 
 
+def check_config(config: Mapping[str, Any]) -> None:
+    """Refuses a configuration whose network may take files or much memory while it is built.
+
+    Args:
+        config: What differs from the defaults of transformers' Mask2FormerConfig.
+
+    Raises:
+        BundleError: Names the value and what is possible.
+    """
+    backbone = config.get("backbone_config", {"model_type": "swin"})
+    kind = backbone.get("model_type") if isinstance(backbone, Mapping) else backbone
+    if kind not in BACKBONES or config.get("backbone"):
+        raise BundleError(
+            "unknown backbone of the mask generator", where="generator.backbone_config.model_type",
+            got=config.get("backbone") or kind, expected=" or ".join(BACKBONES),
+        )  # fmt: skip
+    for part in (config, backbone if isinstance(backbone, Mapping) else {}):
+        for name, limit in LIMITS.items():
+            given = part.get(name, 0)
+            if any(isinstance(each, int | float) and each > limit for each in _values(given)):
+                where = f"generator.{name}" if part is config else f"generator.backbone_config.{name}"
+                raise BundleError("value that takes much memory", where=where, got=given, expected=f"at most {limit}")
+
+
+def _values(given: object) -> Sequence[object]:
+    return given if isinstance(given, list | tuple) else (given,)
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(key): _plain(each) for key, each in value.items()}
@@ -105,13 +135,7 @@ def _mask2former(config: Mapping[str, Any]) -> nn.Module:
     except ModuleNotFoundError as error:
         hint = "pip install 'semla_ros[workshop]', or transformers alone"
         raise BundleError("the mask generator needs a package", got=f"no {error.name}", hint=hint) from error
-    backbone = config.get("backbone_config", {"model_type": "swin"})
-    kind = backbone.get("model_type") if isinstance(backbone, Mapping) else backbone
-    if kind not in BACKBONES or "backbone" in config:
-        raise BundleError(
-            "unknown backbone of the mask generator", where="generator.backbone_config.model_type", got=kind,
-            expected=" or ".join(BACKBONES),
-        )  # fmt: skip
+    check_config(config)
     try:
         with quiet_transformers():
             return Mask2FormerModel(Mask2FormerConfig(**_plain(config)))

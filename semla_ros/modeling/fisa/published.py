@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
 from semla_ros.errors import BundleError
 from semla_ros.modeling.clip.published import PublishedClip
 from semla_ros.modeling.clip.sizes import MAX_GRID
 from semla_ros.modeling.fisa.architecture import FisaArch
-from semla_ros.modeling.fisa.generator import generator_config, quiet_transformers
+from semla_ros.modeling.fisa.generator import check_config, generator_config, quiet_transformers
 from semla_ros.modeling.fisa.network import Fisa
 from semla_ros.modeling.weights import load_strictly
 
@@ -65,34 +67,57 @@ def _mask_generator(folder: Path) -> tuple[Any, tuple[int, int]]:
     """Loads a generator, and the short and the long side that its images are resized to."""
     if not (folder / "config.json").is_file():
         raise BundleError("no mask generator", where=folder, expected="a folder with config.json and model.safetensors")
-    with quiet_transformers():
-        model, report, size = _loaded(folder)
+    config = _json(folder / "config.json")
+    kind = config.get("model_type")
+    if kind != "mask2former":
+        raise BundleError("another kind of mask generator", where=folder, got=kind, expected="mask2former")
+    check_config(config)
+    try:
+        with quiet_transformers():
+            model, report = _loaded(config, load_file(folder / "model.safetensors"))
+            size = _input_size(folder / "preprocessor_config.json")
+    except (BundleError, ModuleNotFoundError):
+        raise
+    except Exception as error:  # transformers raises errors of many types for values that do not fit
+        raise BundleError("mask generator that cannot be loaded", where=folder, hint=str(error)) from error
     wrong = sorted(f"{key} missing" for key in report["missing_keys"])
     wrong += sorted(f"{key} {tuple(found)} in place of {tuple(size)}" for key, found, size in report["mismatched_keys"])
     if wrong:
         got = ", ".join(wrong[:3]) + (f" and {len(wrong) - 3} more" if len(wrong) > 3 else "")
         raise BundleError("weights of another mask generator", where=folder, got=got)
+    return model, size
+
+
+def _loaded(config: Mapping[str, Any], state: dict[str, Tensor]) -> tuple[Any, Any]:
+    """Returns the model, and transformers' report of missing tensors.
+
+    transformers is given values and tensors, not the folder: there it would follow files that name code, adapters or
+    pickled parts of the weights.
+    """
+    from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation
+
+    load: Any = Mask2FormerForUniversalSegmentation.from_pretrained
+    return load(  # type: ignore[no-any-return]
+        None, config=Mask2FormerConfig.from_dict(dict(config)), state_dict=state, output_loading_info=True,
+        dtype=torch.float32, ignore_mismatched_sizes=True,
+    )  # fmt: skip
+
+
+def _input_size(file: Path) -> tuple[int, int]:
+    """The short and the long side in the description of the preprocessing; those of the paper where it has none."""
+    from transformers import Mask2FormerImageProcessor
+
+    processor: Any = Mask2FormerImageProcessor
+    size = processor.from_dict(_json(file)).size if file.is_file() else None
     short, long = (getattr(size, side, None) for side in ("shortest_edge", "longest_edge"))
-    return model, (short or 800, long or 1333)
+    return short or 800, long or 1333
 
 
-def _loaded(folder: Path) -> tuple[Any, Any, Any]:
-    """Returns the model, transformers' report of missing tensors, and the size in its preprocessing if there is one."""
-    from transformers import AutoConfig, Mask2FormerForUniversalSegmentation, Mask2FormerImageProcessor
-
+def _json(file: Path) -> dict[str, Any]:
     try:
-        kind = AutoConfig.from_pretrained(folder, local_files_only=True).model_type
-        if kind != "mask2former":
-            raise BundleError("another kind of mask generator", where=folder, got=kind, expected="mask2former")
-        load: Any = Mask2FormerForUniversalSegmentation.from_pretrained
-        model, report = load(
-            folder, local_files_only=True, use_safetensors=True, output_loading_info=True, dtype=torch.float32,
-            ignore_mismatched_sizes=True,
-        )  # fmt: skip
-        processor: Any = Mask2FormerImageProcessor
-        known = (folder / "preprocessor_config.json").is_file()
-        return model, report, processor.from_pretrained(folder, local_files_only=True).size if known else None
-    except BundleError:
-        raise
-    except Exception as error:  # transformers raises errors of many types for files that do not fit
-        raise BundleError("mask generator that cannot be loaded", where=folder, hint=str(error)) from error
+        content = json.loads(file.read_bytes())
+    except (OSError, ValueError) as error:
+        raise BundleError("mask generator that cannot be loaded", where=file, hint=str(error)) from error
+    if not isinstance(content, dict):
+        raise BundleError("mask generator that cannot be loaded", where=file, got=type(content).__name__)
+    return content

@@ -13,7 +13,7 @@ from semla_ros.modeling.clip.pixels import normalised
 from semla_ros.modeling.clip.segmenter import ClipSegmenter
 from semla_ros.modeling.fisa.merging import panoptic, semantic
 from semla_ros.modeling.fisa.network import Fisa
-from semla_ros.modeling.fisa.things import THINGS, are_things
+from semla_ros.modeling.fisa.things import are_things
 
 
 class FisaSegmenter(ClipSegmenter):
@@ -29,7 +29,7 @@ class FisaSegmenter(ClipSegmenter):
     @property
     def things(self) -> tuple[bool, ...]:
         """Whether each class is a thing, which has instances, in the order of ``classes``."""
-        return are_things(self.classes, self.network.arch.things or THINGS)
+        return are_things(self.classes, self.network.arch.things, self.network.arch.stuff)
 
     def further_texts(self) -> list[str]:
         """The text of void, if the architecture names it."""

@@ -18,6 +18,18 @@ THINGS = (
 )  # fmt: skip
 
 
-def are_things(classes: Sequence[str], things: Collection[str]) -> tuple[bool, ...]:
-    """Returns for each class whether one of its synonyms, which stand after commas, names a thing."""
-    return tuple(any(word.strip().lower() in things for word in name.split(",")) for name in classes)
+def are_things(classes: Sequence[str], things: Collection[str] = (), stuff: Collection[str] = ()) -> tuple[bool, ...]:
+    """Returns for each class whether it has instances. Any of the synonyms, which stand after commas, decides.
+
+    Args:
+        classes: Names of the classes.
+        things: Names of classes that have instances, besides `THINGS`.
+        stuff: Names of classes that have none, though they may be among `THINGS`.
+    """
+    more, fewer = (_words(*names) for names in (things, stuff))
+    return tuple(bool(words & more or (words & set(THINGS) and not words & fewer)) for words in map(_words, classes))
+
+
+def _words(*names: str) -> set[str]:
+    """The synonyms in names of classes, in small letters."""
+    return {word.strip().lower() for name in names for word in name.split(",") if word.strip()}

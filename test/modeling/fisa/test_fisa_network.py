@@ -208,6 +208,9 @@ def test_values_that_make_no_network_are_refused_naming_the_field(changes: dict[
         replace(ARCH, **changes)
 
 
+SWIN: Any = GENERATOR["backbone_config"]
+
+
 @pytest.mark.parametrize(
     ("config", "message"),
     [
@@ -216,9 +219,16 @@ def test_values_that_make_no_network_are_refused_naming_the_field(changes: dict[
         ({**GENERATOR, "backbone_config": "swin"}, "configuration that makes no mask generator"),
         ({**GENERATOR, "feature_size": 33}, "configuration that makes no mask generator"),
         ({**GENERATOR, "num_queries": "many"}, "configuration that makes no mask generator"),
+        ({**GENERATOR, "num_labels": 20_000}, r"much memory \(generator.num_labels\): got 20000.*at most 10000"),
+        ({**GENERATOR, "backbone_config": {**SWIN, "num_labels": 20_000}}, "much memory.*backbone_config.num_labels"),
+        ({**GENERATOR, "backbone_config": {**SWIN, "depths": [1, 1, 1, 300]}}, "much memory.*backbone_config.depths"),
+        ({**GENERATOR, "backbone_config": {**SWIN, "window_size": 70}}, "much memory.*backbone_config.window_size"),
     ],
-    ids=["another backbone", "a backbone to download", "no backbone", "a size that does not fit", "a text"],
-)
+    ids=[
+        "another backbone", "a backbone to download", "no backbone", "a size that does not fit", "a text",
+        "labels", "labels of the backbone", "blocks", "windows",
+    ],
+)  # fmt: skip
 def test_a_configuration_that_makes_no_generator_is_refused(config: dict[str, Any], message: str) -> None:
     with pytest.raises(BundleError, match=message):
         Fisa(replace(ARCH, generator=config))

@@ -92,9 +92,10 @@ def test_things_are_known_by_any_of_their_names() -> None:
     assert segmenter.things == (False, True, True, False, True)
 
 
-def test_the_bundle_may_name_the_things() -> None:
-    segmenter = FisaSegmenter(random_fisa(replace(ARCH, things=("crate",))), ["crate", "car"])
-    assert segmenter.things == (True, False)
+def test_the_bundle_may_name_further_things_and_those_that_are_none() -> None:
+    arch = replace(ARCH, things=("Crate, box",), stuff=("traffic light",))
+    segmenter = FisaSegmenter(random_fisa(arch), ["crate", "Box", "car", "Traffic light, lamp", "road,"])
+    assert segmenter.things == (True, True, True, False, False)
 
 
 def test_without_void_the_classes_alone_are_scored() -> None:
