@@ -12,6 +12,7 @@ from semla_ros.cli.options import claimed, config, positive, settings, task
 from semla_ros.errors import ConfigError
 
 METHODS = "zero_shot,uniform,semla,oracle"
+SEMLA_OPTIONS = {"split": "val", "short_side": 640, "long_side": 2560}  # of the paper's protocol, with defaults
 
 
 def add(tasks: Any) -> None:
@@ -34,21 +35,14 @@ def add(tasks: Any) -> None:
         help="for semla: folder with one subfolder per domain in the layout of Cityscapes; for panoptic: one with"
         " images/, panoptic/ and panoptic.json; for ood: folder of real recordings (videos, bags, folders of images)",
     )
-    evaluate.add_argument("--split", default="val", help="for semla: split to evaluate (%(default)s)")
+    evaluate.add_argument("--split", help="for semla: split to evaluate (val)")
     evaluate.add_argument(
         "--mode",
         choices=("sliding", "plain"),
         help="sliding window or whole image (semla: sliding, others: plain)",
     )
-    evaluate.add_argument(
-        "--short-side", type=positive, default=640, help="for semla: shorter side after resizing, pixels (%(default)s)"
-    )
-    evaluate.add_argument(
-        "--long-side",
-        type=positive,
-        default=2560,
-        help="for semla: upper limit of the longer side, pixels (%(default)s)",
-    )
+    evaluate.add_argument("--short-side", type=positive, help="for semla: shorter side after resizing, pixels (640)")
+    evaluate.add_argument("--long-side", type=positive, help="for semla: upper limit of the longer side, pixels (2560)")
     evaluate.add_argument("--methods", default=METHODS, help="comma-separated, some of %(default)s")
     evaluate.add_argument(
         "--oracle", choices=("masks", "classes"),
@@ -66,6 +60,7 @@ def _evaluate(args: argparse.Namespace) -> None:
     from semla_ros.pipeline.build import build_pipeline
 
     methods = _methods(args.methods)
+    _take_semla_options(args)
     if args.protocol in DATASETS and not args.data:
         raise ConfigError("no data sets", where="--data", expected="a folder with one subfolder per domain")
     if args.protocol == "ood":
@@ -98,6 +93,16 @@ def _out_of_distribution(args: argparse.Namespace) -> None:
     print(as_table(rates))
     if args.json:
         args.json.write_text(json.dumps([asdict(each) for each in rates], indent=2) + "\n")
+
+
+def _take_semla_options(args: argparse.Namespace) -> None:
+    """Puts in the defaults of the options that belong to the paper's protocol; other protocols refuse the options."""
+    for name, default in SEMLA_OPTIONS.items():
+        given = getattr(args, name)
+        if given is not None and args.protocol != "semla":
+            option = f"--{name.replace('_', '-')}"
+            raise ConfigError("option of another protocol", where=option, got=given, expected="--protocol semla")
+        setattr(args, name, default if given is None else given)
 
 
 def _methods(text: str) -> list[str]:

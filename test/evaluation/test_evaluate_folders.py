@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -128,3 +129,11 @@ def test_no_progress_bar_is_written_to_a_log(
 ) -> None:
     evaluate(data, pristine_bundle)
     assert "image/s" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--split", "--short-side", "--long-side"])
+def test_options_of_the_papers_protocol_are_refused_beside_another(
+    option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["evaluate", "--protocol", "panoptic", "--data", str(tmp_path), option, "3"]) == 1
+    assert re.search(rf"option of another protocol \({option}\).*expected --protocol semla", capsys.readouterr().err)

@@ -94,9 +94,11 @@ class FisaArch(ClipSizes):
             listed = getattr(self, name)
             if not isinstance(listed, tuple) or not all(isinstance(text, str) for text in listed):
                 self.refuse(name, "a list of class names")
-        for name in ("score_threshold", "overlap_threshold", "logit_scale"):
-            self._check_number(name, 0, 1000 if name == "logit_scale" else 1, float)
-        if not isinstance(self.seve_layers, tuple) or not set(self.seve_layers) <= set(range(self.vision_layers)):
+        for name in ("score_threshold", "overlap_threshold"):
+            self._check_number(name, 0, 1, float)
+        self._check_number("logit_scale", 1, 1000, float)
+        layers = self.seve_layers if isinstance(self.seve_layers, tuple) else (None,)
+        if not all(type(layer) is int and 0 <= layer < self.vision_layers for layer in layers):
             self.refuse("seve_layers", f"layers from 0 to {self.vision_layers - 1}")
         self.check_clip()
         if self.adapter_layers > MAX_ADAPTER_LAYERS:
