@@ -18,12 +18,11 @@ from numpy.typing import NDArray
 
 from semla_ros.adaptation.retrieval import Mixture
 from semla_ros.batch.rows import Embedded
-from semla_ros.batch.sources import Source
+from semla_ros.batch.sources import STATE, Source
 from semla_ros.errors import BatchError
 
 Array = NDArray[np.float64]
 Numbers = NDArray[np.int64]
-NAME = "run.sqlite"
 CHUNK = 4096  # embeddings that are read at a time
 TABLES = """
 CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -53,15 +52,14 @@ class Ledger:
 
     def __init__(self, folder: Path, settings: Mapping[str, str], sources: Sequence[Source]) -> None:
         self.folder, self._sources = folder, sources
-        self._db = sqlite3.connect(folder / NAME, timeout=1.0)
-        with self._changing():
-            self._db.execute("PRAGMA locking_mode = EXCLUSIVE")
-            self._db.execute("PRAGMA journal_mode = WAL")  # a transaction takes microseconds and survives a kill
-            self._db.execute("PRAGMA synchronous = NORMAL")
-            self._db.executescript(TABLES)
-            self._db.execute("DELETE FROM skipped")  # they are tried again
-        recordings = {f"recording {each.path.resolve()}": each.fingerprint() for each in sources}
-        self._claim(dict(settings) | recordings)
+        self._db = sqlite3.connect(folder / STATE, timeout=1.0)
+        try:
+            self._open()
+            recordings = {f"recording {each.path.resolve()}": each.fingerprint() for each in sources}
+            self._claim(dict(settings) | recordings)
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Closes the file."""
@@ -167,6 +165,14 @@ class Ledger:
         done, embedded = self._db.execute("SELECT IFNULL(SUM(done), 0), COUNT(*) FROM frames").fetchone()
         return int(done), int(embedded)
 
+    def _open(self) -> None:
+        """Locks the file and makes the tables that it lacks."""
+        with self._changing():
+            self._db.execute("PRAGMA locking_mode = EXCLUSIVE")
+            self._db.execute("PRAGMA journal_mode = WAL")  # a transaction takes microseconds and survives a kill
+            self._db.execute("PRAGMA synchronous = NORMAL")
+            self._db.executescript(TABLES)
+
     def _claim(self, settings: Mapping[str, str]) -> None:
         """Stores the settings of a new run, or compares them with those of the run in the folder."""
         stored = dict(self._db.execute("SELECT name, value FROM settings").fetchall())
@@ -178,6 +184,7 @@ class Ledger:
                 hint="Repeat the command as it was, or choose another folder. A recording must not change meanwhile.",
             )  # fmt: skip
         with self._changing():
+            self._db.execute("DELETE FROM skipped")  # they are tried again
             self._db.executemany("INSERT OR IGNORE INTO settings VALUES (?, ?)", settings.items())
             rows = [(i, each.label, str(each.path)) for i, each in enumerate(self._sources)]
             self._db.executemany("INSERT OR IGNORE INTO sources (id, label, path) VALUES (?, ?, ?)", rows)
@@ -196,7 +203,7 @@ class Ledger:
             busy = "locked" in str(error)
             raise BatchError(
                 "another run is going on in this folder" if busy else "state of the run cannot be written",
-                where=self.folder / NAME, got=error,
+                where=self.folder / STATE, got=error,
                 hint="Wait for its end, or choose another folder." if busy
                 else "Free space on the disk or choose another folder, then run the command again: it continues.",
             ) from error  # fmt: skip

@@ -11,7 +11,8 @@ from typing import Any
 from semla_ros.adaptation.retrieval import Mixture
 from semla_ros.batch.ledger import Ledger
 from semla_ros.batch.rows import Segmented
-from semla_ros.batch.sources import Source
+from semla_ros.batch.sources import STATE, Source
+from semla_ros.errors import BatchError
 from semla_ros.images.classes import ClassInfo
 from semla_ros.images.files import write_whole, writing
 from semla_ros.whole_file import whole_file
@@ -27,11 +28,14 @@ class Outputs:
         sources: The recordings, in order.
 
     Raises:
+        BatchError: The folder holds masks or confidences, and not the state of the run that made them.
         ImageError: The folder cannot be written.
     """
 
     def __init__(self, folder: Path, sources: Sequence[Source]) -> None:
         self.folder, self._sources = folder, sources
+        if not (folder / STATE).exists():
+            _check_is_free(folder)
         with writing(folder):
             for source in sources:
                 for kind in (MASKS, CONFIDENCES):
@@ -85,6 +89,17 @@ class Outputs:
         """Mask and confidence of an image, relative to the folder."""
         label = self._sources[source].label
         return Path(MASKS, label, f"{name}.png"), Path(CONFIDENCES, label, f"{name}.png")
+
+
+def _check_is_free(folder: Path) -> None:
+    """Refuses files of another run, which would be taken for results of this one."""
+    for kind in (MASKS, CONFIDENCES):
+        found = next((file for file in (folder / kind).rglob("*") if file.is_file()), None)
+        if found:
+            raise BatchError(
+                "files of a run whose state is lost", where=found, expected=f"{STATE} beside {kind}/",
+                hint="Choose another folder, or remove the files.",
+            )  # fmt: skip
 
 
 def _described(mixture: Mixture) -> dict[str, Any]:

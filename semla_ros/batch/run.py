@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,6 +18,7 @@ from semla_ros.batch.stages import EmbeddingStage, SegmentationStage, Stage
 from semla_ros.batch.workers import RayWorkers
 from semla_ros.config import Config, walk
 from semla_ros.errors import AdapterError, BatchError, SemlaError
+from semla_ros.library.manifest import fingerprint
 from semla_ros.pipeline.build import build_pipeline
 from semla_ros.pipeline.pipeline import SemlaPipeline
 from semla_ros.progress import ProgressBar
@@ -79,7 +79,7 @@ class BatchRun:
         """Runs until every image is segmented or skipped.
 
         Raises:
-            BatchError: The folder holds another run, a worker failed, or no image could be read.
+            BatchError: The folder holds files of another run, a worker failed, or no image could be read.
             ImageError: The output cannot be written.
             SemlaError: The bundle is damaged, or a setting is wrong.
         """
@@ -88,9 +88,9 @@ class BatchRun:
         if not pipeline.library.names:
             raise AdapterError("no adapters", where=pipeline.bundle.path, hint="Batch mode fuses them.")
         self._outputs = Outputs(self._out, self._sources)
-        self._outputs.write_classes(pipeline.classes)
         self._ledger = Ledger(self._out, self._settings(pipeline), self._sources)
         try:
+            self._outputs.write_classes(pipeline.classes)
             self._embed()
             self._cluster(pipeline)
             del pipeline  # the workers have their own
@@ -183,7 +183,6 @@ class BatchRun:
     def _settings(self, pipeline: SemlaPipeline) -> dict[str, str]:
         """All that decides about the results, besides the recordings."""
         values = {path: str(value) for path, _, value in walk(self._config) if not path.startswith(IRRELEVANT)}
-        values["model.bundle"] = str(pipeline.bundle.path.resolve())
-        library = pipeline.library
-        centroids = hashlib.sha256(library.centroids.tobytes()).hexdigest()
-        return values | {"--distance": str(self._distance), "adapters": f"{', '.join(library.names)} {centroids:.12}"}
+        path, library = pipeline.bundle.path.resolve(), pipeline.library
+        values |= {"model.bundle": f"{path} {fingerprint(path)}", "--distance": str(self._distance)}
+        return values | {"adapters": f"{', '.join(library.names)} {library.fingerprint}"}

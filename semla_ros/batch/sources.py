@@ -12,6 +12,7 @@ from semla_ros.images.files import IMAGE_SUFFIXES
 from semla_ros.recordings import Recording, is_bag, open_recording
 from semla_ros.recordings.bag_files import STORAGES
 
+STATE = "run.sqlite"  # in the output folder of a run
 VIDEOS = {".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm"}
 
 
@@ -59,7 +60,7 @@ def find_sources(inputs: Sequence[Path], out: Path, topic: str | None = None, fp
 
     Args:
         inputs: Bags, videos, images, and folders that hold any of them at any depth.
-        out: Output folder, which is never searched.
+        out: Output folder. It is not searched, and nor are those of other runs below the inputs.
         topic: Image topic of the bags.
         fps: Images per second of image files.
 
@@ -92,8 +93,10 @@ def _recordings(path: Path, out: Path) -> Iterator[Path]:
     if any(each.suffix.lower() in IMAGE_SUFFIXES and each.is_file() for each in inside):
         yield path
     for each in inside:
-        if each.is_dir() and each.resolve() != out:
-            yield from _recordings(each, out)
+        if each.is_dir():
+            leads_back = each.is_symlink() and each.resolve() in (path.resolve(), *path.resolve().parents)
+            if each.resolve() != out and not (each / STATE).exists() and not leads_back:
+                yield from _recordings(each, out)
         elif each.suffix.lower() in VIDEOS | STORAGES | {".bag"}:
             yield each
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
@@ -21,7 +22,7 @@ from semla_ros.errors import AdapterError
 from semla_ros.library.adapter_cache import AdapterCache
 from semla_ros.library.adapter_folder import AdapterFolder, check_statistics
 from semla_ros.library.library_folder import LibraryFolder
-from semla_ros.library.manifest import MANIFEST
+from semla_ros.library.manifest import MANIFEST, fingerprint
 from semla_ros.modeling.lora import Adapter
 
 LOG = logging.getLogger(__name__)
@@ -111,6 +112,12 @@ class AdapterLibrary:
         """Euclidean distance from which on two embeddings count as of different domains, whatever the metric."""
         known = [each.mean_distance() for each in self.statistics]
         return Thresholds.of(CentroidIndex(self.centroids), known).upper_threshold
+
+    @property
+    def fingerprint(self) -> str:
+        """A short text that changes with the adapters in use and their files."""
+        known = [f"{name} {fingerprint(folder.path)}" for name, folder in self._folders.items()]
+        return hashlib.sha256("\n".join(known).encode()).hexdigest()[:12]
 
     @property
     def loaded(self) -> tuple[str, ...]:

@@ -72,6 +72,19 @@ def read_manifest(folder: Path, error: type[SemlaError]) -> dict[str, str] | Non
     return listed
 
 
+def fingerprint(folder: Path) -> str:
+    """A short text that changes with the files of a folder; without a manifest, with their sizes and times of change.
+
+    Raises:
+        OSError: A file cannot be read.
+    """
+    manifest = folder / MANIFEST
+    if manifest.is_file():
+        return sha256(manifest)[:12]
+    known = [f"{file.name} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in _files(folder)]
+    return hashlib.sha256("\n".join(known).encode()).hexdigest()[:12]
+
+
 def write_manifest(folder: Path) -> None:
     """Lists the files of a folder, not those of its sub-folders, in its manifest, which is replaced whole.
 

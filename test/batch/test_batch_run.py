@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from tiny import image
 
 from semla_ros.adaptation.retrieval import Mixture
@@ -24,7 +25,9 @@ from semla_ros.batch.rows import Row, packed, unpacked
 from semla_ros.batch.stages import Stage
 from semla_ros.cli import main
 from semla_ros.config import Config, changed
+from semla_ros.errors import SemlaError
 from semla_ros.images.files import write_image
+from semla_ros.library.manifest import relist
 from semla_ros.pipeline.build import build_pipeline
 
 pytestmark = pytest.mark.skipif(find_spec("sklearn") is None, reason="the extra 'batch' is not installed")
@@ -212,6 +215,44 @@ def test_another_run_does_not_get_the_folder(
     shutil.move(bundle / "adapters/red", bundle / "red")
     assert batch() == 1
     assert "adapters: blue, green" in capsys.readouterr().err
+    assert masks(tmp_path / "out") == before
+
+
+def test_a_refused_run_changes_nothing_in_the_folder(
+    batch: Callable[..., int], images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (images / "05.png").write_bytes(b"damaged")
+    assert batch() == 1
+    classes = (tmp_path / "out/classes.json").read_bytes()
+    assert batch("--set", "segmenter.classes=[cat, dog]") == 1
+    assert "output folder of another run" in capsys.readouterr().err
+    assert (tmp_path / "out/classes.json").read_bytes() == classes
+    with closing(sqlite3.connect(tmp_path / "out/run.sqlite")) as db:
+        assert len(db.execute("SELECT * FROM skipped").fetchall()) == 1
+
+
+@pytest.mark.parametrize("file", ["segmenter.safetensors", "adapters/red/adapter_model.safetensors"])
+def test_a_run_is_not_continued_with_other_weights_under_the_same_names(
+    batch: Callable[..., int], bundle: Path, capsys: pytest.CaptureFixture[str], file: str
+) -> None:
+    assert batch() == 0
+    tensors = load_file(bundle / file)
+    save_file({name: tensor + 1e-6 for name, tensor in tensors.items()}, bundle / file)
+    relist(bundle / file, SemlaError)
+    assert batch() == 1
+    assert "output folder of another run" in capsys.readouterr().err
+
+
+def test_masks_without_the_state_of_their_run_are_not_taken_for_results(
+    batch: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert batch() == 0
+    before = masks(tmp_path / "out")
+    for file in (tmp_path / "out").glob("run.sqlite*"):
+        file.unlink()
+    for _ in range(2):
+        assert batch("--set", "fusion.k=1") == 1
+        assert "files of a run whose state is lost" in capsys.readouterr().err
     assert masks(tmp_path / "out") == before
 
 

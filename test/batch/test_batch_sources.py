@@ -7,7 +7,7 @@ import pytest
 from paths import DATA
 from tiny import image
 
-from semla_ros.batch.sources import find_sources
+from semla_ros.batch.sources import STATE, find_sources
 from semla_ros.errors import RecordingError
 from semla_ros.images.files import write_image
 
@@ -39,6 +39,14 @@ def test_the_output_folder_is_not_searched(tmp_path: Path) -> None:
     write_images(tmp_path / "day", "1.png")
     write_images(tmp_path / "out/masks/day", "1.png")
     assert [each.label for each in find_sources([tmp_path], tmp_path / "out")] == ["day"]
+
+
+def test_output_folders_of_other_runs_and_links_that_lead_back_are_not_searched(tmp_path: Path) -> None:
+    write_images(tmp_path / "day", "1.png")
+    write_images(tmp_path / "earlier/masks/day", "1.png")
+    (tmp_path / "earlier" / STATE).touch()
+    (tmp_path / "day/again").symlink_to(tmp_path)
+    assert [each.label for each in find_sources([tmp_path], OUT)] == ["day"]
 
 
 def test_two_recordings_of_one_name_get_different_folders(tmp_path: Path) -> None:
