@@ -113,13 +113,25 @@ class OutOfDistribution:
 
     def _spread(self, source: Path) -> list[Image]:
         """Images of a recording, evenly spread; those that cannot be read are logged and left out."""
-        recording = open_recording(source)
-        step = max(1, (recording.frame_count or self.images) // self.images)
-        frames = recording.frames(lambda error: LOG.warning("%s", error))
-        images = [frame.rgb for number, frame in enumerate(frames) if number % step == 0][: self.images]
+        recording, images, step = open_recording(source), list[Image](), 1
+        chosen = _spread_over(recording.frame_count or 0, self.images)
+
+        def is_wanted(number: int) -> bool:
+            return number in chosen if chosen else number % step == 0
+
+        for _, frame in recording.numbered_frames(lambda error: LOG.warning("%s", error), is_wanted):
+            images.append(frame.rgb)
+            if len(images) == 2 * self.images:  # of a recording whose number of images is not known
+                del images[1::2]
+                step *= 2
         if not images:
             raise RecordingError("no image can be read", where=source)
-        return images
+        return [images[number] for number in sorted(_spread_over(len(images), self.images))]
+
+
+def _spread_over(count: int, wanted: int) -> set[int]:
+    """Numbers from 0 to ``count`` - 1, evenly spread: ``wanted`` of them, or all if there are fewer."""
+    return {number * count // wanted for number in range(wanted)} if count else set()
 
 
 def _steady(drive: Drive) -> Iterator[tuple[Image, bool]]:

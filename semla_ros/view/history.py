@@ -7,7 +7,7 @@ import math
 import threading
 from bisect import bisect_right
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 LIMIT = 20_000  # samples; two per second for almost three hours
@@ -62,6 +62,10 @@ class DomainSample:
             values["frozen"] == "true",
             values["error"],
         )  # fmt: skip
+
+    def repeats(self, other: DomainSample) -> bool:
+        """Whether the two differ in their stamps at most."""
+        return replace(self, stamp_ns=other.stamp_ns) == other
 
     def as_json(self) -> dict[str, Any]:
         """The sample for the page: seconds instead of nanoseconds, and null for numbers that are not known."""

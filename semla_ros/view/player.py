@@ -149,7 +149,9 @@ class Player:
                 if self._is_closed:
                     return
                 if isinstance(item, DomainSample):
-                    self.history.add(item)
+                    last = self.history.newest
+                    if last is None or not item.repeats(last):  # a long recording has a state for each image
+                        self.history.add(item)
                     continue
                 self._spool.append(item)
                 passed_s = 0.0 if before_ns is None else max(0.0, 1e-9 * (item.stamp_ns - before_ns))

@@ -65,7 +65,7 @@ class Results(Bag):
             for message in messages:
                 try:
                     item = takers[message.topic](self._bag.deserialized(message))
-                except (SemlaError, KeyError, ValueError) as error:
+                except (SemlaError, LookupError, TypeError, ValueError) as error:
                     on_error(RecordingError(f"message of {message.topic} at {1e-9 * message.time_ns:.3f} s: {error}"))
                     continue
                 if isinstance(item, Scene) and images:

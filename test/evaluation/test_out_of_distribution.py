@@ -2,9 +2,13 @@ from __future__ import annotations
 
 import json
 import shutil
+import weakref
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
+import numpy as np
 import pytest
 from paths import PACKAGE
 from tiny import image
@@ -14,6 +18,7 @@ from semla_ros.config import Config, changed
 from semla_ros.errors import RecordingError
 from semla_ros.evaluation import out_of_distribution
 from semla_ros.evaluation.out_of_distribution import FlagRate, OutOfDistribution, as_table
+from semla_ros.images.frame import Frame
 from semla_ros.library.bundle import ADAPTERS
 from semla_ros.pipeline.build import build_pipeline
 from semla_ros.pipeline.pipeline import SemlaPipeline
@@ -43,6 +48,37 @@ def test_each_recording_has_a_rate_and_what_cannot_be_read_is_named(
     assert (unknown.source, unknown.flagged) == ("unknown", 100.0)
     assert "skipped notes.txt" in caplog.text
     assert "3.png" in caplog.text
+
+
+class Counted:
+    """A recording of tiny images, each of its own colour."""
+
+    def __init__(self, count: int, is_known: bool) -> None:
+        self.count, self.frame_count = count, count if is_known else None
+        self.images: list[Any] = []
+        self.most = 0
+
+    def numbered_frames(self, on_error: Any, wanted: Any) -> Iterator[tuple[int, Frame]]:
+        for number in range(self.count):
+            if wanted(number):
+                rgb = np.full((1, 1, 3), number, np.uint8)
+                self.images.append(weakref.ref(rgb))
+                self.most = max(self.most, sum(image() is not None for image in self.images))
+                yield number, Frame(rgb, number, "camera")
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+@pytest.mark.parametrize("count", [3, 10, 79, 250])
+def test_the_images_of_a_recording_are_spread_over_all_of_it_and_few_are_in_memory(
+    count: int, is_known: bool, pipeline: SemlaPipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recording = Counted(count, is_known)
+    monkeypatch.setattr(out_of_distribution, "open_recording", lambda source: recording)
+    numbers = [int(rgb[0, 0, 0]) for rgb in OutOfDistribution(pipeline, images=10)._spread(Path("drive"))]
+    assert len(numbers) == min(count, 10)
+    assert np.diff([-1, *numbers]).min() >= 1
+    assert np.diff([*numbers, count]).max() <= max(1, 2 * count / 10)
+    assert recording.most <= 2 * 10 + 2
 
 
 def test_a_folder_without_recordings_is_refused(tmp_path: Path, pipeline: SemlaPipeline) -> None:

@@ -117,6 +117,22 @@ def test_the_domain_state_is_that_of_the_shown_image(player: Player) -> None:
     assert player.status()["domain"]["distance"] == 4.0
 
 
+def test_a_state_that_does_not_change_is_kept_once_so_that_the_timeline_holds_long_recordings() -> None:
+    class Steady(Footage):
+        def items(self, on_error: Any) -> Iterator[Any]:
+            for i in range(30):
+                yield sample(100 + i, distance=float(i // 10))
+                yield scene(100 + i)
+
+    player = watched("drive", Steady())
+    until(lambda: player.status()["player"]["complete"], "the recording to be read")
+    assert [each.stamp_ns // SECOND - 100 for each in player.history.since(-1)[1]] == [0, 10, 20]
+    state = player.history.at(119 * SECOND)
+    assert state is not None
+    assert state.distance == 1.0
+    player.close()
+
+
 @pytest.mark.parametrize(
     ("action", "value"), [("speed", 0), ("speed", "fast"), ("seek", None), ("seek", []), ("step", 1e999)]
 )

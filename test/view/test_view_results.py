@@ -114,6 +114,27 @@ def test_a_damaged_message_is_counted_and_the_rest_is_shown(tmp_path: Path, pipe
     assert "undecodable message" in str(errors[0])
 
 
+@pytest.mark.parametrize("text", ["5", "null", "[1]", "{"])
+def test_classes_that_are_no_classes_are_counted_and_the_rest_is_shown(
+    tmp_path: Path, pipeline: SemlaPipeline, text: str
+) -> None:
+    from semla_ros.recordings.writer import STORE
+
+    bag = written(tmp_path / "bag", pipeline)
+    labels = "/semla/segmentation/labels"
+    with Reader(bag) as reader:
+        (connection,) = (each for each in reader.connections if each.topic == labels)
+        ((_, _, data),) = reader.messages([connection])
+    message = STORE.deserialize_cdr(data, connection.msgtype)
+    results = Results(bag)
+    message.data = text
+    deserialized = results._bag.deserialized
+    results._bag.deserialized = lambda each: message if each.topic == labels else deserialized(each)  # type: ignore[method-assign]
+    scenes, _, errors = read(results)
+    assert len(scenes) == len(FRAMES)
+    assert labels in str(errors[0])
+
+
 def test_a_missing_recording_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RecordingError, match="no such recording"):
         open_player(tmp_path / "none.mcap", NodeConfig())
