@@ -7,6 +7,7 @@ at a time, because CLIP has learned from whole sentences.
 from __future__ import annotations
 
 import shutil
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from itertools import product
@@ -104,6 +105,7 @@ class CaptionTable:
         try:
             check_file(path, MAX_BYTES)
             check_listed(path, BundleError)
+            _check_unpacked(path)
             with np.load(path, allow_pickle=False) as file:
                 columns = [file[name].astype(str).tolist() for name in ATTRIBUTES]
                 captions = [Caption(*row) for row in zip(*columns, strict=True)]
@@ -143,6 +145,14 @@ class CaptionTable:
         return max(
             (s for s, c in zip(scores, self.captions, strict=True) if getattr(c, attribute) != mine), default=-1.0
         )
+
+
+def _check_unpacked(path: Path) -> None:
+    """Refuses a small archive that would fill the memory."""
+    with zipfile.ZipFile(path) as archive:
+        size = sum(each.file_size for each in archive.infolist())
+    if size > MAX_BYTES:
+        raise ValueError(f"{size} bytes when unpacked, more than {MAX_BYTES}")
 
 
 def copy_captions(source: Path, bundle: Path) -> None:

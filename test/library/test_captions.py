@@ -68,6 +68,14 @@ def test_nothing_is_unpickled(tmp_path: Path) -> None:
         CaptionTable.load(tmp_path / "captions.npz")
 
 
+def test_a_small_file_that_would_fill_the_memory_is_refused(tmp_path: Path) -> None:
+    columns = {name: np.array(["x"] * 4) for name in ("place", "weather", "time", "view")}
+    np.savez_compressed(tmp_path / "captions.npz", embeddings=np.zeros((4, 2**23), np.float16), **columns)
+    assert (tmp_path / "captions.npz").stat().st_size < 2**20
+    with pytest.raises(BundleError, match="unreadable captions.*bytes when unpacked, more than 67108864"):
+        CaptionTable.load(tmp_path / "captions.npz")
+
+
 def test_a_centroid_of_another_navigator_is_refused() -> None:
     with pytest.raises(BundleError, match="captions of another navigator: got dimension 4, expected 5"):
         TABLE.describe(np.ones(5))
