@@ -72,7 +72,7 @@ def test_a_small_file_that_would_fill_the_memory_is_refused(tmp_path: Path) -> N
     columns = {name: np.array(["x"] * 4) for name in ("place", "weather", "time", "view")}
     np.savez_compressed(tmp_path / "captions.npz", embeddings=np.zeros((4, 2**23), np.float16), **columns)
     assert (tmp_path / "captions.npz").stat().st_size < 2**20
-    with pytest.raises(BundleError, match="unreadable captions.*bytes when unpacked, more than 67108864"):
+    with pytest.raises(BundleError, match=r"unreadable captions.*bytes when unpacked, more than 67108864"):
         CaptionTable.load(tmp_path / "captions.npz")
 
 
