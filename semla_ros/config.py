@@ -346,7 +346,7 @@ def check(path: str, spec: Field[Any], value: Any) -> Any:
     if kind is tuple and isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
         return tuple(item for item in value if item)  # ROS cannot declare an empty string list: [''] stands for it
     if kind is float and (type(value) is int or _is_scientific(value)):
-        value = float(value)
+        value = _float(value)
     if kind is tuple or type(value) is not kind:
         raise ConfigError("setting of the wrong type", where=path, got=repr(value), expected=_type_name(kind))
     limits = spec.metadata
@@ -358,6 +358,13 @@ def check(path: str, spec: Field[Any], value: Any) -> Any:
         expected = f"{limits['low']} or more" if limits["high"] == math.inf else f"{limits['low']} to {limits['high']}"
         raise ConfigError("setting out of range", where=path, got=value, expected=expected)
     return value
+
+
+def _float(number: int | str) -> float:
+    try:
+        return float(number)
+    except OverflowError:  # a whole number of more than 308 digits
+        return math.inf if int(number) > 0 else -math.inf
 
 
 def _is_scientific(value: Any) -> bool:
