@@ -95,7 +95,10 @@ class SegmenterConfig:
         choices=("plain", "sliding"),
     )
     min_confidence: float = setting(
-        0.0, "Pixels with a lower class probability are published as 255 (unlabelled)", low=0.0, high=1.0
+        0.0,
+        "Pixels with a lower class probability are published as unlabelled: 255, or 65535 with more than 255 classes",
+        low=0.0,
+        high=1.0,
     )
     memory_mib: int = setting(
         1024, "Memory limit for the activations of sliding windows that are computed in one batch", low=1,
@@ -128,11 +131,15 @@ class TrackerConfig:
     )
     upper_threshold: float = setting(
         0.0,
-        "Embedding distance to the active mixture that starts the debounce timer; 0 uses the bundle's value",
+        "Distance of the moving average to the embedding that the active mixture was retrieved for, above which the"
+        " debounce timer starts; 0: the bundle's value, else derived from the library",
         low=0.0,
     )
     lower_threshold: float = setting(
-        0.0, "Embedding distance below which the debounce timer stops; 0 uses the bundle's value", low=0.0
+        0.0,
+        "Distance, as for upper_threshold, below which the debounce timer stops; 0: the bundle's value, else derived"
+        " from the library",
+        low=0.0,
     )
     debounce_s: float = setting(
         1.5,
@@ -183,13 +190,13 @@ class LibraryConfig:
 
 @dataclass(frozen=True)
 class GapsConfig:
-    """Whether images that no adapter fits are recorded, as a beginning of new training data."""
+    """Whether images that no adapter fits are recorded, as a start for new training data."""
 
     folder: str = setting("", "Folder of a record of the images that no adapter fits; empty: no record", read_only=True)
     disk_mib: int = setting(200, "Limit of the record on disk", low=2, high=1_000_000, unit="MiB", read_only=True)
-    groups: int = setting(8, "Most groups of similar images in the record", low=1, high=50, read_only=True)
+    groups: int = setting(8, "Maximum number of groups of similar images", low=1, high=50, read_only=True)
     images: int = setting(
-        40, "Most example images of a group, spread evenly over time", low=2, high=10_000, read_only=True
+        40, "Maximum number of example images per group, spread evenly over time", low=2, high=10_000, read_only=True
     )
 
 

@@ -97,7 +97,7 @@ def _check_cameras(config: NodeConfig) -> None:
     for name in config.cameras:
         if not re.fullmatch(r"[A-Za-z]\w*(/[A-Za-z]\w*)*", name, re.ASCII):
             expected = "letters, digits and underscores, such as front_left"
-            raise ConfigError("no name of a camera", where="cameras", got=name, expected=expected)
+            raise ConfigError("not a valid camera name", where="cameras", got=name, expected=expected)
     for name in config.domain_cameras:
         if name not in config.cameras:
             expected = " or ".join(config.cameras) or "an empty list, as there is one camera"

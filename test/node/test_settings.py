@@ -154,7 +154,7 @@ def test_the_shipped_parameter_file_comments_every_setting():
     ("wrong", "why"),
     [
         ({"cameras": ["front", "front"]}, "camera named twice"),
-        ({"cameras": ["front camera"]}, "no name of a camera"),
+        ({"cameras": ["front camera"]}, "not a valid camera name"),
         ({"cameras": ["front"], "domain_cameras": ["rear"]}, "no such camera .*: got rear, expected front"),
         (
             {"cameras": ["front"], "domain_cameras": ["front", "front"]},
