@@ -57,7 +57,7 @@ def import_models(
     """
     with new_bundle(out) as path:
         kind, guide = segmenter_kind(segmenter_name), navigator_kind(navigator_name)
-        folders = _adapters(_unpacked(library, path.with_name("library")), kind)
+        folders = _adapters(_unpacked(library, path.with_name(f"{path.name}.unpacked")), kind)
         arch, network = _segmenter(kind, segmenter)
         navigator_arch, encoder = published_navigator(guide, navigator, navigator_model)
         about = f"{segmenter_name} of {segmenter.name}"
