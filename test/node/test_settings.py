@@ -1,4 +1,5 @@
 import math
+import re
 
 import pytest
 import yaml
@@ -146,7 +147,7 @@ def test_the_papers_presets_set_k_and_temperature(name, k, temperature):
 
 
 def test_the_shipped_parameter_file_comments_every_setting():
-    text = (CONFIG / "semla.yaml").read_text()
+    text = re.sub(r"\n +# ", " ", (CONFIG / "semla.yaml").read_text())  # each comment on one line
     assert all(spec.metadata["doc"].rstrip(".") in text for spec, _ in SETTINGS.values())
 
 
