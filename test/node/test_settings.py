@@ -162,6 +162,10 @@ def test_the_shipped_parameter_file_comments_every_setting():
             "camera named twice .domain_cameras.*: got front",
         ),
         ({"cameras": ["a", "b"], "domain_per_camera": True, "camera_batch": 2}, "expected 1 with domain_per_camera"),
+        (
+            {"cameras": ["a", "b"], "domain_per_camera": True, "domain_cameras": ["a", "b"]},
+            "own .domain_cameras.: got a, b, expected an empty list with domain_per_camera",
+        ),
         ({"domain_cameras": ["rear"]}, "no such camera .* as there is one camera"),
         ({"output_size": "cloud"}, "no depth camera"),
     ],
