@@ -95,7 +95,10 @@ class SegmenterConfig:
         choices=("plain", "sliding"),
     )
     min_confidence: float = setting(
-        0.0, "Pixels with a lower class probability are published as 255 (unlabelled)", low=0.0, high=1.0
+        0.0,
+        "Pixels with a lower class probability are published as unlabelled: 255, or 65535 with more than 255 classes",
+        low=0.0,
+        high=1.0,
     )
     memory_mib: int = setting(
         1024, "Memory limit for the activations of sliding windows that are computed in one batch", low=1,
@@ -128,11 +131,15 @@ class TrackerConfig:
     )
     upper_threshold: float = setting(
         0.0,
-        "Embedding distance to the active mixture that starts the debounce timer; 0 uses the bundle's value",
+        "Distance of the moving average to the embedding that the active mixture was retrieved for, above which the"
+        " debounce timer starts; 0: the bundle's value, else derived from the library",
         low=0.0,
     )
     lower_threshold: float = setting(
-        0.0, "Embedding distance below which the debounce timer stops; 0 uses the bundle's value", low=0.0
+        0.0,
+        "Distance, as for upper_threshold, below which the debounce timer stops; 0: the bundle's value, else derived"
+        " from the library",
+        low=0.0,
     )
     debounce_s: float = setting(
         1.5,
@@ -183,13 +190,13 @@ class LibraryConfig:
 
 @dataclass(frozen=True)
 class GapsConfig:
-    """Whether images that no adapter fits are recorded, as a beginning of new training data."""
+    """Whether images that no adapter fits are recorded, as a start for new training data."""
 
     folder: str = setting("", "Folder of a record of the images that no adapter fits; empty: no record", read_only=True)
     disk_mib: int = setting(200, "Limit of the record on disk", low=2, high=1_000_000, unit="MiB", read_only=True)
-    groups: int = setting(8, "Most groups of similar images in the record", low=1, high=50, read_only=True)
+    groups: int = setting(8, "Maximum number of groups of similar images", low=1, high=50, read_only=True)
     images: int = setting(
-        40, "Most example images of a group, spread evenly over time", low=2, high=10_000, read_only=True
+        40, "Maximum number of example images per group, spread evenly over time", low=2, high=10_000, read_only=True
     )
 
 
@@ -346,7 +353,7 @@ def check(path: str, spec: Field[Any], value: Any) -> Any:
     if kind is tuple and isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
         return tuple(item for item in value if item)  # ROS cannot declare an empty string list: [''] stands for it
     if kind is float and (type(value) is int or _is_scientific(value)):
-        value = float(value)
+        value = _float(value)
     if kind is tuple or type(value) is not kind:
         raise ConfigError("setting of the wrong type", where=path, got=repr(value), expected=_type_name(kind))
     limits = spec.metadata
@@ -358,6 +365,13 @@ def check(path: str, spec: Field[Any], value: Any) -> Any:
         expected = f"{limits['low']} or more" if limits["high"] == math.inf else f"{limits['low']} to {limits['high']}"
         raise ConfigError("setting out of range", where=path, got=value, expected=expected)
     return value
+
+
+def _float(number: int | str) -> float:
+    try:
+        return float(number)
+    except OverflowError:  # a whole number of more than 308 digits
+        return math.inf if int(number) > 0 else -math.inf
 
 
 def _is_scientific(value: Any) -> bool:

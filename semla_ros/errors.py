@@ -69,7 +69,7 @@ class FetchError(SemlaError):
 
 
 class FusionError(AdapterError):
-    """Adapters whose fused weights are not finite."""
+    """The fused weights are not finite, or a weight difference belongs to another network."""
 
 
 class SegmentationError(SemlaError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from semla_ros.modeling.catseg.network import CatSeg
+from semla_ros.modeling.catseg.published import from_published
+from semla_ros.modeling.catseg.segmenter import CatSegSegmenter
 from semla_ros.modeling.lora import Adapter
+from semla_ros.modeling.weights import load_strictly
 
 CLIP, AGGREGATOR = "sem_seg_head.predictor.clip_model.", "sem_seg_head.predictor.transformer."
 State = dict[str, Tensor]
@@ -84,3 +87,19 @@ def write_official_files(folder: Path, network: CatSeg, navigator: nn.Module, ad
     (folder / "open_clip_config.json").write_text(json.dumps(CLIP_CONFIG))
     for index, adapter in enumerate(adapters):
         write_official_adapter(folder / "loradb", adapter, np.full(8, 3.0 * index))
+
+
+def catseg_from_official(state_dict: Mapping[str, Tensor], classes: Sequence[str]) -> CatSegSegmenter:
+    """Builds a segmenter from a published state dict.
+
+    Args:
+        state_dict: As for `from_published`.
+        classes: Class names.
+
+    Raises:
+        BundleError: A tensor is missing, left over or of another shape.
+    """
+    arch, state = from_published(state_dict)
+    network = CatSeg(arch)
+    load_strictly(network, state, "official CAT-Seg checkpoint")
+    return CatSegSegmenter(network, classes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import Field
+from textwrap import wrap
 from typing import Any
 
 import yaml
@@ -19,6 +20,7 @@ HEAD = """\
 /**:
   ros__parameters:
 """
+WIDTH = 112  # of a comment, without its indentation
 FILE = CONFIG / "semla.yaml"
 
 
@@ -37,11 +39,11 @@ def parameter_file(config: Config) -> str:
 
 
 def comments(spec: Field[Any]) -> list[str]:
-    """Description and limits of a setting, on one line where they fit."""
+    """Description and limits of a setting, on one line if they fit."""
     doc, limits = str(spec.metadata["doc"]), "; ".join(limits_of(spec))
     if not limits:
-        return [doc]
-    return [f"{doc} [{limits}]"] if len(doc) + len(limits) < 108 else [doc, f"[{limits}]"]
+        return wrap(doc, WIDTH)
+    return [f"{doc} [{limits}]"] if len(doc) + len(limits) < WIDTH - 4 else [*wrap(doc, WIDTH), f"[{limits}]"]
 
 
 def limits_of(spec: Field[Any]) -> Iterator[str]:

@@ -89,6 +89,14 @@ def test_both_ends_of_a_range_are_allowed(path: str, value: float) -> None:
     changed(Config(), {path: value})
 
 
+@pytest.mark.parametrize(
+    ("value", "got"), [(10**400, "inf"), (-(10**400), "-inf"), ("1e999", "inf")], ids=["above", "below", "text"]
+)
+def test_a_number_too_large_for_a_float_setting_is_out_of_range(value: Any, got: str) -> None:
+    with pytest.raises(ConfigError, match=rf"out of range \(tracker.debounce_s\): got {got}, expected 0.0 to 3600.0"):
+        changed(Config(), {"tracker.debounce_s": value})
+
+
 def test_a_limit_on_one_side_is_named_in_words() -> None:
     with pytest.raises(ConfigError, match=r"got -1.0, expected 0.0 or more"):
         changed(Config(), {"tracker.upper_threshold": -1})

@@ -179,4 +179,5 @@ def _announced_size(data: bytes) -> tuple[int, int]:
         expected = f"at most {limit} pixels, with sides of at most {MAX_SIDE} pixels"
         raise ImageError("image too large", got=f"more in a file of {len(data)} bytes", expected=expected) from error
     except Exception as error:  # each of Pillow's readers raises errors of its own
-        raise ImageError("no image", got=f"{len(data)} bytes", expected="a whole JPEG, PNG or similar file") from error
+        expected = "a whole JPEG, PNG or similar file"
+        raise ImageError("not an image", got=f"{len(data)} bytes", expected=expected) from error

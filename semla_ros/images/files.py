@@ -28,7 +28,7 @@ def read_rgb(path: Path) -> NDArray[np.uint8]:
         (H, W, 3) uint8, RGB, contiguous.
 
     Raises:
-        ImageError: The file is missing, truncated, damaged or no image.
+        ImageError: The file is missing, truncated, damaged or not an image.
     """
     return np.ascontiguousarray(_read(path, cv2.IMREAD_COLOR)[..., ::-1])
 
@@ -43,7 +43,7 @@ def read_unchanged(path: Path) -> NDArray[np.integer]:
         (H, W) or (H, W, C), uint8 or uint16 as in the file.
 
     Raises:
-        ImageError: The file is missing, truncated, damaged or no image.
+        ImageError: The file is missing, truncated, damaged or not an image.
     """
     return _read(path, cv2.IMREAD_UNCHANGED)
 

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import torch
 from torch import nn
 
 from semla_ros.adaptation.metrics import EUCLIDEAN
-from semla_ros.errors import AdapterError, BundleError
+from semla_ros.errors import AdapterError
 from semla_ros.images.classes import CITYSCAPES_COLORS
 from semla_ros.library.adapter_folder import CONFIG, AdapterFolder, check_statistics
 from semla_ros.library.archives import unpack
 from semla_ros.library.bundle import ADAPTERS, Bundle
 from semla_ros.library.checkpoints import read_state
 from semla_ros.library.library_folder import adapter_paths
+from semla_ros.library.new_bundle import new_bundle
 from semla_ros.library.published_navigator import published_navigator
 from semla_ros.modeling.base import (
     DEFAULT_NAVIGATOR,
@@ -55,32 +55,19 @@ def import_models(
         AdapterError: An adapter is damaged, or does not fit the segmenter, the navigator or the other adapters.
         ArchiveError: The zip file cannot be unpacked, see `semla_ros.library.archives.unpack`.
     """
-    check_is_new(out)
-    kind, guide = segmenter_kind(segmenter_name), navigator_kind(navigator_name)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as place:
-        folders = _adapters(_unpacked(library, Path(place)), kind)
+    with new_bundle(out) as path:
+        kind, guide = segmenter_kind(segmenter_name), navigator_kind(navigator_name)
+        folders = _adapters(_unpacked(library, path.with_name(f"{path.name}.unpacked")), kind)
         arch, network = _segmenter(kind, segmenter)
         navigator_arch, encoder = published_navigator(guide, navigator, navigator_model)
         about = f"{segmenter_name} of {segmenter.name}"
-        bundle = Bundle(Path(place, out.name), about, arch, navigator_arch, tuple(CITYSCAPES_COLORS))
+        bundle = Bundle(path, about, arch, navigator_arch, tuple(CITYSCAPES_COLORS))
         bundle.save(network, encoder, torch.float32)
         for folder in folders:
             folder.check(linear_layers(network), dict(network.named_parameters()))
             check_statistics(folder.statistics, navigator_arch.embed_dim, EUCLIDEAN, folder.path)
-            folder.copy_to(bundle.path / ADAPTERS)
-        bundle.path.rename(out)
+            folder.copy_to(path / ADAPTERS)
     return Bundle.open(out)
-
-
-def check_is_new(out: Path) -> None:
-    """Refuses a place for a bundle where something exists.
-
-    Raises:
-        BundleError: The path exists.
-    """
-    if out.exists():
-        raise BundleError("the bundle exists already", where=out, hint="Choose another name.")
 
 
 def _segmenter(kind: SegmenterKind, file: Path) -> tuple[Architecture, nn.Module]:
@@ -93,10 +80,10 @@ def _segmenter(kind: SegmenterKind, file: Path) -> tuple[Architecture, nn.Module
 
 
 def _unpacked(library: Path, place: Path) -> Path:
-    """Returns the folder of adapters. A zip file is unpacked; its adapters may lie in one common folder."""
+    """Returns the folder of adapters. A zip file, unpacked to ``place``, may have one common folder around them."""
     if library.suffix != ".zip":
         return library
-    folder = unpack(library, place / "library")
+    folder = unpack(library, place)
     inner = adapter_paths(folder)
     if not inner:
         raise AdapterError("no adapters", where=library, got="a zip file without folders")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -15,12 +15,13 @@ from semla_ros.images.classes import CITYSCAPES_COLORS
 from semla_ros.library.bundle import ADAPTERS, Bundle, Defaults, find_bundle
 from semla_ros.library.captions import copy_captions
 from semla_ros.library.checkpoints import read_state
-from semla_ros.library.importing import check_is_new
+from semla_ros.library.new_bundle import new_bundle
 from semla_ros.library.published_navigator import published_navigator
 from semla_ros.modeling.base import DEFAULT_NAVIGATOR, SEGMENTERS, Architecture, navigator_kind, segmenter_kind
 from semla_ros.modeling.clip.network import Clip
 from semla_ros.modeling.clip.published import PublishedClip, whole_clip
 
+FromParts = Callable[[Path, Any, int], tuple[Any, nn.Module]]  # see `semla_ros.modeling.base.SegmenterKind.from_parts`
 # A CLIP, classes, the navigator, and the defaults that fit it.
 WithNavigator = tuple[PublishedClip, tuple[str, ...], tuple[Architecture, nn.Module], Defaults]
 
@@ -49,27 +50,28 @@ def import_parts(
         BundleError: A part is missing, damaged or of another architecture, the kind is not made of these parts, or
             ``out`` exists.
     """
-    check_is_new(out)
-    kind = segmenter_kind(segmenter_name)
-    if kind.from_parts is None:
+    with new_bundle(out) as path:
+        from_parts = _from_parts(segmenter_name)
+        source = None if _is_state_dict(clip) else _bundle(clip)
+        whole, classes, (navigator_arch, encoder), defaults = _clip_of(source) if source else _clip(clip, clip_model)
+        whole = replace(whole, logit_scale=logit_scale or whole.logit_scale)
+        arch, network = from_parts(mask_generator, whole, image_size)
+        about = f"{segmenter_name} of {mask_generator.name} and {clip.name}, not trained together"
+        (path / ADAPTERS).mkdir(parents=True)
+        if source:
+            copy_captions(source, path)
+        Bundle(path, about, arch, navigator_arch, classes, defaults=defaults).save(network, encoder, torch.float32)
+    return Bundle.open(out)
+
+
+def _from_parts(segmenter_name: str) -> FromParts:
+    """Returns the function that makes a segmenter of the kind of its parts."""
+    from_parts = segmenter_kind(segmenter_name).from_parts
+    if from_parts is None:
         expected = " or ".join(f"--kind {name}" for name in SEGMENTERS if segmenter_kind(name).from_parts)
         hint = "Or give --segmenter a checkpoint in place of --mask-generator and --clip."
         raise BundleError("this kind is not made of parts", where=segmenter_name, expected=expected, hint=hint)
-    source = None if _is_state_dict(clip) else _bundle(clip)
-    whole, classes, (navigator_arch, encoder), defaults = _clip_of(source) if source else _clip(clip, clip_model)
-    whole = replace(whole, logit_scale=logit_scale or whole.logit_scale)
-    arch, network = kind.from_parts(mask_generator, whole, image_size)
-    about = f"{segmenter_name} of {mask_generator.name} and {clip.name}, not trained together"
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as place:
-        bundle = Bundle(Path(place, out.name), about, arch, navigator_arch, classes, defaults=defaults)
-        bundle.path.mkdir()
-        if source:
-            copy_captions(source, bundle.path)
-        bundle.save(network, encoder, torch.float32)
-        (bundle.path / ADAPTERS).mkdir()
-        bundle.path.rename(out)
-    return Bundle.open(out)
+    return from_parts
 
 
 def _is_state_dict(clip: Path) -> bool:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from semla_ros.library.bundle import DESCRIPTION, Bundle
 from semla_ros.library.catalogue import Recipe
-from semla_ros.library.importing import check_is_new, import_models
+from semla_ros.library.importing import import_models
+from semla_ros.library.new_bundle import check_is_new
 
 
 def get_bundle(recipe: Recipe, out: Path, fetched: Callable[[str], Path]) -> Bundle:

@@ -13,7 +13,7 @@ from semla_ros.node.shared_memory import remove_left_segments
 from semla_ros.node.signals import Stopping, run_until_signal
 
 if TYPE_CHECKING:
-    from semla_ros.node.node import Build, SemlaNode
+    from semla_ros.node.node import Build
 
 
 ABOUT = """The ROS 2 node that segments a camera's images and adapts to their domain.
@@ -42,10 +42,22 @@ def _run(stopping: Stopping, args: list[str] | None, build: Build | None) -> int
     name_prefix()
     limit_spinning()
     freed = remove_left_segments()
+    _initialise(args)
+    import rclpy
+
+    try:
+        return _spin(stopping, build, freed)
+    except SemlaError as error:
+        rclpy.logging.get_logger("semla").fatal(str(error))
+        return 1
+    finally:
+        rclpy.shutdown()
+
+
+def _initialise(args: list[str] | None) -> None:
+    """Initialises rclpy. A wrong command line ends the process with exit code 2."""
     import rclpy  # takes seconds, and a signal must be noticed meanwhile
     from rclpy.signals import SignalHandlerOptions
-
-    from semla_ros.node.node import SemlaNode, build_bundle
 
     parser = argparse.ArgumentParser("semla_node", description=ABOUT, formatter_class=argparse.RawTextHelpFormatter)
     try:
@@ -53,23 +65,23 @@ def _run(stopping: Stopping, args: list[str] | None, build: Build | None) -> int
         rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     except Exception as error:  # of types that differ between distributions
         parser.error(str(error).partition(", at ")[0])  # without the place in the source of rcl
-    node: SemlaNode | None = None
+
+
+def _spin(stopping: Stopping, build: Build | None, freed: int) -> int:
+    """Runs the node; ``freed`` is how much shared memory was removed before, bytes."""
+    from semla_ros.node.node import SemlaNode, build_bundle
+
+    node = SemlaNode(build or build_bundle, stopping)
     try:
-        node = SemlaNode(build or build_bundle, stopping)
         if freed:
             node.get_logger().info(f"removed {freed / 1e6:.1f} MB of shared memory that killed processes had left")
         if node.config.autostart and not node.start():
             return 1
         node.spin()
         return 0
-    except SemlaError as error:
-        rclpy.logging.get_logger("semla").fatal(str(error))
-        return 1
     finally:
-        if node:
-            node.close()
-            node.destroy_node()
-        rclpy.shutdown()
+        node.close()
+        node.destroy_node()
 
 
 if __name__ == "__main__":

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from semla_ros.pipeline.pipeline import SemlaPipeline
 
 Build = Callable[[Config], "SemlaPipeline"]
+PYTHON_LOG = logging.getLogger("semla_ros")
 FOLLOW_PERIOD_S = 0.2
 REPORT_PERIOD_S = 1.0
 SPIN_PERIOD_S = 0.2
@@ -62,7 +63,8 @@ class SemlaNode(LifecycleNode):
     def __init__(self, build: Build = build_bundle, stopping: Stopping = lambda: False, **options: Any) -> None:
         super().__init__("semla", **options)
         self._python_log = RosLogHandler(self.get_logger())
-        logging.getLogger("semla_ros").addHandler(self._python_log)
+        PYTHON_LOG.addHandler(self._python_log)
+        PYTHON_LOG.setLevel(logging.DEBUG)  # the log level of ROS decides what is shown
         self.config = settings.declare(self)
         self._build = build
         self._stopping = stopping
@@ -165,7 +167,8 @@ class SemlaNode(LifecycleNode):
 
     def destroy_node(self) -> None:
         """See rclpy."""
-        logging.getLogger("semla_ros").removeHandler(self._python_log)
+        PYTHON_LOG.removeHandler(self._python_log)
+        PYTHON_LOG.setLevel(logging.NOTSET)
         super().destroy_node()
 
     def _receive(self, camera: Camera, topic: str, message: Any) -> None:

@@ -97,23 +97,26 @@ def _check_cameras(config: NodeConfig) -> None:
     for name in config.cameras:
         if not re.fullmatch(r"[A-Za-z]\w*(/[A-Za-z]\w*)*", name, re.ASCII):
             expected = "letters, digits and underscores, such as front_left"
-            raise ConfigError("no name of a camera", where="cameras", got=name, expected=expected)
+            raise ConfigError("not a valid camera name", where="cameras", got=name, expected=expected)
     for name in config.domain_cameras:
         if name not in config.cameras:
             expected = " or ".join(config.cameras) or "an empty list, as there is one camera"
             raise ConfigError("no such camera", where="domain_cameras", got=name, expected=expected)
-    if config.domain_per_camera and config.domain_cameras:
-        hint = "They decide a domain that all cameras share."
-        raise ConfigError(
-            "each camera has a domain of its own", where="domain_cameras", got=", ".join(config.domain_cameras),
-            expected="an empty list with domain_per_camera", hint=hint,
-        )  # fmt: skip
-    if config.domain_per_camera and config.camera_batch > 1:
-        hint = "Images that are segmented in one pass have the same mixture."
-        raise ConfigError(
-            "each camera has a domain of its own", where="camera_batch", got=config.camera_batch,
-            expected="1 with domain_per_camera", hint=hint,
-        )  # fmt: skip
+    if config.domain_per_camera:
+        _check_own_domains(config)
+
+
+def _check_own_domains(config: NodeConfig) -> None:
+    """Raises a ConfigError if cameras that have a domain each are to share one."""
+    for setting, got, alone, hint in (
+        ("domain_cameras", ", ".join(config.domain_cameras), "", "They decide a domain that all cameras share."),
+        ("camera_batch", config.camera_batch, 1, "Images that are segmented in one pass have the same mixture."),
+    ):
+        if got != alone:
+            expected = f"{alone or 'an empty list'} with domain_per_camera"
+            raise ConfigError(
+                "each camera has a domain of its own", where=setting, got=got, expected=expected, hint=hint
+            )
 
 
 def _check_names(node: Node) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 
 from semla_ros.node.shared_memory import remove_own_segments
@@ -30,7 +32,8 @@ def run_until_signal(work: Callable[[Stopping], int], grace_s: float = GRACE_S) 
     ignored, as shells do for commands started with ``&``. Call it in the main thread.
 
     After a signal the work has ``grace_s`` seconds to return. Then the process ends at once with exit code 0: Python
-    would otherwise wait for every thread that still loads or computes. Its shared memory is removed.
+    would otherwise wait for every thread that still loads or computes. Its shared memory is removed, and what it has
+    printed is written.
 
     Args:
         work: Gets a function that returns True as soon as a signal has arrived, and returns the exit code. An
@@ -50,6 +53,7 @@ def run_until_signal(work: Callable[[Stopping], int], grace_s: float = GRACE_S) 
         stop.set()
         thread.join(grace_s)
         remove_own_segments()  # what is still open now is not closed any more
+        _flush()
         os._exit(0)
     handle_signals(signal.SIG_IGN)  # the process is ending already
     return code
@@ -66,6 +70,12 @@ def _first(codes: SimpleQueue[int | None]) -> int | None:
             return codes.get(timeout=LOOK_AGAIN_S)
         except Empty:
             continue
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(Exception):  # it is closed, or nobody reads it any more
+            stream.flush()
 
 
 def handle_signals(handler: Callable[..., object] | signal.Handlers) -> None:

@@ -31,7 +31,7 @@ class Statistics:
         self._counts: defaultdict[str, Counter[str]] = defaultdict(Counter)  # of each camera
         self._latency: defaultdict[str, deque[float]] = defaultdict(lambda: deque(maxlen=WINDOW))
         self._ages: deque[float] = deque(maxlen=WINDOW)
-        self._times: defaultdict[str, deque[float]] = defaultdict(lambda: deque(maxlen=1000))  # of each count
+        self._times: defaultdict[str, deque[float]] = defaultdict(deque)  # of each count, seconds
         self._alarmed = -math.inf
         self._last_error = ""
 
@@ -89,7 +89,7 @@ class Statistics:
     def rate(self, what: str) -> float:
         """Returns how many frames per second were received, segmented, dropped or failed in the last five seconds."""
         with self._lock:
-            return sum(self._clock() - at < RATE_WINDOW_S for at in self._times[what]) / RATE_WINDOW_S
+            return len(self._recent(what, self._clock())) / RATE_WINDOW_S
 
     def medians_s(self) -> dict[str, float]:
         """Returns the median latency of each stage that has run, seconds."""
@@ -111,7 +111,15 @@ class Statistics:
     def _count(self, what: str, camera: str) -> None:
         with self._lock:
             self._counts[camera][what] += 1
-            self._times[what].append(self._clock())
+            now = self._clock()
+            self._recent(what, now).append(now)
+
+    def _recent(self, what: str, now: float) -> deque[float]:
+        """Times of a count within the last five seconds; older ones are forgotten."""
+        times = self._times[what]
+        while times and now - times[0] >= RATE_WINDOW_S:
+            times.popleft()
+        return times
 
 
 def _percentiles(name: str, seconds: deque[float]) -> dict[str, str]:

@@ -188,8 +188,8 @@ class Stream:
 
     def drain(self) -> None:
         """Drops the waiting frames and returns when the one in progress is done."""
-        for _ in range(self._worker.drain()):
-            self._statistics.drop()
+        for camera in self._worker.drain():
+            self._statistics.drop(camera)
 
     def close(self) -> None:
         """Gives up reading a library, ends the worker and frees the pipeline."""

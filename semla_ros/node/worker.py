@@ -70,10 +70,10 @@ class Worker(Generic[Item]):
         finally:
             del future  # an exception's traceback would refer to this frame, and so to itself
 
-    def drain(self) -> int:
-        """Removes the waiting items and waits for the one in progress; returns how many were removed."""
+    def drain(self) -> list[str]:
+        """Removes the waiting items and waits for those in progress; returns the sources of the removed ones."""
         with self._lock:
-            removed = len(self._newest)
+            removed = list(self._newest)
             self._newest.clear()
         self.submit(lambda: None).result()
         return removed

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 
@@ -328,18 +328,20 @@ class SemlaPipeline:
         with self.threads.measured() if self.threads else nullcontext():
             found = self.adapted.segment_together([each.rgb for each in frames], self.config.segmenter.mode)
         self._times.lap("segment")
-        self._times.seconds["segment"] /= len(frames)
         self._follower.check([labels for labels, _, _ in found])
-        return [self._result(frame, *each) for frame, each in zip(frames, found, strict=True)]
+        share = {"segment": self._times.seconds["segment"] / len(frames)}
+        latencies = [self._times.seconds | share, *[share] * (len(frames) - 1)]  # the adaptation ran once for all
+        return [self._result(frame, *each, s) for frame, each, s in zip(frames, found, latencies, strict=True)]
 
     def _result(
-        self, frame: Frame, labels: Labels, confidence: NDArray[np.float32], segments: Segments | None
-    ) -> SegmentationResult:
+        self, frame: Frame, labels: Labels, confidence: NDArray[np.float32], segments: Segments | None,
+        latency_s: Mapping[str, float],
+    ) -> SegmentationResult:  # fmt: skip
         """The result of a frame, with pixels of low confidence unlabelled."""
         unsure = confidence < self.config.segmenter.min_confidence
         labels[unsure] = unlabelled(labels)
         segments = segments.without(unsure) if segments and unsure.any() else segments
-        return SegmentationResult(frame, labels, confidence, self.domain, self._times.seconds, segments)
+        return SegmentationResult(frame, labels, confidence, self.domain, latency_s, segments)
 
     def _open_library(self, pause: Callable[[], None] = lambda: None) -> AdapterLibrary:
         return AdapterLibrary(

@@ -73,7 +73,7 @@ class Bag(Recording):
         image = self._bag.deserialized(message)
         encoding = encoding_of(image)
         if image.encoding not in MASK_ENCODINGS:
-            raise ImageError("no label image", got=image.encoding, expected=" or ".join(MASK_ENCODINGS))
+            raise ImageError("not a label image", got=image.encoding, expected=" or ".join(MASK_ENCODINGS))
         return _stamp(image, message.time_ns), pixels(image, encoding)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -173,9 +173,19 @@ def _appearing(out: Path) -> Iterator[Path]:
         folder = Path(place, out.stem if out.suffix == ".mcap" else out.name)
         try:
             yield folder
+            _take_place(folder / out.name if out.suffix == ".mcap" else folder, out, Path(place, "replaced"))
         except OSError as error:
             hint = "Free space on the disk, or choose another place."
             raise RecordingError("output cannot be written", where=out, got=error.strerror, hint=hint) from error
-        if out.exists():
-            out.rename(Path(place, "replaced"))
-        shutil.move(folder / out.name if out.suffix == ".mcap" else folder, out)
+
+
+def _take_place(bag: Path, out: Path, replaced: Path) -> None:
+    """Moves a bag to ``out``, and a folder there to ``replaced``. If that fails, the folder returns to its name."""
+    try:
+        if out.is_dir():  # only a file can be replaced in one step
+            out.rename(replaced)
+        os.replace(bag, out)
+    except BaseException:
+        if replaced.exists():
+            replaced.rename(out)
+        raise

@@ -53,5 +53,5 @@ def level_and_message(state: DomainState) -> tuple[int, str]:
     active = ", ".join(f"{name} {weight:.2f}" for name, weight in zip(mixture.names, mixture.weights, strict=True))
     active = (active or "base model") + (", frozen" if state.frozen else "")
     if state.error:
-        return WARN, f"cannot adapt: {active}: {state.error}"
+        return WARN, f"cannot adapt ({state.error}); in use: {active}"
     return (WARN, f"out of distribution: {active}") if state.out_of_distribution else (OK, active)

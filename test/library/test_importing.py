@@ -129,13 +129,14 @@ def test_an_empty_zip_is_no_library(download: Path) -> None:
     assert [path.name for path in download.parent.iterdir()] == ["download"]
 
 
-def test_a_library_may_come_as_a_zip(download: Path) -> None:
+@pytest.mark.parametrize("name", ["bundle", "library"])
+def test_a_library_may_come_as_a_zip(download: Path, name: str) -> None:
     shutil.make_archive(str(download / "loradb"), "zip", download, "loradb")
     shutil.rmtree(download / "loradb")
-    import_models(
-        download / "model_final.pth", download / "loradb.zip", str(download / "clip.safetensors"), download / "bundle"
-    )
-    assert sorted(path.name for path in (download / "bundle/adapters").iterdir()) == ["fog", "night"]
+    out = download / name
+    import_models(download / "model_final.pth", download / "loradb.zip", str(download / "clip.safetensors"), out)
+    assert sorted(path.name for path in (out / "adapters").iterdir()) == ["fog", "night"]
+    assert not (out / "loradb").exists()
 
 
 def test_a_zip_that_leads_out_of_its_folder_leaves_nothing_behind(download: Path) -> None:

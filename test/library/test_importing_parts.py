@@ -80,6 +80,14 @@ def test_the_factor_of_cosines_can_be_chosen(parts: Path) -> None:
     assert arch.logit_scale == 20
 
 
+def test_both_encoders_of_clip_compute_with_the_activation_of_its_configuration(parts: Path) -> None:
+    described = parts / "open_clip_config.json"
+    described.write_text(described.read_text().replace('"quick_gelu": true', '"quick_gelu": false'))
+    clip = imported(parts).load_network().clip
+    layers = *clip.visual.transformer.resblocks, *clip.transformer.resblocks
+    assert {type(layer.mlp.gelu) for layer in layers} == {torch.nn.GELU}
+
+
 def test_the_same_parts_give_the_same_bundle(parts: Path) -> None:
     first = imported(parts)
     again = import_parts(parts / "generator", parts / "clip.safetensors", parts.parent / "again", "fisa", 64)

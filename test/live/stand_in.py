@@ -26,6 +26,7 @@ MEMORY = "memory ran out: images are computed in the smallest batches"
 UNREADABLE = "adapter is truncated (adapters/night): got 12 bytes, expected 3 MB"
 DAY_MIXTURE = Mixture(("day",), (1.0,), (5.0,), 0.2)
 LOG = logging.getLogger("semla_ros.stand_in")
+SEVERITIES = logging.DEBUG, logging.INFO, logging.WARNING
 NIGHT_MIXTURE = Mixture(("night", "rain"), (0.75, 0.25), (4.0, 6.0), 0.23)
 DAY = DomainState(DAY_MIXTURE, upper_threshold=8.0, lower_threshold=6.0)
 
@@ -140,6 +141,10 @@ def build(config: Config) -> StandIn:
         time.sleep(10_000)
     if config.model.bundle == "damaged":
         raise AdapterError("adapter is truncated", where="adapters/night", got="12 bytes", expected="3 MB")
+    if config.model.bundle == "logged":
+        for level in SEVERITIES:
+            LOG.log(level, "a message of severity %s", logging.getLevelName(level))
+        raise BundleError("no such model bundle", where=config.model.bundle)
     if config.model.bundle == "broken":
         raise RuntimeError("unexpected")
     return StandIn(config)

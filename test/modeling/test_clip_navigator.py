@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ from PIL import Image
 from tiny import NAVIGATOR, image, random_navigator
 
 from semla_ros.errors import BundleError
-from semla_ros.modeling.navigators.clip import ClipNavigator, ClipNavigatorArch
+from semla_ros.modeling.navigators.clip import ClipNavigator, ClipNavigatorArch, centre
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +41,23 @@ def test_an_image_is_resized_bicubically_and_normalised(navigator: ClipNavigator
 @pytest.mark.parametrize("size", [(1, 1), (1, 300), (480, 640)])
 def test_an_image_of_any_size_is_embedded(navigator: ClipNavigator, size: tuple[int, int]) -> None:
     assert np.isfinite(navigator.embed(image("blue", height=size[0], width=size[1]))).all()
+
+
+@pytest.mark.parametrize("size", [(3000, 1), (1, 3001)])
+def test_memory_for_a_very_long_image_is_that_of_its_centre(size: tuple[int, int], monkeypatch: Any) -> None:
+    resize, pixels = Image.Image.resize, []
+
+    def counted(image: Image.Image, size: tuple[int, int], *args: Any) -> Image.Image:
+        pixels.append(size[0] * size[1])
+        return resize(image, size, *args)
+
+    monkeypatch.setattr(Image.Image, "resize", counted)
+    ramp = np.zeros((*size, 3), np.uint8)
+    ramp[:] = np.linspace(100, 160, max(size)).astype(np.uint8).reshape(*size, 1)
+    square = np.asarray(centre(Image.fromarray(ramp), 224))
+    assert square.shape == (224, 224, 3)
+    assert ((square >= 129) & (square <= 131)).all()
+    assert max(pixels) <= 16 * 224 * 224
 
 
 def test_similar_images_have_closer_embeddings_than_different_ones(navigator: ClipNavigator) -> None:

@@ -16,6 +16,9 @@ from tiny import image
 from torch import Tensor
 
 from semla_ros.errors import BundleError
+from semla_ros.modeling.clip.network import Clip
+from semla_ros.modeling.clip.published import whole_clip
+from semla_ros.modeling.clip.tokenizer import tokenize
 from semla_ros.modeling.navigators.clip import ClipNavigator, from_published
 
 TEXT = {"context_length": 8, "vocab_size": 8, "width": 8, "heads": 1, "layers": 1}
@@ -37,7 +40,7 @@ def config(quick_gelu: bool = True, vision: dict[str, Any] | None = None, **prep
 
 @pytest.mark.parametrize("quick_gelu", [True, False])
 @pytest.mark.parametrize("resize_mode", ["shortest", "squash"])
-@pytest.mark.parametrize("size", [(32, 32), (32, 50), (31, 97), (480, 640), (97, 33), (1, 60), (20, 7)])
+@pytest.mark.parametrize("size", [(32, 32), (32, 50), (31, 97), (480, 640), (97, 33), (30, 480), (1, 60), (20, 7)])
 def test_embeddings_equal_open_clips(size: tuple[int, int], resize_mode: str, quick_gelu: bool, tmp_path: Path) -> None:
     model, state = published(quick_gelu)
     mean, std = (0.5, 0.4, 0.3), (0.2, 0.3, 0.4)
@@ -55,6 +58,25 @@ def test_embeddings_equal_open_clips(size: tuple[int, int], resize_mode: str, qu
         expected = model.visual(pixels[None])[0].double().numpy()
     assert navigator.embed(rgb) == pytest.approx(expected, abs=1e-5)
     assert np.linalg.norm(expected) > 1
+
+
+@pytest.mark.parametrize("quick_gelu", [True, False])
+def test_text_embeddings_equal_open_clips(quick_gelu: bool, tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    text = {"context_length": 16, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 2}
+    model = CLIP(16, dict(VISION), dict(text), quick_gelu=quick_gelu).eval()
+    for parameter in model.transformer.parameters():
+        parameter.data += 0.3 * torch.randn_like(parameter)
+    described = json.loads(config(quick_gelu))
+    described["model_cfg"]["text_cfg"] = text
+    (tmp_path / "open_clip_config.json").write_text(json.dumps(described))
+    published = whole_clip(model.state_dict(), str(tmp_path / "clip.pt"))
+    network = Clip(published.vision, published.text, ()).eval()
+    network.load_state_dict(published.state)
+    tokens = tokenize(["a photo of a car", "a dog"], 16)
+    with torch.inference_mode():
+        expected = model.encode_text(tokens, normalize=True)
+        assert torch.allclose(network.encode_text(tokens), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("wrong", [{"vision": {"head_width": 16}}, {"quick_gelu": False}])

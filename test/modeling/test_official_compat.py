@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from catseg_outputs import logits_of, probabilities_of
 from tiny import CLASSES, image, random_adapter, random_network
 
 from semla_ros.modeling.catseg.official_compat import OfficialSegmenter
@@ -24,7 +25,7 @@ def fuse(segmenter: CatSegSegmenter, seed: int) -> None:
 
 
 def test_without_adapters_and_with_even_sizes_it_segments_as_ours_does(official: OfficialSegmenter) -> None:
-    assert (official.logits(RGB) == CatSegSegmenter(random_network(), CLASSES).logits(RGB)).all()
+    assert (logits_of(official, RGB) == logits_of(CatSegSegmenter(random_network(), CLASSES), RGB)).all()
 
 
 def test_text_embeddings_of_the_first_image_are_kept(official: OfficialSegmenter) -> None:
@@ -47,5 +48,5 @@ def test_clips_queries_keys_and_values_are_not_adapted(official: OfficialSegment
 
 def test_odd_sizes_are_padded_in_plain_mode_only(official: OfficialSegmenter) -> None:
     ours, odd = CatSegSegmenter(random_network(), CLASSES), RGB[:30, :50]
-    assert np.abs(official.probabilities(odd) - ours.probabilities(odd)).max() > 1e-3
-    assert (official.probabilities(odd, "sliding") == ours.probabilities(odd, "sliding")).all()
+    assert np.abs(probabilities_of(official, odd) - probabilities_of(ours, odd)).max() > 1e-3
+    assert (probabilities_of(official, odd, "sliding") == probabilities_of(ours, odd, "sliding")).all()

@@ -7,14 +7,16 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
+from catseg_outputs import logits_of, probabilities_of
 from golden_weights import factor, fill, image, keys
 from numpy.typing import NDArray
+from official import catseg_from_official
 from paths import DATA
 
 from semla_ros.images.classes import CITYSCAPES_COLORS
 from semla_ros.modeling.base import linear_layers
 from semla_ros.modeling.catseg.official_compat import OfficialSegmenter
-from semla_ros.modeling.catseg.published import catseg_from_official, our_name
+from semla_ros.modeling.catseg.published import our_name
 from semla_ros.modeling.catseg.segmenter import CatSegSegmenter
 from semla_ros.modeling.lora import Adapter, LoraFuser
 
@@ -61,20 +63,20 @@ def test_text_embeddings(golden: Golden) -> None:
 
 
 def test_logits(golden: Golden) -> None:
-    logits = golden.segmenter.logits(golden.rgb)
+    logits = logits_of(golden.segmenter, golden.rgb)
     assert logits.shape == (19, 96, 96)
     assert np.abs(logits[:, ::2, ::2] - golden.answers["logits"]).max() < LOGITS
 
 
 def test_plain_probabilities(golden: Golden) -> None:
-    probabilities = golden.segmenter.probabilities(golden.rgb)
+    probabilities = probabilities_of(golden.segmenter, golden.rgb)
     assert probabilities.shape == (19, 480, 640)
     assert np.abs(probabilities[:, ::12, ::12] - golden.answers["plain"]).max() < PROBABILITIES
 
 
 @pytest.mark.slow
 def test_sliding_window_probabilities(golden: Golden) -> None:
-    probabilities = golden.segmenter.probabilities(golden.rgb, "sliding")
+    probabilities = probabilities_of(golden.segmenter, golden.rgb, "sliding")
     assert np.abs(probabilities[:, ::12, ::12] - golden.answers["sliding"]).max() < PROBABILITIES
 
 
@@ -113,10 +115,10 @@ def test_official_mixtures_and_their_stale_text(golden: Golden) -> None:
         for mixture, weights, expected in (((a, b, c), (0.6, 0.3, 0.1), "first"), ((c, a), (0.7, 0.3), "second")):
             fuser.apply(mixture, weights)
             official.refresh_text()
-            assert np.abs(official.logits(golden.rgb)[:, ::4, ::4] - answers[expected]).max() < LOGITS
+            assert np.abs(logits_of(official, golden.rgb)[:, ::4, ::4] - answers[expected]).max() < LOGITS
         everything.apply((c, a), (0.7, 0.3))
         ours.refresh_text()
-        assert np.abs(ours.logits(golden.rgb)[:, ::4, ::4] - answers["second"]).max() > 100 * LOGITS
+        assert np.abs(logits_of(ours, golden.rgb)[:, ::4, ::4] - answers["second"]).max() > 100 * LOGITS
     finally:
         everything.apply((), ())
         ours.refresh_text()

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from catseg_outputs import logits_of, probabilities_of
 from tiny import CLASSES, image, random_network
 from torch import Tensor
 
@@ -25,7 +26,7 @@ def segmenter() -> CatSegSegmenter:
 @pytest.mark.parametrize("mode", ["plain", "sliding"])
 def test_every_pixel_gets_its_most_probable_class_and_its_probability(segmenter: CatSegSegmenter, mode: Mode) -> None:
     labels, confidence = segmenter.segment(RGB, mode)
-    probabilities = segmenter.probabilities(RGB, mode)
+    probabilities = probabilities_of(segmenter, RGB, mode)
     assert labels.shape == confidence.shape == (30, 50)
     assert (labels.dtype, confidence.dtype) == (np.int64, np.float32)
     assert (labels == probabilities.argmax(0)).all()
@@ -35,7 +36,7 @@ def test_every_pixel_gets_its_most_probable_class_and_its_probability(segmenter:
 def test_more_classes_than_a_chunk_are_compared_across_chunks(segmenter: CatSegSegmenter) -> None:
     segmenter.set_classes([f"thing {i}" for i in range(20)])
     labels, confidence = segmenter.segment(RGB)
-    probabilities = segmenter.probabilities(RGB)
+    probabilities = probabilities_of(segmenter, RGB)
     assert probabilities.shape == (20, 30, 50)
     assert (labels == probabilities.argmax(0)).all()
     assert confidence == pytest.approx(probabilities.max(0))
@@ -54,10 +55,10 @@ def test_a_very_large_image_is_segmented_in_smaller_chunks_with_the_same_result(
 
 
 def test_plain_probabilities_are_the_sigmoid_of_the_logits_resized(segmenter: CatSegSegmenter) -> None:
-    logits = torch.from_numpy(segmenter.logits(RGB))
+    logits = torch.from_numpy(logits_of(segmenter, RGB))
     assert logits.shape == (3, 16, 16)
     expected = F.interpolate(logits.sigmoid()[None], (30, 50), mode="bilinear", align_corners=False)[0]
-    assert segmenter.probabilities(RGB) == pytest.approx(expected.numpy(), abs=1e-6)
+    assert probabilities_of(segmenter, RGB) == pytest.approx(expected.numpy(), abs=1e-6)
 
 
 def test_the_size_of_the_result_can_be_chosen(segmenter: CatSegSegmenter) -> None:
@@ -72,13 +73,13 @@ def test_an_image_of_any_size_is_segmented(segmenter: CatSegSegmenter, size: tup
 
 
 def test_an_array_with_negative_strides_is_segmented(segmenter: CatSegSegmenter) -> None:
-    assert (segmenter.logits(RGB[:, ::-1]) == segmenter.logits(RGB[:, ::-1].copy())).all()
+    assert (logits_of(segmenter, RGB[:, ::-1]) == logits_of(segmenter, RGB[:, ::-1].copy())).all()
 
 
 def test_the_official_template_uses_the_first_synonym_alone(segmenter: CatSegSegmenter) -> None:
-    alone = segmenter.logits(RGB)
+    alone = logits_of(segmenter, RGB)
     segmenter.set_classes(["road, street", "sky ,", "car,automobile"])
-    assert (segmenter.logits(RGB) == alone).all()
+    assert (logits_of(segmenter, RGB) == alone).all()
     assert segmenter.classes == ("road, street", "sky ,", "car,automobile")
 
 
@@ -94,9 +95,9 @@ def test_a_class_is_the_mean_direction_of_its_prompts(
 
 
 def test_other_classes_give_other_logits(segmenter: CatSegSegmenter) -> None:
-    before = segmenter.logits(RGB)
+    before = logits_of(segmenter, RGB)
     segmenter.set_classes(["tree", "sky", "car"])
-    assert np.abs(segmenter.logits(RGB) - before).max() > 1e-3
+    assert np.abs(logits_of(segmenter, RGB) - before).max() > 1e-3
 
 
 def test_refreshing_encodes_the_classes_again(segmenter: CatSegSegmenter) -> None:
@@ -153,7 +154,7 @@ def test_classes_whose_encoding_fails_leave_the_previous_ones_in_force(
     kind: type[CatSegSegmenter], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     segmenter = kind(random_network(), CLASSES)
-    before, tokens, text = segmenter.logits(RGB), segmenter.tokens, segmenter.text
+    before, tokens, text = logits_of(segmenter, RGB), segmenter.tokens, segmenter.text
     with monkeypatch.context() as broken:
         broken.setattr(segmenter.network.clip, "encode_text", lambda tokens: 1 / 0)
         with pytest.raises(ZeroDivisionError):
@@ -162,7 +163,7 @@ def test_classes_whose_encoding_fails_leave_the_previous_ones_in_force(
     assert segmenter.tokens is tokens
     segmenter.refresh_text()
     assert torch.equal(segmenter.text, text)
-    assert (segmenter.logits(RGB) == before).all()
+    assert (logits_of(segmenter, RGB) == before).all()
 
 
 def test_the_network_input_of_an_image_gives_its_logits(segmenter: CatSegSegmenter) -> None:
@@ -170,15 +171,15 @@ def test_the_network_input_of_an_image_gives_its_logits(segmenter: CatSegSegment
     assert pixels.shape == (1, 3, 32, 32)
     with torch.inference_mode():
         logits = segmenter.network(pixels, segmenter.text)[0].numpy()
-    assert (logits == segmenter.logits(RGB)).all()
+    assert (logits == logits_of(segmenter, RGB)).all()
 
 
 def test_windows_under_a_memory_cap_give_the_same_as_in_one_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     segmenter, batches = CatSegSegmenter(random_network(), CLASSES, memory_mib=1), []
     segmenter.network.register_forward_pre_hook(lambda _, args: batches.append(len(args[0])))
-    together = segmenter.probabilities(RGB, "sliding")
+    together = probabilities_of(segmenter, RGB, "sliding")
     monkeypatch.setattr(segmenter.network, "activation_bytes", lambda classes: 2**19)
-    two_at_a_time = segmenter.probabilities(RGB, "sliding")
+    two_at_a_time = probabilities_of(segmenter, RGB, "sliding")
     assert batches == [5, 2, 2, 1]
     assert two_at_a_time == pytest.approx(together, abs=1e-6)
 
@@ -187,5 +188,5 @@ def test_windows_under_a_memory_cap_give_the_same_as_in_one_batch(monkeypatch: p
 def test_16_bit_precision_gives_nearly_the_same_probabilities(dtype: torch.dtype) -> None:
     exact, half = CatSegSegmenter(random_network(), CLASSES), CatSegSegmenter(random_network().to(dtype), CLASSES)
     assert half.dtype == dtype
-    assert half.logits(RGB).dtype == np.float32
-    assert half.probabilities(RGB, "sliding") == pytest.approx(exact.probabilities(RGB, "sliding"), abs=0.02)
+    assert logits_of(half, RGB).dtype == np.float32
+    assert probabilities_of(half, RGB, "sliding") == pytest.approx(probabilities_of(exact, RGB, "sliding"), abs=0.02)

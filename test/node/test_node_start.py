@@ -133,6 +133,15 @@ def test_a_damaged_adapter_library_ends_the_node_with_one_clear_message():
     ]
 
 
+@pytest.mark.parametrize(
+    ("level", "shown"), [("debug", ["DEBUG", "INFO", "WARNING"]), ("info", ["INFO", "WARNING"]), ("warn", ["WARNING"])]
+)
+def test_the_log_level_of_ros_decides_which_messages_of_the_package_are_shown(level, shown):
+    command = STAND_IN, "--ros-args", "--log-level", f"semla:={level}", "--"
+    _, log = ended(*command, parameters={"model.bundle": "logged"})
+    assert re.findall(r"a message of severity (\w+)", log) == shown
+
+
 def test_an_unexpected_error_while_loading_is_logged_with_its_traceback():
     code, log = ended(parameters={"model.bundle": "broken"})
     assert code == 1

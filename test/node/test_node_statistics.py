@@ -69,6 +69,20 @@ def test_the_rate_follows_the_clock_and_falls_to_zero_when_frames_stop(statistic
     assert statistics.fps == 0.0
 
 
+def test_the_rate_of_many_fast_cameras_is_not_limited(statistics, clock):
+    for _ in range(12 * 600):
+        clock[0] += 1 / 600
+        statistics.receive("front")
+    assert statistics.rate("received") == pytest.approx(600.0, abs=1.0)
+
+
+def test_times_of_frames_are_forgotten_when_no_rate_needs_them(statistics, clock):
+    for _ in range(1000):
+        clock[0] += 1.0
+        statistics.receive()
+    assert len(statistics._times["received"]) <= 6
+
+
 def test_a_failure_is_remembered_but_stops_alarming(statistics, clock):
     assert not statistics.alarming
     statistics.fail("truncated image")

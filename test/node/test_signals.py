@@ -1,5 +1,6 @@
 """`run_until_signal` in a process of its own."""
 
+import os
 import secrets
 import signal
 import subprocess
@@ -35,8 +36,9 @@ def start():
     def start(body, grace_s=60.0, wait=True):
         source = PROGRAM.format(body=body.strip(), grace_s=grace_s)
         program = subprocess.Popen(
-            [sys.executable, "-c", source], cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        )
+            [sys.executable, "-c", source], cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            env={**os.environ, "PYTHONUNBUFFERED": ""},
+        )  # fmt: skip
         programs.append(program)
         if wait:
             assert program.stdout.readline() == "working\n"
@@ -68,6 +70,21 @@ def test_work_that_does_not_stop_is_left_after_the_grace_time(start, how):
     program.send_signal(how)
     assert program.communicate(timeout=LIMIT_S) == ("", "")
     assert program.returncode == 0
+
+
+def test_output_that_is_still_buffered_is_written_before_the_end(start):
+    last = "print('frames: 7'); print('one lost', file=sys.stderr, end='')"
+    program = start(f"while not stopping(): time.sleep(0.01)\n    {last}")
+    program.send_signal(signal.SIGTERM)
+    assert program.communicate(timeout=LIMIT_S) == ("frames: 7\n", "one lost")
+    assert program.returncode == 0
+
+
+def test_output_that_nobody_can_receive_does_not_prevent_the_end(start):
+    program = start("while not stopping(): time.sleep(0.01)\n    print('frames: 7')")
+    program.stdout.close()
+    program.send_signal(signal.SIGTERM)
+    assert program.wait(LIMIT_S) == 0
 
 
 def test_further_signals_while_it_ends_change_nothing(start):

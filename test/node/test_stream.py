@@ -177,6 +177,20 @@ def test_images_that_fail_in_one_pass_are_tried_alone_and_the_failure_is_reporte
     assert "RuntimeError: two at once" in log.lines[0]
 
 
+def test_images_that_wait_when_the_stream_ends_count_as_dropped_by_their_cameras() -> None:
+    statistics = Statistics()
+    node: Any = SimpleNamespace(get_clock=lambda: SimpleNamespace(now=lambda: SimpleNamespace(nanoseconds=NOW)))
+    made = Stream(node, Batches, NOBODY, {}, statistics, NOBODY, NodeConfig())  # type: ignore[arg-type]
+    hold, submit = threading.Event(), made._worker.submit
+    submit(hold.wait)
+    for name in ("front", "rear"):
+        made.receive(CameraOf(name), "/image", image(5))  # type: ignore[arg-type]
+    made._worker.submit = lambda task: (hold.set(), submit(task))[1]  # type: ignore[method-assign]
+    made.close()
+    counts = statistics.key_values()
+    assert [counts[f"{camera}frames_dropped"] for camera in ("", "front/", "rear/")] == ["2", "1", "1"]
+
+
 def test_a_pipeline_that_cannot_take_batches_gets_one_image_at_a_time() -> None:
     pipeline = Batches()
     pipeline.takes_batches = False

@@ -69,14 +69,15 @@ def test_the_error_of_a_task_reaches_its_caller_and_leaves_the_worker_running(wo
     assert gate.done == ["still there"]
 
 
-def test_draining_finishes_the_item_in_progress_and_removes_the_waiting_one(worker, gate, monkeypatch):
+def test_draining_finishes_the_item_in_progress_and_returns_the_sources_of_those_it_removes(worker, gate, monkeypatch):
     occupy(worker, gate)
     worker.offer("waiting")
+    worker.offer("waiting too", "rear")
     submit = worker.submit  # with which draining begins to wait
     monkeypatch.setattr(worker, "submit", lambda task: (gate.open.set(), submit(task))[1])
-    assert worker.drain()
+    assert worker.drain() == ["", "rear"]
     assert gate.done == ["first"]
-    assert not worker.drain()
+    assert worker.drain() == []
 
 
 def test_a_worker_takes_items_again_after_draining(worker, gate):

@@ -1012,6 +1012,12 @@ def test_in_one_pass_only_the_frames_that_count_move_the_domain(pipeline: SemlaP
     assert [each.domain.mixture.names[0] for each in results] == ["red", "red"]
 
 
+def test_of_one_pass_only_the_first_result_has_the_times_of_the_adaptation(pipeline: SemlaPipeline) -> None:
+    first, *others = pipeline.process_together([(frame("red", 100.0), True)] * 3)
+    assert first.latency_s.keys() == {"embed", "retrieve", "fuse", "text", "segment"}
+    assert [each.latency_s for each in others] == 2 * [{"segment": first.latency_s["segment"]}]
+
+
 def test_an_array_that_is_no_image_among_others_is_refused_before_anything_is_done(pipeline: SemlaPipeline) -> None:
     empty = Frame(np.zeros((0, 4, 3), np.uint8), SECOND, "camera")
     with pytest.raises(ImageError, match="not an image"):

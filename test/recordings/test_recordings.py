@@ -277,7 +277,7 @@ def test_a_colour_image_as_ground_truth_is_reported_and_skipped(tmp_path: Path) 
     errors: list[SemlaError] = []
     recording = open_recording(write_bag(tmp_path / "bag", messages))
     assert list(recording.ground_truth(errors.append)) == []
-    assert "ground truth mask 0: no label image: got rgb8" in str(errors[0])
+    assert "ground truth mask 0: not a label image: got rgb8" in str(errors[0])
 
 
 @pytest.mark.parametrize("masks", [[], [1, 2, 3, 4], [2, 4], [0, 3, 9], [9], [0]])
@@ -328,7 +328,7 @@ def test_a_damaged_image_in_a_folder_is_reported_and_the_others_are_read(tmp_pat
     (tmp_path / "2.png").write_bytes((tmp_path / "2.png").read_bytes()[:40])
     errors: list[SemlaError] = []
     assert reds(open_recording(tmp_path).frames(errors.append)) == [0, 2]
-    assert "frame 1: 2.png: no image: got 40 bytes" in str(errors[0])
+    assert "frame 1: 2.png: not an image: got 40 bytes" in str(errors[0])
 
 
 def test_a_bag_written_among_images_does_not_hide_them(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -339,6 +340,26 @@ def test_a_full_disk_is_reported_with_the_name_of_the_output(tmp_path: Path, mon
     monkeypatch.setattr(ResultBag, "write", full)
     with pytest.raises(RecordingError, match=r"output cannot be written \(.*out.mcap\).*No space left"):
         run(images(tmp_path / "in", 1), tmp_path / "out.mcap")
+    assert no_leftovers(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["out.mcap", "out"])
+def test_an_existing_bag_stays_if_the_new_one_cannot_take_its_name(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recording, out = images(tmp_path / "in", 1, 2), tmp_path / name
+    run(recording, out)
+    shorter, replace_file = images(tmp_path / "shorter", 1), os.replace
+
+    def full(source: Path, target: Path) -> None:
+        if target == out:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        replace_file(source, target)
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(RecordingError, match=rf"output cannot be written \(.*{name}\).*No space left"):
+        run(shorter, out, overwrite=True)
+    assert len(read(out)[MASK]) == 2
     assert no_leftovers(tmp_path)
 
 

@@ -50,7 +50,7 @@ def test_unknown_numbers_are_nan() -> None:
         (DomainState(), OK, "base model"),
         (DomainState(MIXTURE, frozen=True), OK, "night 0.72, dusk 0.28, frozen"),
         (DomainState(MIXTURE, out_of_distribution=True), WARN, "out of distribution: night 0.72, dusk 0.28"),
-        (DomainState(MIXTURE, error="NaN"), WARN, "cannot adapt: night 0.72, dusk 0.28: NaN"),
+        (DomainState(MIXTURE, error="NaN"), WARN, "cannot adapt (NaN); in use: night 0.72, dusk 0.28"),
     ],
 )
 def test_the_level_is_warn_if_the_domain_is_out_of_distribution_or_the_adaptation_fails(

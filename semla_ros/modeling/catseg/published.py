@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
 from semla_ros.errors import BundleError
 from semla_ros.modeling.catseg.architecture import VIT_B16, VIT_L14_336, CatSegArch
-from semla_ros.modeling.catseg.network import CatSeg
-from semla_ros.modeling.catseg.segmenter import CatSegSegmenter
 from semla_ros.modeling.clip.state import clip_state
-from semla_ros.modeling.weights import load_strictly
 
 OFFICIAL_PREFIXES = {
     "sem_seg_head.predictor.clip_model.": "clip.",
@@ -68,19 +65,3 @@ def from_published(state_dict: Mapping[str, Tensor]) -> tuple[CatSegArch, dict[s
         {our_name(key): torch.as_tensor(value) for key, value in state_dict.items() if key not in unused}
     )
     return architecture_of(state), state
-
-
-def catseg_from_official(state_dict: Mapping[str, Tensor], classes: Sequence[str]) -> CatSegSegmenter:
-    """Builds a segmenter from a published state dict.
-
-    Args:
-        state_dict: As for `from_published`.
-        classes: Class names.
-
-    Raises:
-        BundleError: A tensor is missing, left over or of another shape.
-    """
-    arch, state = from_published(state_dict)
-    network = CatSeg(arch)
-    load_strictly(network, state, "official CAT-Seg checkpoint")
-    return CatSegSegmenter(network, classes)

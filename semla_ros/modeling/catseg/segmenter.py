@@ -33,20 +33,6 @@ class CatSegSegmenter(ClipSegmenter):
     tilings: ClassVar[Mapping[Mode, Tiling]] = {"plain": Plain(), "sliding": SlidingWindow()}
 
     @torch.inference_mode()
-    def logits(self, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Returns the logits (T, out_grid, out_grid) of the plain mode for an image (H, W, 3) uint8."""
-        return self._logits(self._crops(rgb, "plain"))[0].cpu().numpy()
-
-    @torch.inference_mode()
-    def probabilities(self, rgb: NDArray[np.uint8], mode: Mode = "plain") -> NDArray[np.float32]:
-        """Returns one probability per class and pixel, (T, H, W), for an image (H, W, 3) uint8.
-
-        CAT-Seg decides about each class independently (sigmoid): the probabilities of a pixel do not sum to 1.
-        """
-        logits = self._logits(self._crops(rgb, mode))
-        return torch.cat(list(self._probabilities(logits, mode, rgb.shape[:2]))).cpu().numpy()
-
-    @torch.inference_mode()
     def segment(
         self, rgb: NDArray[np.uint8], mode: Mode = "plain", size: tuple[int, int] | None = None
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:

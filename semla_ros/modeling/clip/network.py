@@ -26,6 +26,7 @@ class TextSizes:
         heads: Attention heads per block.
         context_length: Tokens per prompt, padding included.
         vocab_size: Number of different tokens.
+        activation: "quick_gelu" (OpenAI's models) or "gelu".
     """
 
     width: int
@@ -33,6 +34,7 @@ class TextSizes:
     heads: int
     context_length: int = 77
     vocab_size: int = 49408
+    activation: str = "quick_gelu"
 
 
 class Clip(nn.Module):
@@ -47,7 +49,7 @@ class Clip(nn.Module):
     def __init__(self, vision: VisionSizes, text: TextSizes, guidance_layers: Sequence[int]) -> None:
         super().__init__()
         self.visual = DenseVisionTransformer(vision, guidance_layers)
-        self.transformer = Transformer(text.width, text.layers, text.heads)
+        self.transformer = Transformer(text.width, text.layers, text.heads, text.activation)
         self.token_embedding = nn.Embedding(text.vocab_size, text.width)
         self.positional_embedding = nn.Parameter(torch.zeros(text.context_length, text.width))
         self.ln_final = nn.LayerNorm(text.width)

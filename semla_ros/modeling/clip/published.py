@@ -125,9 +125,10 @@ def whole_clip(state: Mapping[str, Tensor], source: str, model: str = "") -> Pub
     config = (_of_model(model) if model else _beside(Path(source)))["model_cfg"]
     try:
         sizes = config["text_cfg"]
-        text = TextSizes(*(int(sizes[key]) for key in ("width", "layers", "heads", "context_length", "vocab_size")))
+        numbers = {key: int(sizes[key]) for key in ("width", "layers", "heads", "context_length", "vocab_size")}
     except (KeyError, TypeError, ValueError) as error:
         raise BundleError("malformed configuration", where=model or source, hint=repr(error)) from error
+    text = TextSizes(**numbers, activation=fields["activation"])
     grid = fields["image_size"] // fields["patch_size"]
     names = "image_size", "patch_size", "embed_dim", "width", "layers", "heads", "activation"
     vision = VisionSizes(**{name: fields[name] for name in names}, position_grid=grid)

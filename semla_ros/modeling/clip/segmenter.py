@@ -1,4 +1,4 @@
-"""What all segmenters have in common that compare images with the text of CLIP."""
+"""Base class of segmenters that compare image features with CLIP text embeddings."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ MAX_LAYERS, MAX_SIZE, MAX_GRID = 200, 1_000_000, 128
 
 
 class ClipSizes(Architecture):
-    """What architectures have in common whose dataclass declares these sizes of CLIP.
+    """Base class of architectures that contain CLIP.
 
     Attributes:
         image_size: Side of the square image that CLIP's image encoder receives, pixels.

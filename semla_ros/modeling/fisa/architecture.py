@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar
 
+from semla_ros.modeling.clip.network import TextSizes
 from semla_ros.modeling.clip.sizes import MAX_LAYERS, MAX_SIZE, ClipSizes
 from semla_ros.modeling.clip.vision import VisionSizes
 
@@ -21,7 +22,7 @@ class FisaArch(ClipSizes):
             Mask2FormerConfig.
         generator_short: Length that the short side of the image is resized to for the mask generator, pixels.
         generator_long: Longest side of that image, pixels.
-        activation: "quick_gelu" (OpenAI's models and ours) or "gelu".
+        activation: "quick_gelu" (OpenAI's models and ours) or "gelu", in CLIP's image and text encoders.
         logit_scale: Factor of the cosines before the softmax over the classes, CLIP's learned temperature.
         seve_layers: Blocks of the image encoder, counted from 0, in which mask tokens read the classes' text. Open in
             the paper. The usual value is all of them, with one SEVE for all: the paper counts 26 M trained
@@ -119,6 +120,11 @@ class FisaArch(ClipSizes):
     def vision(self) -> VisionSizes:
         """Sizes of CLIP's image encoder, whose position embedding is resized bilinearly."""
         return replace(super().vision, activation=self.activation, position_resize="bilinear")
+
+    @property
+    def text(self) -> TextSizes:
+        """Sizes of CLIP's text encoder."""
+        return replace(super().text, activation=self.activation)
 
 
 SWIN_B = {  # the backbone of the paper's mask generator

@@ -61,8 +61,8 @@ def panoptic(
         values_at_a_time: Number of values at the size of the result that are computed at a time.
 
     Returns:
-        Class indices (H, W) int64, `UNDEFINED` where there is no segment; and instances (H, W) int64, 1 to n for
-        things, 0 elsewhere.
+        Class indices (H, W) int64, `UNDEFINED` where there is no segment or a mask has NaN; and instances (H, W)
+        int64, 1 to n for things, 0 elsewhere.
     """
     undefined = torch.full(size, UNDEFINED, dtype=torch.int64, device=masks.device)
     # 1. Masks with a certain class, which is not void.
@@ -78,12 +78,13 @@ def panoptic(
         maximum.update(chunk)
         areas.append((chunk >= CERTAIN).flatten(1).sum(1))
     # 3. A mask of which the others have left enough is a segment. Things are numbered.
-    owner = maximum.index.clamp_(min=0)
-    area, visible = torch.cat(areas), owner.flatten().bincount(minlength=len(classes))
+    _, owner = maximum.defined()
+    area, visible = torch.cat(areas), (owner.flatten() + 1).bincount(minlength=len(classes) + 1)[1:]
     segment = (visible > 0) & (area > 0) & (visible / area.clamp(min=1) > overlap_threshold)
     thing = segment & torch.tensor(things, device=masks.device)[classes]
     number = thing.cumsum(0).where(thing, 0)
-    return classes.where(segment, UNDEFINED)[owner], number[owner]
+    # A pixel without an owner (-1) takes the entry after that of the last mask.
+    return F.pad(classes.where(segment, UNDEFINED), (0, 1), value=UNDEFINED)[owner], F.pad(number, (0, 1))[owner]
 
 
 def _resized(maps: Tensor, size: tuple[int, int], values_at_a_time: int) -> Iterator[Tensor]:

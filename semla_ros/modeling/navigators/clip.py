@@ -19,6 +19,7 @@ from semla_ros.modeling.clip.transformer import ACTIVATIONS
 from semla_ros.modeling.clip.vision import VisionSizes, VisionTransformer
 
 RESIZE_MODES = "shortest", "squash"
+LONGEST = 16  # times the shorter side: of a longer image only the middle is resized, else 3000 x 1 pixels take 600 MB
 
 
 @dataclass(frozen=True)
@@ -114,10 +115,14 @@ def squashed(image: Image.Image, side: int) -> Image.Image:
 def centre(image: Image.Image, side: int) -> Image.Image:
     """The central square of the image, resized so that its shorter side fits; bicubic with antialiasing."""
     shorter = min(image.size)
-    width, height = (side if each == shorter else side * each // shorter for each in image.size)
-    image = image.resize((width, height), Image.Resampling.BICUBIC)
-    left, top = round((width - side) / 2), round((height - side) / 2)
-    return image.crop((left, top, left + side, top + side))
+    image = _middle(image, *(min(each, LONGEST * shorter) for each in image.size))
+    size = [side if each == shorter else side * each // shorter for each in image.size]
+    return _middle(image.resize((size[0], size[1]), Image.Resampling.BICUBIC), side, side)
+
+
+def _middle(image: Image.Image, width: int, height: int) -> Image.Image:
+    left, top = round((image.width - width) / 2), round((image.height - height) / 2)
+    return image.crop((left, top, left + width, top + height))
 
 
 def from_published(

@@ -163,6 +163,17 @@ def test_pixels_of_a_mask_that_are_not_numbers_are_undefined_and_no_others() -> 
     assert confidence.isfinite().all()
 
 
+def test_pixels_of_a_mask_that_are_not_numbers_belong_to_no_segment() -> None:
+    masks = torch.full((2, 4, 4), -9.0)
+    masks[0], masks[1, 2:] = 9, torch.nan
+    for scores in (9 * torch.eye(2), torch.tensor([[9.0, 0], [8, 0]])):
+        classes, instances = panoptic(scores, masks, [True, True], (4, 4), 0.5, 0.4)
+        assert (classes[:2] == 0).all()
+        assert (instances[:2] == 1).all()
+        assert (classes[2:] == UNDEFINED).all()
+        assert (instances[2:] == 0).all()
+
+
 def test_scores_that_are_not_numbers_make_all_pixels_undefined() -> None:
     scores, masks = logits(3)
     scores[0] = torch.nan
