@@ -28,10 +28,11 @@ from semla_ros.training.device import accelerator_on
 from semla_ros.training.fitting import fit_adapter
 from semla_ros.training.held_out import HeldOut
 from semla_ros.training.images import Images
+from semla_ros.training.methods import METHODS
 from semla_ros.training.presets import PRESETS, Preset, default_preset
-from semla_ros.training.rank import of_rank
+from semla_ros.training.rank import check_reducible, of_rank
 
-NOT_COMPARED = dict.fromkeys(("overwrite", "device", "changes", "about"))  # of a training that is continued
+NOT_COMPARED = dict.fromkeys(("overwrite", "device", "export_rank", "changes", "about"))  # on resume
 FEWEST_HELD_OUT = 3  # images: the mIoU of fewer says little
 
 
@@ -112,6 +113,8 @@ def train_adapter(task: AdapterTask) -> Outcome:
     classes = task.classes or bundle.classes
     network = bundle.load_network()
     preset = PRESETS[task.preset or default_preset(network, task.method)].changed(**task.changes)
+    if task.export_rank:
+        check_reducible(METHODS[task.method].rank(preset), task.export_rank)
     segmenter, loss = _segmenter(bundle, network, classes)
     # 3. The data: read once at the network's size; the last share of it is held out.
     dataset = open_dataset(task.images, task.labels, classes)

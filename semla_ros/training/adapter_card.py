@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from semla_ros.library.bundle import Bundle
 from semla_ros.training.log import read_rows
+from semla_ros.training.recyclelora import RecycleLora
 
 if TYPE_CHECKING:
     from semla_ros.training.adapter import Outcome
@@ -85,7 +86,7 @@ def _rank(outcome: Outcome) -> str:
     rank = str(preset.rank)
     if task.method == "recyclelora":
         main, sub = preset.rank - preset.sub_rank, preset.sub_rank
-        rank = f"{main} (main) + {sub} (sub), stored as a LoRA of rank {2 * preset.rank}"
+        rank = f"{main} (main) + {sub} (sub), stored as a LoRA of rank {RecycleLora.rank(preset)}"
     if not math.isnan(outcome.rank_error):
         rank += f", reduced to {task.export_rank} with a relative error of {outcome.rank_error:.2g}"
     return rank

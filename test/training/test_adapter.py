@@ -474,7 +474,6 @@ def test_a_library_leaves_a_training_that_is_under_way_out(
     [
         (("--preset", "huge"), "no such preset (--preset): got huge, expected small or "),
         (("--rank", "40", "--method", "recyclelora"), "rank too large for a layer"),
-        (("--export-rank", "9"), "rank cannot be reduced (--export-rank): got rank 8, expected more than 9"),
         (("--device", "cuda"), "no CUDA device"),
     ],
 )
@@ -485,6 +484,41 @@ def test_settings_that_make_no_training_are_refused(
         pytest.skip("there is a CUDA device")
     assert message in refused(capsys, data, pristine_bundle, tmp_path / "fog", *options, "--steps", "2")
     assert not (tmp_path / "fog").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--export-rank", "8"), "--export-rank too large: got 8, expected less than the adapter's rank, 8"),
+        (
+            ("--export-rank", "8", "--method", "recyclelora", "--rank", "4"),
+            "--export-rank too large: got 8, expected less than the adapter's rank, 8",
+        ),
+        (("--export-rank", "4", "--method", "full"), "--export-rank needs a LoRA: got a weight difference"),
+    ],
+)
+def test_a_rank_that_the_adapter_cannot_be_reduced_to_is_refused_before_the_training(
+    data: Path,
+    pristine_bundle: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    options: tuple[str, ...],
+    message: str,
+) -> None:
+    monkeypatch.setattr(adapter_module, "fit_adapter", interrupt)
+    assert message in refused(capsys, data, pristine_bundle, tmp_path / "library/fog", *options)
+    assert not (tmp_path / "library").exists()
+
+
+def test_a_finished_training_can_be_stored_with_another_rank(
+    data: Path, pristine_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as interrupted:
+        interrupted.setattr(adapter_module, "_statistics", interrupt)
+        assert main(command(data, pristine_bundle, tmp_path / "fog", "--steps", "2", "--export-rank", "4")) == 130
+    out = train(data, pristine_bundle, tmp_path / "fog", "--steps", "2", "--export-rank", "3")
+    assert AdapterFolder(out).rank == 3
 
 
 def test_images_that_are_all_damaged_are_refused(
