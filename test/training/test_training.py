@@ -159,7 +159,7 @@ def test_training_an_adapter_lowers_the_loss_and_keeps_the_base_weights(images, 
 def test_data_sets_are_loaded_in_order_and_at_the_requested_sizes(tmp_path):
     write_dataset(tmp_path / "fog_day", "fog_day", 2, 0, (48, 64))
     write_dataset(tmp_path / "corridor", "corridor", 3, 0, (48, 64))
-    folders = RenderedFolders([tmp_path / "fog_day", tmp_path / "corridor"], limit=2)
+    folders = RenderedFolders(tmp_path, {"fog_day": 2, "corridor": 2})
     images = Images.read(folders, 32, 16)
     assert images.images.shape == (4, 32, 32, 3)
     assert images.labels.shape == (4, 16, 16)
@@ -191,13 +191,13 @@ def test_samples_without_a_caption_are_incomplete_and_not_loaded(tmp_path):
     write_dataset(tmp_path, "dusk", 2, 0, (48, 64))
     captions = (tmp_path / "captions.txt").read_text().splitlines()
     (tmp_path / "captions.txt").write_text(f"{captions[0]}\n")
-    folders = RenderedFolders([tmp_path])
+    folders = RenderedFolders(tmp_path.parent, {tmp_path.name: 2})
     assert len(Images.read(folders, 32, 16)) == len(folders.captions) == 1
 
 
 def test_a_folder_without_samples_is_refused(tmp_path):
     with pytest.raises(TrainingError, match=rf"no complete data set.*{tmp_path.name}"):
-        RenderedFolders([tmp_path])
+        RenderedFolders(tmp_path.parent, {tmp_path.name: 2})
 
 
 def test_a_damaged_training_image_is_refused_by_name(tmp_path):
@@ -205,7 +205,7 @@ def test_a_damaged_training_image_is_refused_by_name(tmp_path):
     file = tmp_path / "labels/000001.png"
     file.write_bytes(file.read_bytes()[:50])
     with pytest.raises(ImageError, match=r"cannot be read.*labels/000001\.png"):
-        Images.read(RenderedFolders([tmp_path]), 32, 16)
+        Images.read(RenderedFolders(tmp_path.parent, {tmp_path.name: 2}), 32, 16)
 
 
 def test_processes_share_a_batch_without_overlap(images):
