@@ -152,17 +152,17 @@ def _segmenter(bundle: Bundle, network: Any, classes: Sequence[str]) -> tuple[Se
 def _split(images: Images, share: float, classes: Sequence[str]) -> tuple[Images, Images]:
     """Splits the images for training and validation; the latter is empty where there are too few."""
     if not len(images):
-        raise TrainingError("no image could be read", hint="The warnings name the damaged files.")
-    found = sorted(set(np.unique(images.labels).tolist()) - {UNLABELLED})
+        raise TrainingError("no image to train with", hint="The warnings name the files and say what is wrong.")
+    train, held_out = images.split(share)
+    if len(held_out) < FEWEST_HELD_OUT or (held_out.labels == UNLABELLED).all():
+        train, held_out = images, Images(images.images[:0], images.labels[:0])
+    found = sorted(set(np.unique(train.labels).tolist()) - {UNLABELLED})
     if len(found) < 2:
         got = f"{classes[found[0]]} alone" if found else "no labelled pixel"
         raise TrainingError(
-            "label maps with fewer than two classes", got=got, expected="two classes or more",
+            "training images with fewer than two classes", got=got, expected="two classes or more",
             hint="An adapter that sees one class learns to call everything by its name. Label the rest of the images.",
         )  # fmt: skip
-    train, held_out = images.split(share)
-    if len(held_out) < FEWEST_HELD_OUT or (held_out.labels == UNLABELLED).all():
-        return images, Images(images.images[:0], images.labels[:0])
     return train, held_out
 
 

@@ -346,15 +346,38 @@ def test_labels_with_unknown_ids_are_refused_by_name(
     assert "got [9], expected 0 (road) to 2 (car)" in shown
 
 
-@pytest.mark.parametrize(("value", "got"), [(0, "got road alone"), (255, "got no labelled pixel")])
+@pytest.mark.parametrize(("value", "message"), [(0, "got road alone"), (255, "no image to train with")])
 def test_label_maps_with_fewer_than_two_classes_are_refused(
-    data: Path, pristine_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], value: int, got: str
+    data: Path, pristine_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], value: int, message: str
 ) -> None:
     for index in range(IMAGES):
         cv2.imwrite(str(data / f"labels/{index:03d}.png"), np.full((24, 40), value, np.uint8))
     shown = refused(capsys, data, pristine_bundle, tmp_path / "fog")
-    assert "fewer than two classes" in shown
-    assert got in shown
+    assert message in shown
+
+
+def test_training_images_with_fewer_than_two_classes_are_refused_although_the_held_out_ones_have_more(
+    data: Path, pristine_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for index in range(36):
+        cv2.imwrite(str(data / f"labels/{index:03d}.png"), np.full((24, 40), 1, np.uint8))
+    shown = refused(capsys, data, pristine_bundle, tmp_path / "fog")
+    assert "training images with fewer than two classes: got sky alone" in shown
+
+
+def test_images_without_a_labelled_pixel_are_left_out_and_counted(
+    data: Path, pristine_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for index in range(10):
+        cv2.imwrite(str(data / f"labels/{index:03d}.png"), np.full((24, 40), 255, np.uint8))
+    out = train(data, pristine_bundle, tmp_path / "fog", "--steps", "2")
+    shown = capsys.readouterr().out
+    assert "trained with 27 images. mIoU on 3 held-out images" in shown
+    assert "Skipped (10): 000.png, 001.png" in shown
+    navigator = Bundle.open(pristine_bundle).load_navigator()
+    rgb = [cv2.imread(str(data / f"images/{index:03d}.png"))[..., ::-1] for index in range(10, 37)]
+    centroid = np.mean([navigator.embed(np.ascontiguousarray(each)) for each in rgb], axis=0)
+    assert np.allclose(AdapterFolder(out).statistics.centroid, centroid, rtol=1e-4)
 
 
 def test_an_existing_adapter_is_kept_unless_told_otherwise(
@@ -526,7 +549,7 @@ def test_images_that_are_all_damaged_are_refused(
 ) -> None:
     for file in (data / "images").iterdir():
         file.write_bytes(b"cut")
-    assert "no image could be read" in refused(capsys, data, pristine_bundle, tmp_path / "fog")
+    assert "no image to train with" in refused(capsys, data, pristine_bundle, tmp_path / "fog")
 
 
 def test_a_training_that_diverges_is_stopped(
