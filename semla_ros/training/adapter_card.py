@@ -38,7 +38,7 @@ An adapter for the bundle {bundle}, trained by `semla train adapter` with the me
 | preset | {about} |
 | rank | {rank} |
 | steps, batch | {steps}, {batch} |
-| peak learning rate | {lr:g} |
+| learning rate | {lr:g}, times warm-up and decay: at most {peak:.2g} |
 | warm-up, decay | {warmup} steps, {decay} |
 | weight decay | {weight_decay:g} |
 | seed | {seed} |
@@ -61,6 +61,7 @@ def write_adapter_card(folder: Path, outcome: Outcome, classes: Sequence[str], b
         images=task.images, labels=task.labels, count=outcome.images, held_out=outcome.held_out or "none: too few",
         skipped=", ".join(path.name for path in outcome.skipped) or "none", classes="; ".join(classes),
         about=outcome.preset.about, rank=_rank(outcome), steps=schedule.steps, batch=schedule.batch, lr=schedule.lr,
+        peak=schedule.peak,
         warmup=schedule.warmup, decay=schedule.decay, weight_decay=schedule.weight_decay, seed=task.seed,
     )  # fmt: skip
     (folder / CARD).write_text(text)

@@ -38,7 +38,7 @@ class Comparison:
 
     Attributes:
         domains: Domains to train an adapter for.
-        rates: Method to peak learning rate.
+        rates: Method to base learning rate.
         seeds: Number of trainings per domain and method.
         steps: Steps per training.
         batch: Images per step.

@@ -36,7 +36,7 @@ class FullFineTuning:
         return 0
 
     def groups(self, lr: float) -> list[dict[str, Any]]:
-        """Returns the parameter group of the optimiser with its peak learning rate."""
+        """Returns the parameter group of the optimiser with its base learning rate."""
         return [{"params": list(self._trained.values()), "lr": lr}]
 
     def export(self, name: str) -> Adapter:

@@ -42,7 +42,7 @@ def fit(
         folder: Folder of the checkpoint ``<name>.pt`` and the log ``<name>.csv``.
         seed: Seed of the samples.
         accelerator: Device and processes; the first process alone writes files.
-        groups: Parameter groups of the optimiser with peak learning rates of their own; by default one group.
+        groups: Parameter groups of the optimiser with base learning rates of their own; by default one group.
         validation: Score of the present weights; None trains without.
 
     Returns:
@@ -56,7 +56,7 @@ def fit(
     trained = {key: parameter for key, parameter in loss.named_parameters() if parameter.requires_grad}
     parameters = list(groups) or [{"params": list(trained.values())}]
     optimizer = torch.optim.AdamW(parameters, lr=schedule.lr, weight_decay=schedule.weight_decay)
-    peaks = [group["lr"] for group in optimizer.param_groups]
+    rates = [group["lr"] for group in optimizer.param_groups]
     try:
         model, optimizer = accelerator.prepare(loss, optimizer)
         state = trained | _running_averages(loss)
@@ -80,8 +80,8 @@ def fit(
             optimizer.zero_grad()
             accelerator.backward(value)
             accelerator.clip_grad_norm_(trained.values(), 1.0)
-            for group, peak in zip(optimizer.param_groups, peaks, strict=True):
-                group["lr"] = peak * schedule.factor(step)
+            for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                group["lr"] = rate * schedule.factor(step)
             optimizer.step()
             log.add(_checked(accelerator.reduce(value.detach(), "mean").item(), step))
             # 3. The best weights are kept. Once the mIoU rises no more, the training ends.

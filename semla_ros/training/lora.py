@@ -62,7 +62,7 @@ class Lora:
         return preset.rank
 
     def groups(self, lr: float) -> list[dict[str, Any]]:
-        """Returns the parameter groups of the optimiser with their peak learning rates."""
+        """Returns the parameter groups of the optimiser with their base learning rates."""
         return [{"params": [p for module in self._low_rank.values() for p in (module.a, module.b)], "lr": lr}]
 
     def export(self, name: str) -> Adapter:

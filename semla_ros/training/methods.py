@@ -24,7 +24,7 @@ class Method(Protocol):
         """Returns the rank of the adapters that `export` returns; 0 for weight differences."""
 
     def groups(self, lr: float) -> list[dict[str, Any]]:
-        """Returns the parameter groups of the optimiser; ``lr`` is the peak learning rate."""
+        """Returns the parameter groups of the optimiser; ``lr`` is the base learning rate."""
 
     def export(self, name: str) -> Adapter:
         """Returns the adapter with the present values, on the CPU."""

@@ -76,6 +76,16 @@ class Recipe:
         """Domain to number of training images."""
         return {name: self.base_images if name == BASE_DOMAIN else self.domain_images for name in self.domains}
 
+    @property
+    def loss(self) -> str:
+        """Loss of the segmenter and the adapters, in words; see `semla_ros.modeling.catseg.loss.SegmentationLoss`."""
+        loss = "binary cross-entropy per class and pixel"
+        if self.balance:
+            loss += f", in which the pixels of a class of share f among T classes count (T f)^-{self.balance:g} times"
+        if self.patch_weight:
+            loss += f", plus {self.patch_weight:g} times the cross-entropy of the patches"
+        return loss
+
 
 RECIPES = {
     "bundled": Recipe(),  # models/streetworld
@@ -164,4 +174,4 @@ def _write_card(path: Path, work: Path, recipe: Recipe) -> None:
     stages |= {f"adapters/{name}": recipe.adapter for name in recipe.domains}
     images = f"{recipe.base_images} of {BASE_DOMAIN}, {recipe.domain_images} of each other domain"
     logs = {name: (work / f"{name}.csv", schedule) for name, schedule in stages.items()}
-    write_card(path, ABOUT, recipe.seed, images, logs)
+    write_card(path, ABOUT, recipe.seed, images, recipe.loss, logs)

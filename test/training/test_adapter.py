@@ -96,6 +96,7 @@ def test_the_command_writes_an_official_folder_with_statistics_and_a_card(
     card, shown = (out / "README.md").read_text(), capsys.readouterr().out
     assert "| training images | 36 |" in card
     assert "mIoU on 4 held-out images: " in card
+    assert "| learning rate | 0.01, times warm-up and decay: at most 0.0098 |" in card
     assert "trained with 36 images. mIoU on 4 held-out images: " in shown
     assert cv2.imread(str(out / "curve.png")) is not None
 

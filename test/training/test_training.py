@@ -45,6 +45,14 @@ def test_the_learning_rate_rises_to_its_peak_and_falls_to_zero():
 
 
 @pytest.mark.parametrize(
+    ("preset", "share"), [("small", 0.946), ("acdc", 0.526), ("muses", 0.75), ("full", 0.75), ("recyclelora", 1.0)]
+)
+def test_the_cosine_lowers_the_largest_learning_rate_and_the_polynomial_without_warm_up_does_not(preset, share):
+    schedule = PRESETS[preset].schedule
+    assert schedule.peak == pytest.approx(share * schedule.lr, rel=1e-3)
+
+
+@pytest.mark.parametrize(
     ("changes", "rates"),
     [
         ({"warmup_factor": 0.01}, (0.109, 1.0, 0.0)),
@@ -181,10 +189,11 @@ def test_images_are_mirrored_together_with_their_labels(images):
 def test_the_model_card_has_the_first_and_the_last_loss(tmp_path):
     log = tmp_path / "clip.csv"
     log.write_text("step,loss,learning_rate,miou,seconds\n19,4.5,1e-3,,3\n39,2.5,1e-4,,6\n")
-    write_card(tmp_path / "README.md", "A stand-in.", 7, "8 images", {"clip": (log, Schedule(40, 16, 1e-3))})
+    write_card(tmp_path / "README.md", "A stand-in.", 7, "8 images", "hinge", {"clip": (log, Schedule(40, 16, 1e-3))})
     text = (tmp_path / "README.md").read_text()
     assert "| clip | 40 | 16 | 0.001 | 4.5 | 2.5 | 6 |" in text
     assert "seed 7" in text
+    assert "captions,\nhinge for the other stages" in text
 
 
 def test_samples_without_a_caption_are_incomplete_and_not_loaded(tmp_path):

@@ -22,7 +22,7 @@ ADAPTER_WEIGHTS = "adapters/corridor/adapter_model.safetensors"
 SHORT = Schedule(steps=2, batch=2, lr=1e-3, warmup=1)
 RECIPE = Recipe(
     base_images=3, domain_images=3, caption_images=2, domains=DOMAINS, arch=replace(ARCH, upsampling=2),
-    clip=SHORT, segmenter=SHORT, adapter=SHORT, captions=SHORT, balance=0.5,
+    clip=SHORT, segmenter=SHORT, adapter=SHORT, captions=SHORT, balance=0.5, patch_weight=0.2,
 )  # fmt: skip
 
 
@@ -87,6 +87,12 @@ def test_a_work_folder_without_settings_is_continued_and_gets_them(world: Path, 
     (world / "work/settings.json").unlink()
     train_world(world / "work", tmp_path / "out", RECIPE)
     assert (world / "work/settings.json").read_text() == settings
+
+
+def test_the_card_says_which_loss_was_trained_with(world: Path) -> None:
+    card = " ".join((world / "out/README.md").read_text().split())
+    assert "(T f)^-0.5 times, plus 0.2 times the cross-entropy of the patches for the other stages" in card
+    assert Recipe().loss == "binary cross-entropy per class and pixel"
 
 
 def test_the_command_offers_every_recipe() -> None:
