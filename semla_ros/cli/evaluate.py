@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -117,8 +118,11 @@ def _streetworld(args: argparse.Namespace, pipeline: Any) -> Any:
     from semla_ros.evaluation.rendered import RenderedDataset
     from semla_ros.streetworld.domains import DOMAINS
 
-    names = pipeline.library.names or tuple(DOMAINS)  # without adapters, none is left out
-    datasets = [RenderedDataset(name, args.images or 40) for name in names]
+    names = pipeline.library.names
+    if others := [name for name in names if name not in DOMAINS]:
+        print(f"semla: no domains of StreetWorld, so not evaluated: {', '.join(others)}", file=sys.stderr)
+    domains = [name for name in names if name in DOMAINS] or DOMAINS  # without such adapters, none is left out
+    datasets = [RenderedDataset(name, args.images or 40) for name in domains]
     return datasets, Inference(args.mode or "plain", oracle=args.oracle)
 
 

@@ -17,9 +17,9 @@ from semla_ros.images.files import read_rgb, read_unchanged
 LOG = logging.getLogger(__name__)
 
 IMAGES, LABELS = "leftImg8bit", "gtFine"
-IMAGE_SUFFIXES = "_leftImg8bit.png", "_rgb_anon.png", "_frame_camera.png"  # Cityscapes, ACDC, MUSES
-TRAIN_SUFFIXES = "_gtFine_labelTrainIds.png", "_gt_labelTrainIds.png"
-ID_SUFFIXES = "_gtFine_labelIds.png", "_gt_labelIds.png"
+IMAGE_ENDS = "_leftImg8bit.png", "_rgb_anon.png", "_frame_camera.png"  # Cityscapes, ACDC, MUSES
+TRAIN_ENDS = "_gtFine_labelTrainIds.png", "_gt_labelTrainIds.png"
+ID_ENDS = "_gtFine_labelIds.png", "_gt_labelIds.png"
 LABEL_ID_COUNT = 34
 LABEL_IDS = 7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33  # of the 19 evaluated classes
 
@@ -33,26 +33,36 @@ class CityscapesFolder:
         classes: Names of the segmenter's classes; of comma-separated names, the first one counts. They are matched
             with the classes of Cityscapes by name. Other classes of Cityscapes are not evaluated.
         limit: Number of images, the first ones in the order of their names; 0 takes all.
+        skip_unlabelled: Whether images without a label map, or without an evaluated pixel, are skipped, for a training.
 
     Attributes:
-        skipped: Damaged images that iterations left out, with the reason.
+        skipped: Images that are left out, with the reason.
 
     Raises:
-        RecordingError: There are no images, an image has no label map, or no class is one of Cityscapes.
+        RecordingError: There are no images, an image has no label map (with ``skip_unlabelled``: all of them), or no
+            class is one of Cityscapes.
     """
 
-    def __init__(self, root: Path, split: str, classes: Sequence[str], limit: int = 0) -> None:
+    def __init__(
+        self, root: Path, split: str, classes: Sequence[str], limit: int = 0, skip_unlabelled: bool = False
+    ) -> None:
         self.name = root.name
         self.skipped: dict[Path, str] = {}
-        self._to_classes = _to_classes(classes)
+        self._to_classes, self._skip_unlabelled = _to_classes(classes), skip_unlabelled
         folder = root / IMAGES / split
-        found = sorted(path for suffix in IMAGE_SUFFIXES for path in folder.rglob(f"*{suffix}"))
+        found = sorted(path for end in IMAGE_ENDS for path in folder.rglob(f"*{end}"))
         if not found:
             raise RecordingError(
-                "no images", where=folder, expected=" or ".join(f"*{suffix}" for suffix in IMAGE_SUFFIXES),
+                "no images", where=folder, expected=" or ".join(f"*{end}" for end in IMAGE_ENDS),
                 hint="The layout is that of Cityscapes: leftImg8bit/<split>/<city>/ and gtFine/<split>/<city>/.",
             )  # fmt: skip
         self._pairs = [(image, _label_of(image, root, split)) for image in found[: limit or None]]
+        missing = [pair for pair in self._pairs if not pair[1].is_file()]
+        if missing and not (skip_unlabelled and len(missing) < len(self._pairs)):
+            image, label = missing[0]
+            raise RecordingError("image without a label map", where=image, expected=f"{label} or _labelIds")
+        for image, _ in missing:
+            self._skip(image, "it has no label map")
 
     def __len__(self) -> int:
         return len(self._pairs)
@@ -69,13 +79,19 @@ class CityscapesFolder:
             try:
                 rgb, ids = read_rgb(image), read_unchanged(label)
             except ImageError as error:
-                self.skipped[image] = str(error)
-                LOG.warning("%s: skipped %s: %s", self.name, image.name, error)
+                self._skip(image, str(error))
                 continue
             labels = self._to_classes[_train_ids(label, ids)]
             if rgb.shape[:2] != labels.shape:
                 raise RecordingError("label map of another size", where=label, got=labels.shape, expected=rgb.shape[:2])
+            if self._skip_unlabelled and (labels == UNLABELLED).all():
+                self._skip(image, "its label map has no labelled pixel of the classes")
+                continue
             yield LabelledImage(rgb, labels)
+
+    def _skip(self, image: Path, reason: str) -> None:
+        self.skipped[image] = reason
+        LOG.warning("%s: skipped %s: %s", self.name, image.name, reason)
 
 
 def domains(data: Path) -> list[Path]:
@@ -98,9 +114,7 @@ def domains(data: Path) -> list[Path]:
         if path not in found and not path.name.startswith("."):
             LOG.warning("skipped folder %s: it has no subfolder %s", path, IMAGES)
     if not found:
-        raise RecordingError(
-            "no data sets", where=data, expected=f"<domain>/{IMAGES}/<split>/<city>/*{IMAGE_SUFFIXES[0]}"
-        )
+        raise RecordingError("no data sets", where=data, expected=f"<domain>/{IMAGES}/<split>/<city>/*{IMAGE_ENDS[0]}")
     return found
 
 
@@ -124,14 +138,11 @@ def _to_classes(classes: Sequence[str]) -> NDArray[np.uint8]:
 
 
 def _label_of(image: Path, root: Path, split: str) -> Path:
-    """Path of the label map that belongs to an image."""
-    suffix = next(suffix for suffix in IMAGE_SUFFIXES if image.name.endswith(suffix))
+    """Path of the label map that belongs to an image, or the expected one if there is none."""
+    suffix = next(end for end in IMAGE_ENDS if image.name.endswith(end))
     place = root / LABELS / split / image.parent.relative_to(root / IMAGES / split)
-    candidates = [place / (image.name.removesuffix(suffix) + end) for end in (*TRAIN_SUFFIXES, *ID_SUFFIXES)]
-    for candidate in candidates:
-        if candidate.is_file():
-            return candidate
-    raise RecordingError("image without a label map", where=image, expected=f"{candidates[0]} or _labelIds")
+    candidates = [place / (image.name.removesuffix(suffix) + end) for end in (*TRAIN_ENDS, *ID_ENDS)]
+    return next(filter(Path.is_file, candidates), candidates[0])
 
 
 def _train_ids(path: Path, labels: NDArray[np.integer]) -> NDArray[np.uint8]:
@@ -140,7 +151,7 @@ def _train_ids(path: Path, labels: NDArray[np.integer]) -> NDArray[np.uint8]:
         raise RecordingError(
             "not a label map", where=path, got=f"{labels.dtype} {labels.shape}", expected="uint8 (H, W)"
         )
-    by_train_id = path.name.endswith(TRAIN_SUFFIXES)
+    by_train_id = path.name.endswith(TRAIN_ENDS)
     known = len(LABEL_IDS) if by_train_id else LABEL_ID_COUNT
     unknown = sorted({int(value) for value in np.unique(labels)} - {*range(known), UNLABELLED})
     if unknown:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +13,10 @@ from semla_ros.errors import ImageError, RecordingError
 from semla_ros.evaluation.cityscapes import IMAGES, LABELS, CityscapesFolder
 from semla_ros.evaluation.dataset import Dataset, LabelledImage
 from semla_ros.images.classes import UNLABELLED
-from semla_ros.images.files import read_rgb, read_unchanged
+from semla_ros.images.files import IMAGE_SUFFIXES, read_rgb, read_unchanged
 
 LOG = logging.getLogger(__name__)
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".ppm", ".tif", ".tiff", ".webp")
-LABEL_SUFFIXES = (".png", ".bmp", ".pgm", ".tif", ".tiff")  # without those that lose values by compression
+LABEL_SUFFIXES = {".png", ".bmp", ".pgm", ".tif", ".tiff"}  # without those that lose values by compression
 
 
 class PairedFolders:
@@ -32,7 +31,8 @@ class PairedFolders:
 
     Attributes:
         name: Name of the domain: of the folder of the images.
-        skipped: Images that are left out, with the reason: no label map, or a damaged file.
+        skipped: Files that are left out, with the reason: an image without a label map or without a labelled pixel, a
+            damaged file, or a further file of the same name.
 
     Raises:
         RecordingError: A folder is missing, or there are no images, or none of them has a label map.
@@ -41,9 +41,9 @@ class PairedFolders:
     def __init__(self, images: Path, labels: Path, classes: Sequence[str]) -> None:
         self.name, self.classes = images.name, tuple(classes)
         self.skipped: dict[Path, str] = {}
-        found, maps = _files(images, IMAGE_SUFFIXES), _files(labels, LABEL_SUFFIXES)
+        found, maps = self._files(images, IMAGE_SUFFIXES), self._files(labels, LABEL_SUFFIXES)
         if not found:
-            raise RecordingError("no images", where=images, expected=" or ".join(f"*{each}" for each in IMAGE_SUFFIXES))
+            raise RecordingError("no images", where=images, expected=" ".join(sorted(IMAGE_SUFFIXES)))
         self._pairs = [(image, maps[stem]) for stem, image in found.items() if stem in maps]
         if not self._pairs:
             example = next(iter(found)).with_suffix(".png")
@@ -59,7 +59,7 @@ class PairedFolders:
         return len(self._pairs)
 
     def __iter__(self) -> Iterator[LabelledImage]:
-        """Reads the images. A pair with a damaged file is logged once, added to `skipped` and left out.
+        """Reads the images. A pair with a damaged file, or without a labelled pixel, is logged once and left out.
 
         Raises:
             RecordingError: A label map has another size than its image, several channels, or ids without a class.
@@ -72,7 +72,23 @@ class PairedFolders:
             except ImageError as error:
                 self._skip(image, str(error))
                 continue
-            yield LabelledImage(rgb, self._checked(ids, rgb, label))
+            checked = self._checked(ids, rgb, label)
+            if (checked == UNLABELLED).all():
+                self._skip(image, "its label map has no labelled pixel")
+                continue
+            yield LabelledImage(rgb, checked)
+
+    def _files(self, folder: Path, suffixes: Collection[str]) -> dict[Path, Path]:
+        """Files of a folder by their relative path without the suffix, sorted by it; hidden ones are left out."""
+        if not folder.is_dir():
+            raise RecordingError("not a folder" if folder.exists() else "no such folder", where=folder)
+        files: dict[Path, Path] = {}
+        for path in sorted(folder.rglob("*")):
+            if path.suffix.lower() in suffixes and not path.name.startswith("."):
+                first = files.setdefault(path.relative_to(folder).with_suffix(""), path)
+                if first != path:
+                    self._skip(path, f"{first.name} has the same name before the suffix")
+        return files
 
     def _skip(self, image: Path, reason: str) -> None:
         self.skipped[image] = reason
@@ -98,7 +114,7 @@ class PairedFolders:
 
 
 def open_dataset(images: Path, labels: Path, classes: Sequence[str]) -> Dataset:
-    """Opens a data set of plain pairs, or one in the layout of Cityscapes.
+    """Opens a data set for a training: plain pairs, or the layout of Cityscapes. Both skip images without labels.
 
     Args:
         images: Folder of the images: any folder, or ``<root>/leftImg8bit/<split>``.
@@ -113,12 +129,4 @@ def open_dataset(images: Path, labels: Path, classes: Sequence[str]) -> Dataset:
         return PairedFolders(images, labels, classes)
     if labels.absolute() != root / LABELS / split:
         raise RecordingError("label maps of another split", where=labels, expected=root / LABELS / split)
-    return CityscapesFolder(root, split, classes)
-
-
-def _files(folder: Path, suffixes: Sequence[str]) -> dict[Path, Path]:
-    """Files of a folder by their relative path without the suffix, sorted by it; hidden ones are left out."""
-    if not folder.is_dir():
-        raise RecordingError("not a folder" if folder.exists() else "no such folder", where=folder)
-    found = [path for path in folder.rglob("*") if path.suffix.lower() in suffixes and not path.name.startswith(".")]
-    return {path.relative_to(folder).with_suffix(""): path for path in sorted(found)}
+    return CityscapesFolder(root, split, classes, skip_unlabelled=True)

@@ -15,7 +15,7 @@ from semla_ros.images.conversion import decompressed
 from semla_ros.whole_file import whole_file
 
 FORMATS = {".png": "PNG", ".jpg": "JPEG"}  # that images are encoded in
-IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"}
+IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".ppm", ".webp", ".tif", ".tiff"}
 
 
 def read_rgb(path: Path) -> NDArray[np.uint8]:

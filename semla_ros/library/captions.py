@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from semla_ros.errors import BundleError
 from semla_ros.library.manifest import check_listed
 from semla_ros.library.untrusted_file import check_file
+from semla_ros.whole_file import whole_file
 
 CAPTIONS = "captions.npz"  # in the folder of a bundle
 MAX_BYTES = 2**26
@@ -122,7 +123,8 @@ class CaptionTable:
         """Writes the captions, and the embeddings as float16."""
         rows = [asdict(each) for each in self.captions]
         columns = {name: np.array([row[name] for row in rows]) for name in ATTRIBUTES}
-        np.savez_compressed(path, embeddings=self.embeddings.astype(np.float16), **columns)  # type: ignore[arg-type]
+        with whole_file(path) as partial, partial.open("wb") as file:
+            np.savez_compressed(file, embeddings=self.embeddings.astype(np.float16), **columns)  # type: ignore[arg-type]
 
     def describe(self, centroid: Array) -> Description:
         """Finds the caption that fits a centroid (D,) best.

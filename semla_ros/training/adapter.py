@@ -28,10 +28,11 @@ from semla_ros.training.device import accelerator_on
 from semla_ros.training.fitting import fit_adapter
 from semla_ros.training.held_out import HeldOut
 from semla_ros.training.images import Images
+from semla_ros.training.methods import METHODS
 from semla_ros.training.presets import PRESETS, Preset, default_preset
-from semla_ros.training.rank import of_rank
+from semla_ros.training.rank import check_reducible, of_rank
 
-NOT_COMPARED = dict.fromkeys(("overwrite", "device", "changes", "about"))  # of a training that is continued
+NOT_COMPARED = dict.fromkeys(("overwrite", "device", "export_rank", "changes", "about"))  # on resume
 FEWEST_HELD_OUT = 3  # images: the mIoU of fewer says little
 
 
@@ -112,6 +113,8 @@ def train_adapter(task: AdapterTask) -> Outcome:
     classes = task.classes or bundle.classes
     network = bundle.load_network()
     preset = PRESETS[task.preset or default_preset(network, task.method)].changed(**task.changes)
+    if task.export_rank:
+        check_reducible(METHODS[task.method].rank(preset), task.export_rank)
     segmenter, loss = _segmenter(bundle, network, classes)
     # 3. The data: read once at the network's size; the last share of it is held out.
     dataset = open_dataset(task.images, task.labels, classes)
@@ -149,17 +152,17 @@ def _segmenter(bundle: Bundle, network: Any, classes: Sequence[str]) -> tuple[Se
 def _split(images: Images, share: float, classes: Sequence[str]) -> tuple[Images, Images]:
     """Splits the images for training and validation; the latter is empty where there are too few."""
     if not len(images):
-        raise TrainingError("no image could be read", hint="The warnings name the damaged files.")
-    found = sorted(set(np.unique(images.labels).tolist()) - {UNLABELLED})
+        raise TrainingError("no image to train with", hint="The warnings name the files and say what is wrong.")
+    train, held_out = images.split(share)
+    if len(held_out) < FEWEST_HELD_OUT or (held_out.labels == UNLABELLED).all():
+        train, held_out = images, Images(images.images[:0], images.labels[:0])
+    found = sorted(set(np.unique(train.labels).tolist()) - {UNLABELLED})
     if len(found) < 2:
         got = f"{classes[found[0]]} alone" if found else "no labelled pixel"
         raise TrainingError(
-            "label maps with fewer than two classes", got=got, expected="two classes or more",
+            "training images with fewer than two classes", got=got, expected="two classes or more",
             hint="An adapter that sees one class learns to call everything by its name. Label the rest of the images.",
         )  # fmt: skip
-    train, held_out = images.split(share)
-    if len(held_out) < FEWEST_HELD_OUT or (held_out.labels == UNLABELLED).all():
-        return images, Images(images.images[:0], images.labels[:0])
     return train, held_out
 
 

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from semla_ros.library.bundle import Bundle
 from semla_ros.training.log import read_rows
+from semla_ros.training.recyclelora import RecycleLora
 
 if TYPE_CHECKING:
     from semla_ros.training.adapter import Outcome
@@ -37,7 +38,7 @@ An adapter for the bundle {bundle}, trained by `semla train adapter` with the me
 | preset | {about} |
 | rank | {rank} |
 | steps, batch | {steps}, {batch} |
-| peak learning rate | {lr:g} |
+| learning rate | {lr:g}, times warm-up and decay: at most {peak:.2g} |
 | warm-up, decay | {warmup} steps, {decay} |
 | weight decay | {weight_decay:g} |
 | seed | {seed} |
@@ -60,6 +61,7 @@ def write_adapter_card(folder: Path, outcome: Outcome, classes: Sequence[str], b
         images=task.images, labels=task.labels, count=outcome.images, held_out=outcome.held_out or "none: too few",
         skipped=", ".join(path.name for path in outcome.skipped) or "none", classes="; ".join(classes),
         about=outcome.preset.about, rank=_rank(outcome), steps=schedule.steps, batch=schedule.batch, lr=schedule.lr,
+        peak=schedule.peak,
         warmup=schedule.warmup, decay=schedule.decay, weight_decay=schedule.weight_decay, seed=task.seed,
     )  # fmt: skip
     (folder / CARD).write_text(text)
@@ -85,7 +87,7 @@ def _rank(outcome: Outcome) -> str:
     rank = str(preset.rank)
     if task.method == "recyclelora":
         main, sub = preset.rank - preset.sub_rank, preset.sub_rank
-        rank = f"{main} (main) + {sub} (sub), stored as a LoRA of rank {2 * preset.rank}"
+        rank = f"{main} (main) + {sub} (sub), stored as a LoRA of rank {RecycleLora.rank(preset)}"
     if not math.isnan(outcome.rank_error):
         rank += f", reduced to {task.export_rank} with a relative error of {outcome.rank_error:.2g}"
     return rank

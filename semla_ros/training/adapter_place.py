@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -11,13 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from semla_ros.config import flatten
 from semla_ros.errors import TrainingError
 from semla_ros.library.adapter_folder import is_adapter
 from semla_ros.library.library_folder import LibraryFolder
-from semla_ros.whole_file import whole_file
-
-SETTINGS = "settings.json"
+from semla_ros.training.settings import claim
 
 
 class AdapterPlace:
@@ -66,27 +62,10 @@ class AdapterPlace:
         Raises:
             TrainingError: The folder cannot be written, or holds a training with other settings.
         """
-        text = json.dumps(settings, indent=2, default=lambda path: str(path.absolute())) + "\n"
-        wanted, file = json.loads(text), self.work / SETTINGS
         with self._written():
             self.work.mkdir(parents=True, exist_ok=True)
             self._lock()
-            if not (file.exists() and self._has_begun):
-                with whole_file(file) as partial:
-                    partial.write_text(text)
-        try:
-            before = json.loads(file.read_text())
-        except ValueError:
-            before = {}
-        before, wanted = (dict(flatten(each)) for each in (before, wanted))
-        other = [key for key in before | wanted if before.get(key) != wanted.get(key)]
-        if other:
-            raise TrainingError(
-                "unfinished training with other settings", where=self.work,
-                got=", ".join(f"{key} {before.get(key)}" for key in other),
-                expected=", ".join(f"{key} {wanted.get(key)}" for key in other),
-                hint="Repeat the command with the same settings to continue it, or delete the folder to start over.",
-            )  # fmt: skip
+            claim(self.work, settings, self._has_begun)
 
     @property
     def _has_begun(self) -> bool:

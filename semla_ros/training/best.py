@@ -17,7 +17,8 @@ class Validation:
     Attributes:
         score: Returns the mIoU of the present weights on held-out images, percent; NaN without any evaluated pixel.
         every: Number of steps between two validations.
-        patience: Number of validations after the warm-up without improvement that end the training early; 0 never does.
+        patience: The training ends early after so many validations in a row without improvement; those during the
+            warm-up do not count. 0 never ends it.
     """
 
     score: Callable[[], float]

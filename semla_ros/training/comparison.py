@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -25,6 +25,7 @@ from semla_ros.training.fitting import fit_adapter
 from semla_ros.training.images import Images
 from semla_ros.training.presets import PRESETS
 from semla_ros.training.rendered import RenderedFolders, render_datasets
+from semla_ros.training.settings import claim
 from semla_ros.whole_file import whole_file
 
 TRAINING_SEED = 1  # of the streets, as in `semla train world`
@@ -37,7 +38,7 @@ class Comparison:
 
     Attributes:
         domains: Domains to train an adapter for.
-        rates: Method to peak learning rate.
+        rates: Method to base learning rate.
         seeds: Number of trainings per domain and method.
         steps: Steps per training.
         batch: Images per step.
@@ -77,7 +78,7 @@ def compare(comparison: Comparison, work: Path) -> str:
     """
     for domain in comparison.domains:
         domain_named(domain)
-    _claim(work, comparison)  # after the check, so that a wrong name leaves no folder
+    claim(work, asdict(comparison))  # after the check, so that a wrong name leaves no folder
     render_datasets(
         work / "train", dict.fromkeys(comparison.domains, comparison.images), TRAINING_SEED, os.cpu_count() or 1
     )
@@ -119,7 +120,7 @@ class _Bench:
     def train(self, name: str, domain: str, method: str, seed: int) -> Adapter:
         """Trains an adapter for a domain."""
         wanted = self.comparison
-        data = RenderedFolders([self.work / "train" / domain], wanted.images)
+        data = RenderedFolders(self.work / "train", {domain: wanted.images})
         images = Images.read(data, self.loss.image_size, self.loss.label_size)
         preset = PRESETS["small"].changed(steps=wanted.steps, batch=wanted.batch, lr=wanted.rates[method])
         layers, folder = self.segmenter.adapted_layers(), self.work / "checkpoints"
@@ -147,17 +148,6 @@ def _runs(comparison: Comparison) -> Iterator[tuple[str, str, int]]:
         for domain in comparison.domains:
             for method in comparison.rates:
                 yield domain, method, seed
-
-
-def _claim(work: Path, comparison: Comparison) -> None:
-    """Writes the settings into a new work folder, or compares them with those of an old one."""
-    text, file = repr(comparison), work / "comparison.txt"
-    work.mkdir(parents=True, exist_ok=True)
-    if not file.exists():
-        file.write_text(text)
-    if file.read_text() != text:
-        hint = "Choose another folder, or the same settings to continue."
-        raise TrainingError("comparison with other settings", where=work, got=file.read_text(), hint=hint)
 
 
 def _table(comparison: Comparison, base: Scores, results: Mapping[tuple[str, str], Sequence[Scores]]) -> str:

@@ -171,7 +171,7 @@ def _write(bundle: Bundle, base: Bundle, network: Fisa, task: FisaTask, preset: 
     schedule = preset.schedule
     card = (
         f"# {task.out.name}\n\n{about} It began with the mask generator and the CLIP of {base.path.name}.\n"
-        f"Written by `semla train fisa` with seed {task.seed}: {schedule.steps} steps of {schedule.batch} images, peak "
+        f"Written by `semla train fisa` with seed {task.seed}: {schedule.steps} steps of {schedule.batch} images, base "
         f"learning rate {schedule.lr:g}, {preset.clip_rate:g} of it for CLIP. The losses are in training.csv.\n"
     )
     (bundle.path / "README.md").write_text(card)

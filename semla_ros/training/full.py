@@ -30,8 +30,13 @@ class FullFineTuning:
         self._trained = {name: p for name, p in network.named_parameters() if p.requires_grad}
         self._base = {name: p.detach().cpu().clone() for name, p in self._trained.items()}
 
+    @staticmethod
+    def rank(preset: Preset) -> int:
+        """Returns 0: a weight difference has no rank."""
+        return 0
+
     def groups(self, lr: float) -> list[dict[str, Any]]:
-        """Returns the parameter group of the optimiser with its peak learning rate."""
+        """Returns the parameter group of the optimiser with its base learning rate."""
         return [{"params": list(self._trained.values()), "lr": lr}]
 
     def export(self, name: str) -> Adapter:

@@ -77,14 +77,20 @@ def read_rows(path: Path) -> list[dict[str, str]]:
     """Returns the complete rows of a log, column to text; none if there is no file.
 
     Raises:
-        TrainingError: The file is not a training log.
+        TrainingError: The file is not a training log, or damaged.
     """
     if not path.exists():
         return []
-    with path.open(newline="") as file:
+    with path.open(newline="", errors="replace") as file:
         header, *rows = list(csv.reader(file)) or [[]]
+    hint = "Delete or rename it: the training needs the name for its log."
     if tuple(header) not in (COLUMNS, ()):
-        hint = "Delete or rename it: the training needs the name for its log."
         raise TrainingError("not a training log", where=path, got=header, expected=list(COLUMNS), hint=hint)
     # A row that was cut off while it was written is left out: its steps were not saved and are run again.
-    return [dict(zip(COLUMNS, row, strict=True)) for row in rows if len(row) == len(COLUMNS) and row[-1]]
+    rows = [row for row in rows if len(row) == len(COLUMNS) and row[-1]]
+    for row in rows:
+        try:
+            int(row[0]), [float(cell or 0) for cell in row]
+        except ValueError as error:
+            raise TrainingError("damaged training log", where=path, got=row, expected="numbers", hint=hint) from error
+    return [dict(zip(COLUMNS, row, strict=True)) for row in rows]

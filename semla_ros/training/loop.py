@@ -42,7 +42,7 @@ def fit(
         folder: Folder of the checkpoint ``<name>.pt`` and the log ``<name>.csv``.
         seed: Seed of the samples.
         accelerator: Device and processes; the first process alone writes files.
-        groups: Parameter groups of the optimiser with peak learning rates of their own; by default one group.
+        groups: Parameter groups of the optimiser with base learning rates of their own; by default one group.
         validation: Score of the present weights; None trains without.
 
     Returns:
@@ -56,50 +56,55 @@ def fit(
     trained = {key: parameter for key, parameter in loss.named_parameters() if parameter.requires_grad}
     parameters = list(groups) or [{"params": list(trained.values())}]
     optimizer = torch.optim.AdamW(parameters, lr=schedule.lr, weight_decay=schedule.weight_decay)
-    peaks = [group["lr"] for group in optimizer.param_groups]
-    model, optimizer = accelerator.prepare(loss, optimizer)
-    state = trained | _running_averages(loss)
-    best = Best(state, validation.patience if validation else 0, schedule.warmup)
-    parts = {"optimizer": optimizer, "best": best} | ({"scaler": accelerator.scaler} if accelerator.scaler else {})
-    checkpoint = Checkpoint(folder / f"{name}.pt", state, parts, writes=main)
-    first = checkpoint.restore()
-    accelerator.wait_for_everyone()  # before the first process replaces the checkpoint
-    log = Log(folder / f"{name}.csv", first, writes=main)
-    if validation and not first:
-        best.before = validation.score()
-    if first and main:
-        print(f"{name}: continues after step {first} of {schedule.steps}", file=sys.stderr)
-    steps = range(schedule.steps if best.exhausted else first, schedule.steps)
-    bar = ProgressBar(steps, desc=name, initial=first, total=schedule.steps, mininterval=5, disable=not main)
-    for step in bar:
-        # 1. Every process draws the same batch and computes its slice of it.
-        batch = draw(torch.Generator().manual_seed(seed * 1_000_003 + step), share)
-        value = model(*(tensor.to(accelerator.device) for tensor in batch))
-        # 2. Gradients are averaged over the processes and clipped; the learning rates follow the schedule.
-        optimizer.zero_grad()
-        accelerator.backward(value)
-        accelerator.clip_grad_norm_(trained.values(), 1.0)
-        for group, peak in zip(optimizer.param_groups, peaks, strict=True):
-            group["lr"] = peak * schedule.factor(step)
-        optimizer.step()
-        log.add(_checked(accelerator.reduce(value.detach(), "mean").item(), step))
-        # 3. The best weights are kept. Once the mIoU rises no more, the training ends.
-        done, last = step + 1, step + 1 == schedule.steps
-        validated = validation is not None and (last or done % validation.every == 0)
-        if validation and validated:
-            best.add(done, validation.score())
-        bar.set_postfix_str(
-            f"loss {log.mean:.4f}" + (f", mIoU {best.latest:.1f} %" if best.latest is not None else ""), refresh=False
-        )
-        # 4. Checkpoints are saved only after a row of the log, so that a resumed log has the same rows.
-        if validated or last or done % ROW == 0:
-            log.write_row(step, schedule.rate(step), best.latest if validated else None)
-            last = last or best.exhausted
-            checkpoint.save(done) if last else checkpoint.save_periodically(done)
-        if best.exhausted:
-            break
-    best.restore()
-    return best
+    rates = [group["lr"] for group in optimizer.param_groups]
+    try:
+        model, optimizer = accelerator.prepare(loss, optimizer)
+        state = trained | _running_averages(loss)
+        best = Best(state, validation.patience if validation else 0, schedule.warmup)
+        parts = {"optimizer": optimizer, "best": best} | ({"scaler": accelerator.scaler} if accelerator.scaler else {})
+        checkpoint = Checkpoint(folder / f"{name}.pt", state, parts, writes=main)
+        first = checkpoint.restore()
+        accelerator.wait_for_everyone()  # before the first process replaces the checkpoint
+        log = Log(folder / f"{name}.csv", first, writes=main)
+        if validation and not first:
+            best.before = validation.score()
+        if first and main:
+            print(f"{name}: continues after step {first} of {schedule.steps}", file=sys.stderr)
+        steps = range(schedule.steps if best.exhausted else first, schedule.steps)
+        bar = ProgressBar(steps, desc=name, initial=first, total=schedule.steps, mininterval=5, disable=not main)
+        for step in bar:
+            # 1. Every process draws the same batch and computes its slice of it.
+            batch = draw(torch.Generator().manual_seed(seed * 1_000_003 + step), share)
+            value = model(*(tensor.to(accelerator.device) for tensor in batch))
+            # 2. Gradients are averaged over the processes and clipped; the learning rates follow the schedule.
+            optimizer.zero_grad()
+            accelerator.backward(value)
+            accelerator.clip_grad_norm_(trained.values(), 1.0)
+            for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                group["lr"] = rate * schedule.factor(step)
+            optimizer.step()
+            log.add(_checked(accelerator.reduce(value.detach(), "mean").item(), step))
+            # 3. The best weights are kept. Once the mIoU rises no more, the training ends.
+            done, last = step + 1, step + 1 == schedule.steps
+            validated = validation is not None and (last or done % validation.every == 0)
+            if validation and validated:
+                best.add(done, validation.score())
+            bar.set_postfix_str(
+                f"loss {log.mean:.4f}" + (f", mIoU {best.latest:.1f} %" if best.latest is not None else ""),
+                refresh=False,
+            )
+            # 4. Checkpoints are saved only after a row of the log, so that a resumed log has the same rows.
+            if validated or last or done % ROW == 0:
+                log.write_row(step, schedule.rate(step), best.latest if validated else None)
+                last = last or best.exhausted
+                checkpoint.save(done) if last else checkpoint.save_periodically(done)
+            if best.exhausted:
+                break
+        best.restore()
+        return best
+    finally:  # accelerate would hold the optimiser, and cast the loss to bfloat16, until the process ends
+        accelerator.unwrap_model(loss, keep_fp32_wrapper=False)
+        accelerator.free_memory()
 
 
 def _running_averages(loss: nn.Module) -> dict[str, Tensor]:

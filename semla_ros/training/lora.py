@@ -56,8 +56,13 @@ class Lora:
         self.layers, self.scale = layers, preset.alpha / preset.rank
         self._low_rank = attach(layers, lambda weight: LowRank(weight, preset.rank, self.scale))
 
+    @staticmethod
+    def rank(preset: Preset) -> int:
+        """Returns the rank of the adapters."""
+        return preset.rank
+
     def groups(self, lr: float) -> list[dict[str, Any]]:
-        """Returns the parameter groups of the optimiser with their peak learning rates."""
+        """Returns the parameter groups of the optimiser with their base learning rates."""
         return [{"params": [p for module in self._low_rank.values() for p in (module.a, module.b)], "lr": lr}]
 
     def export(self, name: str) -> Adapter:

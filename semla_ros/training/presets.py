@@ -22,7 +22,8 @@ class Preset:
         alpha: LoRA is scaled by alpha / r. RecycleLoRA's is 1, as published.
         sub_rank: Rank of the sub adapter, for recyclelora.
         validate_every: Number of steps between two validations.
-        patience: Number of validations after the warm-up without improvement that end the training early; 0 never does.
+        patience: The training ends early after so many validations in a row without improvement; those during the
+            warm-up do not count. 0 never ends it.
     """
 
     about: str

@@ -22,12 +22,9 @@ def of_rank(adapter: Adapter, rank: int) -> tuple[Adapter, float]:
         The adapter, and the share of the change of all weights that is lost: ‖Σ B A - B' A'‖ / ‖Σ B A‖ (Frobenius).
 
     Raises:
-        TrainingError: The adapter has no factors, or no larger rank.
+        TrainingError: See `check_reducible`.
     """
-    largest = max((a.shape[0] for a, _ in adapter.factors.values()), default=0)
-    if rank >= largest:
-        got = f"rank {largest}" if largest else "a weight difference"
-        raise TrainingError("rank cannot be reduced", where="--export-rank", got=got, expected=f"more than {rank}")
+    check_reducible(max((a.shape[0] for a, _ in adapter.factors.values()), default=0), rank)
     factors, kept, total = {}, 0.0, 0.0
     for name, (a, b) in adapter.factors.items():
         down, up, values = _truncated(a.double(), b.double(), rank)
@@ -35,6 +32,23 @@ def of_rank(adapter: Adapter, rank: int) -> tuple[Adapter, float]:
         kept, total = kept + float(values[:rank].square().sum()), total + float(values.square().sum())
     error = max(0.0, 1 - kept / total) ** 0.5 if total else 0.0
     return Adapter(adapter.name, factors, adapter.scale), error
+
+
+def check_reducible(rank: int, smaller: int) -> None:
+    """Checks whether the rank of an adapter can be reduced.
+
+    Args:
+        rank: Rank of the adapter; 0 for a weight difference.
+        smaller: New rank.
+
+    Raises:
+        TrainingError: The adapter has no factors, or no larger rank.
+    """
+    if not rank:
+        raise TrainingError("--export-rank needs a LoRA", got="a weight difference", hint="Leave the option out.")
+    if smaller >= rank:
+        expected = f"less than the adapter's rank, {rank}"
+        raise TrainingError("--export-rank too large", got=smaller, expected=expected)
 
 
 def _truncated(a: Tensor, b: Tensor, rank: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -116,6 +116,11 @@ class RecycleLora:
         r_main = preset.rank - preset.sub_rank
         self._dual = attach(layers, lambda weight: DualLowRank(weight, r_main, preset.sub_rank))
 
+    @staticmethod
+    def rank(preset: Preset) -> int:
+        """Returns the rank of the adapters as they are stored, with the change of both factors."""
+        return 2 * preset.rank
+
     def groups(self, lr: float) -> list[dict[str, Any]]:
         """Returns the parameter groups of the optimiser: the main adapters, and the sub adapters at half the rate."""
         main = [p for module in self._dual.values() for p in (module.a_main, module.b_main)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -21,8 +21,8 @@ class RenderedFolders:
     """Data sets that `semla_ros.streetworld.dataset.write_dataset` wrote, one after the other.
 
     Args:
-        folders: Folders of the data sets.
-        limit: Largest number of samples per data set; None reads all.
+        root: Folder of the data sets.
+        counts: Domain to number of samples, the first ones of ``root``/<domain>.
 
     Attributes:
         captions: Caption of each sample.
@@ -33,8 +33,8 @@ class RenderedFolders:
 
     name = "streetworld"
 
-    def __init__(self, folders: list[Path], limit: int | None = None) -> None:
-        found = [(folder, _captions(folder)[:limit]) for folder in folders]
+    def __init__(self, root: Path, counts: Mapping[str, int]) -> None:
+        found = [(root / domain, _captions(root / domain)[:count]) for domain, count in counts.items()]
         self.captions = [line for _, lines in found for line in lines]
         self._files = [folder / f"images/{index:06d}.png" for folder, lines in found for index in range(len(lines))]
 
@@ -51,7 +51,7 @@ class RenderedFolders:
             yield LabelledImage(read_rgb(path), read_unchanged(path.parent.parent / "labels" / path.name))  # type: ignore[arg-type]
 
 
-def render_datasets(root: Path, counts: dict[str, int], seed: int, processes: int) -> None:
+def render_datasets(root: Path, counts: Mapping[str, int], seed: int, processes: int) -> None:
     """Writes one data set per domain to ``root``/<domain>; images that exist already are not rendered again.
 
     Args:

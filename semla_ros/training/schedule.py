@@ -16,10 +16,11 @@ class Schedule:
     Attributes:
         steps: Number of optimiser steps.
         batch: Number of samples per step, over all processes.
-        lr: Peak learning rate. It is reached after ``warmup`` steps and then falls to zero.
-        warmup: Number of steps with a linearly rising learning rate.
+        lr: Base learning rate. Each step multiplies it by the warm-up and by the decay. The decay begins with the first
+            step, as in detectron2, so that a cosine with a long warm-up never reaches it, see `peak`.
+        warmup: Number of steps in which the factor of the warm-up rises linearly to 1.
         weight_decay: Weight decay of AdamW.
-        warmup_factor: Share of the peak that the rise begins with, 0 to 1.
+        warmup_factor: Factor that the warm-up begins with, 0 to 1.
         decay: "cosine" falls along half a cosine, "poly" as (1 - step / steps) to the power of 0.9.
     """
 
@@ -37,11 +38,16 @@ class Schedule:
         return replace(self, steps=steps or self.steps, batch=batch or self.batch, lr=lr or self.lr, warmup=warmup)
 
     def factor(self, step: int) -> float:
-        """Share of the peak learning rate at a step, counted from 0."""
+        """Share of the base learning rate at a step, counted from 0."""
         rise = min(1.0, (step + 1) / max(1, self.warmup))
         done = step / self.steps
         fall = (1 - done) ** POWER if self.decay == "poly" else 0.5 * (1 + math.cos(math.pi * done))
         return (self.warmup_factor + (1 - self.warmup_factor) * rise) * fall
+
+    @property
+    def peak(self) -> float:
+        """Largest learning rate of all steps."""
+        return max(map(self.rate, range(self.steps)))
 
     def rate(self, step: int) -> float:
         """Learning rate of a step, counted from 0."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -32,6 +32,7 @@ from semla_ros.training.presets import PRESETS
 from semla_ros.training.rendered import RenderedFolders, render_datasets
 from semla_ros.training.schedule import Schedule
 from semla_ros.training.segmenter import NAMES, backbone, train_segmenter
+from semla_ros.training.settings import claim
 
 BASE_DOMAIN = "clear_day"
 TEMPERATURE = 0.02  # best of 0.01, 0.02, 0.05 on a validation seed, with and without the own adapter
@@ -70,6 +71,21 @@ class Recipe:
     balance: float = 0.0
     patch_weight: float = 0.0
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """Domain to number of training images."""
+        return {name: self.base_images if name == BASE_DOMAIN else self.domain_images for name in self.domains}
+
+    @property
+    def loss(self) -> str:
+        """Loss of the segmenter and the adapters, in words; see `semla_ros.modeling.catseg.loss.SegmentationLoss`."""
+        loss = "binary cross-entropy per class and pixel"
+        if self.balance:
+            loss += f", in which the pixels of a class of share f among T classes count (T f)^-{self.balance:g} times"
+        if self.patch_weight:
+            loss += f", plus {self.patch_weight:g} times the cross-entropy of the patches"
+        return loss
+
 
 RECIPES = {
     "bundled": Recipe(),  # models/streetworld
@@ -89,14 +105,16 @@ def train_world(work: Path, out: Path, recipe: Recipe) -> None:
         recipe: Amounts of data and schedules.
 
     Raises:
-        TrainingError: A data set, checkpoint or log is damaged, belongs to another training, or cannot be written.
+        TrainingError: ``work`` holds a training by another recipe; or a data set, checkpoint or log is damaged, belongs
+            to another training, or cannot be written.
         ImageError: An image cannot be written, or a rendered one is damaged.
     """
     accelerator = accelerator_on()
     # 1. Images, label maps and captions of all domains.
-    counts = {name: recipe.base_images if name == BASE_DOMAIN else recipe.domain_images for name in recipe.domains}
     with accelerator.main_process_first():
-        render_datasets(work / "train", counts, recipe.seed, processes=os.cpu_count() or 1)
+        if accelerator.is_main_process:
+            claim(work, asdict(recipe))
+        render_datasets(work / "train", recipe.counts, recipe.seed, processes=os.cpu_count() or 1)
     # 2. CLIP: the navigator, and the backbone of the segmenter.
     clip = _clip(work, recipe, accelerator)
     navigator = navigator_of(clip, recipe.arch)
@@ -120,7 +138,7 @@ def train_world(work: Path, out: Path, recipe: Recipe) -> None:
         folder = work / "adapters"
         adapter, _ = fit_adapter(name, "lora", loss, layers, images, preset, folder, recipe.seed, accelerator)
         if accelerator.is_main_process:
-            save_adapter(adapter, _statistics(navigator, work / "train" / name, recipe.domain_images), out / ADAPTERS)
+            save_adapter(adapter, _statistics(navigator, work, name, recipe.domain_images), out / ADAPTERS)
     if accelerator.is_main_process:
         _write_card(out / "README.md", work, recipe)
         write_manifest(out)
@@ -128,25 +146,25 @@ def train_world(work: Path, out: Path, recipe: Recipe) -> None:
 
 def _clip(work: Path, recipe: Recipe, accelerator: Accelerator) -> CLIP:
     """Trains CLIP on the images of all domains, at the size that the navigator takes."""
-    pairs = RenderedFolders([work / "train" / name for name in recipe.domains])
+    pairs = RenderedFolders(work / "train", recipe.counts)
     images = Images.read(pairs, navigator_arch(recipe.arch).image_size, label_size=1, interpolation=cv2.INTER_AREA)
     return train_clip(recipe.arch, images, pairs.captions, recipe.clip, work, recipe.seed, accelerator)
 
 
-def _images(work: Path, domain: str, limit: int, loss: SegmentationLoss) -> Images:
-    return Images.read(RenderedFolders([work / "train" / domain], limit), loss.image_size, loss.label_size)
+def _images(work: Path, domain: str, count: int, loss: SegmentationLoss) -> Images:
+    return Images.read(RenderedFolders(work / "train", {domain: count}), loss.image_size, loss.label_size)
 
 
 def _pairs(bundle: Bundle, work: Path, recipe: Recipe) -> Pairs:
     """Image embeddings and captions, by the navigator as the bundle stores it."""
-    folders = RenderedFolders([work / "train" / name for name in recipe.domains], recipe.caption_images)
+    folders = RenderedFolders(work / "train", dict.fromkeys(recipe.domains, recipe.caption_images))
     images = (each.rgb for each in ProgressBar(folders, desc="captions", total=len(folders)))
     return embedded(bundle.load_navigator(), zip(images, folders.captions, strict=True))
 
 
-def _statistics(navigator: ClipNavigator, folder: Path, count: int) -> Statistics:
-    """Statistics of the first ``count`` images of a data set."""
-    statistics = statistics_of((each.rgb for each in RenderedFolders([folder], count)), navigator)
+def _statistics(navigator: ClipNavigator, work: Path, domain: str, count: int) -> Statistics:
+    """Statistics of the first ``count`` images of a domain."""
+    statistics = statistics_of((each.rgb for each in RenderedFolders(work / "train", {domain: count})), navigator)
     assert statistics is not None  # a rendered data set has images
     return statistics
 
@@ -156,4 +174,4 @@ def _write_card(path: Path, work: Path, recipe: Recipe) -> None:
     stages |= {f"adapters/{name}": recipe.adapter for name in recipe.domains}
     images = f"{recipe.base_images} of {BASE_DOMAIN}, {recipe.domain_images} of each other domain"
     logs = {name: (work / f"{name}.csv", schedule) for name, schedule in stages.items()}
-    write_card(path, ABOUT, recipe.seed, images, logs)
+    write_card(path, ABOUT, recipe.seed, images, recipe.loss, logs)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from semla_ros.errors import RecordingError
 from semla_ros.evaluation.cityscapes import CityscapesFolder, domains, train_id_table
+from semla_ros.evaluation.paired_folders import open_dataset
 from semla_ros.images.classes import CITYSCAPES_COLORS
 
 CLASSES = tuple(CITYSCAPES_COLORS)
@@ -101,6 +102,26 @@ def test_an_image_without_a_label_map_is_refused_before_anything_runs(root: Path
     (root / "gtFine/val/ulm/ulm_0_gtFine_labelTrainIds.png").unlink()
     with pytest.raises(RecordingError, match=r"without a label map.*ulm_0_leftImg8bit"):
         CityscapesFolder(root, "val", CLASSES)
+
+
+def test_a_training_skips_and_names_images_without_a_label_map(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write(root, "ulm_1", TRAIN_IDS)
+    (root / "gtFine/val/ulm/ulm_0_gtFine_labelTrainIds.png").unlink()
+    dataset = open_dataset(root / "leftImg8bit/val", root / "gtFine/val", CLASSES)
+    assert [len(list(dataset)) for _ in range(2)] == [1, 1]
+    assert [file.name for file in dataset.skipped] == ["ulm_0_leftImg8bit.png"]
+    assert "skipped ulm_0_leftImg8bit.png: it has no label map" in caplog.text
+    (root / "gtFine/val/ulm/ulm_1_gtFine_labelTrainIds.png").unlink()
+    with pytest.raises(RecordingError, match=r"image without a label map.*ulm_0_leftImg8bit.*expected"):
+        open_dataset(root / "leftImg8bit/val", root / "gtFine/val", CLASSES)
+
+
+def test_a_training_skips_images_without_an_evaluated_pixel_and_an_evaluation_does_not(root: Path) -> None:
+    write(root, "ulm_1", np.full((2, 3), 255, np.uint8))
+    dataset = open_dataset(root / "leftImg8bit/val", root / "gtFine/val", CLASSES)
+    assert [len(list(dataset)) for _ in range(2)] == [1, 1]
+    assert [file.name for file in dataset.skipped] == ["ulm_1_leftImg8bit.png"]
+    assert len(list(CityscapesFolder(root, "val", CLASSES))) == 2
 
 
 def test_ids_that_cityscapes_does_not_define_are_refused_and_listed(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny import CLASSES
+from tiny import CLASSES, random_adapter, random_network
 
 from semla_ros.adaptation.retrieval import Mixture
 from semla_ros.cli import main
@@ -19,7 +19,7 @@ from semla_ros.evaluation.leave_one_out import METHODS, Inference, LeaveOneOut, 
 from semla_ros.evaluation.metrics import ConfusionMatrix, harmonic_mean
 from semla_ros.evaluation.rendered import RenderedDataset
 from semla_ros.evaluation.table import as_table
-from semla_ros.library.adapter_folder import WEIGHTS
+from semla_ros.library.adapter_folder import WEIGHTS, read_statistics, save_adapter
 from semla_ros.library.bundle import ADAPTERS
 from semla_ros.pipeline.build import build_pipeline
 from semla_ros.pipeline.pipeline import SemlaPipeline
@@ -99,6 +99,18 @@ def test_a_bundle_without_adapters_is_evaluated_on_every_rendered_domain(
     assert all(f"| {domain} |" in shown for domain in DOMAINS)
     assert main([*argv, "semla"]) == 1
     assert "nothing to leave out" in capsys.readouterr().err
+
+
+def test_adapters_that_are_no_rendered_domain_are_named_and_not_evaluated(
+    bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    statistics = read_statistics(bundle / ADAPTERS / "red")
+    save_adapter(random_adapter("dusk", random_network()), statistics, bundle / ADAPTERS)
+    assert main(["evaluate", "--bundle", str(bundle), "--images", "1", "--methods", "uniform"]) == 0
+    shown = capsys.readouterr()
+    assert "| dusk |" in shown.out
+    assert "| clear_day |" not in shown.out
+    assert "semla: no domains of StreetWorld, so not evaluated: blue, green, red" in shown.err
 
 
 def test_every_image_gets_its_own_mixture(pipeline: SemlaPipeline, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,9 +41,9 @@ def test_an_image_is_read_as_rgb_with_the_label_map_of_the_same_name(tmp_path: P
 
 
 def test_subfolders_and_other_image_formats_are_read_in_the_order_of_their_names(tmp_path: Path) -> None:
-    for number, (stem, suffix) in enumerate((("b/2", ".JPG"), ("a/9", ".bmp"), ("c", ".jpeg"))):
-        write(tmp_path, stem, np.full((2, 3), number, np.uint8), suffix)
-    assert [int(item.labels[0, 0]) for item in opened(tmp_path)] == [1, 0, 2]
+    for number, (stem, suffix) in enumerate((("b/2", ".JPG"), ("a/9", ".bmp"), ("c", ".jpeg"), ("d", ".ppm"))):
+        write(tmp_path, stem, np.full((2, 3), number % 3, np.uint8), suffix)
+    assert [int(item.labels[0, 0]) for item in opened(tmp_path)] == [1, 0, 2, 0]
 
 
 def test_what_semla_world_writes_is_read(tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ def test_a_missing_folder_is_refused_by_name(tmp_path: Path, name: str) -> None:
 def test_a_folder_without_images_is_refused(tmp_path: Path) -> None:
     write(tmp_path, "a")
     (tmp_path / "images/a.png").unlink()
-    with pytest.raises(RecordingError, match=r"no images \(.*images\): expected \*\.png or"):
+    with pytest.raises(RecordingError, match=r"no images \(.*images\): expected \.bmp"):
         opened(tmp_path)
 
 
@@ -114,6 +114,30 @@ def test_a_damaged_file_in_the_middle_is_named_once_and_skipped(
     assert [len(list(dataset)) for _ in range(2)] == [2, 2]
     assert [path.name for path in dataset.skipped] == ["b.png"]
     assert [place in record.message for record in caplog.records] == [True]
+
+
+def test_images_without_a_labelled_pixel_are_named_and_skipped(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write(tmp_path, "a", np.full((2, 3), 255, np.uint8))
+    write(tmp_path, "b")
+    dataset = opened(tmp_path)
+    assert [len(list(dataset)) for _ in range(2)] == [1, 1]
+    assert [path.name for path in dataset.skipped] == ["a.png"]
+    assert caplog.text.count("skipped a.png: its label map has no labelled pixel") == 1
+
+
+def test_further_files_of_the_same_name_are_named_and_skipped(tmp_path: Path) -> None:
+    for suffix in (".png", ".jpg", ".BMP"):
+        write(tmp_path, "1", suffix=suffix)
+    cv2.imwrite(str(tmp_path / "labels/1.tif"), IDS)
+    dataset = opened(tmp_path)
+    assert (len(dataset), len(list(dataset))) == (1, 1)
+    assert {path.relative_to(tmp_path).as_posix(): reason for path, reason in dataset.skipped.items()} == {
+        "images/1.jpg": "1.BMP has the same name before the suffix",
+        "images/1.png": "1.BMP has the same name before the suffix",
+        "labels/1.tif": "1.png has the same name before the suffix",
+    }
 
 
 def test_ids_without_a_class_are_refused_and_listed(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -43,6 +44,19 @@ def test_what_is_saved_is_read_back(tmp_path: Path) -> None:
     read = CaptionTable.load(tmp_path / "captions.npz")
     assert read.captions == TABLE.captions
     assert np.allclose(read.embeddings, np.eye(4))
+
+
+def test_a_save_that_fails_keeps_the_captions_of_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(file: Any, **_: object) -> None:
+        (Path(file) if isinstance(file, Path) else Path(file.name)).write_bytes(b"cut")
+        raise KeyboardInterrupt
+
+    TABLE.save(tmp_path / "captions.npz")
+    monkeypatch.setattr(np, "savez_compressed", killed)
+    with pytest.raises(KeyboardInterrupt):
+        TABLE.save(tmp_path / "captions.npz")
+    assert CaptionTable.load(tmp_path / "captions.npz").captions == TABLE.captions
+    assert [path.name for path in tmp_path.iterdir()] == ["captions.npz"]
 
 
 @pytest.mark.parametrize("left", [0, 50, -5])

@@ -96,6 +96,7 @@ def test_the_command_writes_an_official_folder_with_statistics_and_a_card(
     card, shown = (out / "README.md").read_text(), capsys.readouterr().out
     assert "| training images | 36 |" in card
     assert "mIoU on 4 held-out images: " in card
+    assert "| learning rate | 0.01, times warm-up and decay: at most 0.0098 |" in card
     assert "trained with 36 images. mIoU on 4 held-out images: " in shown
     assert cv2.imread(str(out / "curve.png")) is not None
 
@@ -188,7 +189,7 @@ def test_an_unfinished_training_is_not_continued_with_other_settings(
         interrupted.setattr(adapter_module, "_statistics", interrupt)
         assert main(command(data, pristine_bundle, tmp_path / "fog", "--steps", "2")) == 130
     shown = refused(capsys, data, pristine_bundle, tmp_path / "fog", "--seed", "1", "--steps", "3")
-    assert "unfinished training with other settings" in shown
+    assert "training with other settings" in shown
     assert "got seed 0, schedule.steps 2, expected seed 1, schedule.steps 3" in shown
     capsys.readouterr()
     assert main(command(data, pristine_bundle, tmp_path / "fog", "--steps", "2")) == 0
@@ -346,15 +347,38 @@ def test_labels_with_unknown_ids_are_refused_by_name(
     assert "got [9], expected 0 (road) to 2 (car)" in shown
 
 
-@pytest.mark.parametrize(("value", "got"), [(0, "got road alone"), (255, "got no labelled pixel")])
+@pytest.mark.parametrize(("value", "message"), [(0, "got road alone"), (255, "no image to train with")])
 def test_label_maps_with_fewer_than_two_classes_are_refused(
-    data: Path, pristine_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], value: int, got: str
+    data: Path, pristine_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], value: int, message: str
 ) -> None:
     for index in range(IMAGES):
         cv2.imwrite(str(data / f"labels/{index:03d}.png"), np.full((24, 40), value, np.uint8))
     shown = refused(capsys, data, pristine_bundle, tmp_path / "fog")
-    assert "fewer than two classes" in shown
-    assert got in shown
+    assert message in shown
+
+
+def test_training_images_with_fewer_than_two_classes_are_refused_although_the_held_out_ones_have_more(
+    data: Path, pristine_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for index in range(36):
+        cv2.imwrite(str(data / f"labels/{index:03d}.png"), np.full((24, 40), 1, np.uint8))
+    shown = refused(capsys, data, pristine_bundle, tmp_path / "fog")
+    assert "training images with fewer than two classes: got sky alone" in shown
+
+
+def test_images_without_a_labelled_pixel_are_left_out_and_counted(
+    data: Path, pristine_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for index in range(10):
+        cv2.imwrite(str(data / f"labels/{index:03d}.png"), np.full((24, 40), 255, np.uint8))
+    out = train(data, pristine_bundle, tmp_path / "fog", "--steps", "2")
+    shown = capsys.readouterr().out
+    assert "trained with 27 images. mIoU on 3 held-out images" in shown
+    assert "Skipped (10): 000.png, 001.png" in shown
+    navigator = Bundle.open(pristine_bundle).load_navigator()
+    rgb = [cv2.imread(str(data / f"images/{index:03d}.png"))[..., ::-1] for index in range(10, 37)]
+    centroid = np.mean([navigator.embed(np.ascontiguousarray(each)) for each in rgb], axis=0)
+    assert np.allclose(AdapterFolder(out).statistics.centroid, centroid, rtol=1e-4)
 
 
 def test_an_existing_adapter_is_kept_unless_told_otherwise(
@@ -474,7 +498,6 @@ def test_a_library_leaves_a_training_that_is_under_way_out(
     [
         (("--preset", "huge"), "no such preset (--preset): got huge, expected small or "),
         (("--rank", "40", "--method", "recyclelora"), "rank too large for a layer"),
-        (("--export-rank", "9"), "rank cannot be reduced (--export-rank): got rank 8, expected more than 9"),
         (("--device", "cuda"), "no CUDA device"),
     ],
 )
@@ -487,12 +510,47 @@ def test_settings_that_make_no_training_are_refused(
     assert not (tmp_path / "fog").exists()
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--export-rank", "8"), "--export-rank too large: got 8, expected less than the adapter's rank, 8"),
+        (
+            ("--export-rank", "8", "--method", "recyclelora", "--rank", "4"),
+            "--export-rank too large: got 8, expected less than the adapter's rank, 8",
+        ),
+        (("--export-rank", "4", "--method", "full"), "--export-rank needs a LoRA: got a weight difference"),
+    ],
+)
+def test_a_rank_that_the_adapter_cannot_be_reduced_to_is_refused_before_the_training(
+    data: Path,
+    pristine_bundle: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    options: tuple[str, ...],
+    message: str,
+) -> None:
+    monkeypatch.setattr(adapter_module, "fit_adapter", interrupt)
+    assert message in refused(capsys, data, pristine_bundle, tmp_path / "library/fog", *options)
+    assert not (tmp_path / "library").exists()
+
+
+def test_a_finished_training_can_be_stored_with_another_rank(
+    data: Path, pristine_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as interrupted:
+        interrupted.setattr(adapter_module, "_statistics", interrupt)
+        assert main(command(data, pristine_bundle, tmp_path / "fog", "--steps", "2", "--export-rank", "4")) == 130
+    out = train(data, pristine_bundle, tmp_path / "fog", "--steps", "2", "--export-rank", "3")
+    assert AdapterFolder(out).rank == 3
+
+
 def test_images_that_are_all_damaged_are_refused(
     data: Path, pristine_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for file in (data / "images").iterdir():
         file.write_bytes(b"cut")
-    assert "no image could be read" in refused(capsys, data, pristine_bundle, tmp_path / "fog")
+    assert "no image to train with" in refused(capsys, data, pristine_bundle, tmp_path / "fog")
 
 
 def test_a_training_that_diverges_is_stopped(

@@ -73,7 +73,34 @@ def test_what_cannot_be_compared_is_refused_before_the_work(
     assert not (tmp_path / "work").exists()
 
 
-def test_a_folder_of_another_comparison_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "comparison.txt").write_text("another one")
+def test_a_folder_of_another_comparison_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as interrupted:
+        interrupted.setattr(comparison_module, "render_datasets", interrupt)
+        assert main(["train", "compare", "-o", str(tmp_path), "--steps", "30"]) == 130
     assert main(["train", "compare", "-o", str(tmp_path)]) == 1
-    assert "comparison with other settings" in capsys.readouterr().err
+    assert "training with other settings" in capsys.readouterr().err
+
+
+def interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_settings_that_were_cut_off_are_not_left_behind(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = Path.write_text
+
+    def killed(path: Path, text: str) -> int:
+        write(path, text[:5])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(comparison_module, "render_datasets", interrupt)
+    with monkeypatch.context() as interrupted:
+        interrupted.setattr(Path, "write_text", killed)
+        with pytest.raises(KeyboardInterrupt):
+            compare(comparison(bundle), tmp_path / "work")
+    with pytest.raises(KeyboardInterrupt):  # by the rendering: the settings are accepted
+        compare(comparison(bundle), tmp_path / "work")
+    assert len(list((tmp_path / "work").iterdir())) == 1

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import csv
+import gc
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from torch import Tensor, nn
 
 from semla_ros.errors import TrainingError
@@ -52,7 +55,7 @@ class Loss(nn.Module):
 
 def train(
     folder: Path, clock: Clock, interrupt_at: int | None = None, inputs: int = 4, scores: Sequence[float] = (),
-    patience: int = 0, warmup: int = 2,
+    patience: int = 0, warmup: int = 2, accelerator: Accelerator | None = None, loss: Loss | None = None,
 ) -> tuple[Tensor, Best]:  # fmt: skip
     """Trains one linear layer; returns its weight and the scores.
 
@@ -64,9 +67,11 @@ def train(
         scores: Score before the training and after every ten steps; none trains without a validation.
         patience: Validations without improvement that end the training.
         warmup: Steps of the warm-up.
+        accelerator: Device; by default the CPU.
+        loss: Layer to train; by default a new one.
     """
     torch.manual_seed(0)
-    loss = Loss(inputs)
+    loss = loss or Loss(inputs)
     done = 0
 
     def draw(generator: torch.Generator, share: slice) -> tuple[Tensor, ...]:
@@ -82,7 +87,7 @@ def train(
 
     validation = Validation(score, 10, patience) if scores else None
     schedule = Schedule(STEPS, batch=1, lr=0.1, warmup=warmup)
-    best = fit("layer", loss, draw, schedule, folder, 3, accelerator_on("cpu"), validation=validation)
+    best = fit("layer", loss, draw, schedule, folder, 3, accelerator or accelerator_on("cpu"), validation=validation)
     return loss.layer.weight.detach(), best
 
 
@@ -176,6 +181,36 @@ def test_a_file_that_is_no_log_is_refused_and_kept(tmp_path: Path, clock: Clock)
     with pytest.raises(TrainingError, match=r"not a training log.*layer\.csv"):
         train(tmp_path, clock)
     assert "bread" in (tmp_path / "layer.csv").read_text()
+
+
+@pytest.mark.parametrize(
+    "row", [b"39,much,0.1,,80", b"x,1,0.1,,80", b"39,1,0.1,x,80", b"39,1,0.1,,x", b"39,\xff,0.1,,80"]
+)
+def test_a_log_with_a_damaged_row_is_refused_and_kept(tmp_path: Path, clock: Clock, row: bytes) -> None:
+    content = b"step,loss,learning_rate,miou,seconds\n19,1,0.1,,40\n" + row + b"\n59,1,0.1,,120\n"
+    (tmp_path / "layer.csv").write_bytes(content)
+    with pytest.raises(TrainingError, match=r"damaged training log.*layer\.csv.*Delete"):
+        train(tmp_path, clock)
+    assert (tmp_path / "layer.csv").read_bytes() == content
+
+
+@pytest.mark.parametrize("interrupted_at", [None, 3])
+def test_a_training_leaves_nothing_behind_in_accelerate(
+    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch, interrupted_at: int | None
+) -> None:
+    monkeypatch.setattr(AcceleratorState, "_shared_state", {})  # that of all other tests has no mixed precision
+    accelerator, loss = Accelerator(cpu=True, mixed_precision="bf16"), Loss(4)
+    before = living_optimizers()
+    for number in range(2):
+        with suppress(KeyboardInterrupt):
+            train(tmp_path / str(number), clock, interrupted_at, accelerator=accelerator, loss=loss)
+    assert living_optimizers() == before
+    assert not hasattr(loss.forward, "__wrapped__")  # by an autocast to bfloat16
+
+
+def living_optimizers() -> int:
+    gc.collect()
+    return sum(type(each) is torch.optim.AdamW for each in gc.get_objects())
 
 
 def test_a_log_that_cannot_be_written_is_an_error(tmp_path: Path, clock: Clock) -> None:

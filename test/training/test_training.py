@@ -45,6 +45,14 @@ def test_the_learning_rate_rises_to_its_peak_and_falls_to_zero():
 
 
 @pytest.mark.parametrize(
+    ("preset", "share"), [("small", 0.946), ("acdc", 0.526), ("muses", 0.75), ("full", 0.75), ("recyclelora", 1.0)]
+)
+def test_the_cosine_lowers_the_largest_learning_rate_and_the_polynomial_without_warm_up_does_not(preset, share):
+    schedule = PRESETS[preset].schedule
+    assert schedule.peak == pytest.approx(share * schedule.lr, rel=1e-3)
+
+
+@pytest.mark.parametrize(
     ("changes", "rates"),
     [
         ({"warmup_factor": 0.01}, (0.109, 1.0, 0.0)),
@@ -159,7 +167,7 @@ def test_training_an_adapter_lowers_the_loss_and_keeps_the_base_weights(images, 
 def test_data_sets_are_loaded_in_order_and_at_the_requested_sizes(tmp_path):
     write_dataset(tmp_path / "fog_day", "fog_day", 2, 0, (48, 64))
     write_dataset(tmp_path / "corridor", "corridor", 3, 0, (48, 64))
-    folders = RenderedFolders([tmp_path / "fog_day", tmp_path / "corridor"], limit=2)
+    folders = RenderedFolders(tmp_path, {"fog_day": 2, "corridor": 2})
     images = Images.read(folders, 32, 16)
     assert images.images.shape == (4, 32, 32, 3)
     assert images.labels.shape == (4, 16, 16)
@@ -181,23 +189,24 @@ def test_images_are_mirrored_together_with_their_labels(images):
 def test_the_model_card_has_the_first_and_the_last_loss(tmp_path):
     log = tmp_path / "clip.csv"
     log.write_text("step,loss,learning_rate,miou,seconds\n19,4.5,1e-3,,3\n39,2.5,1e-4,,6\n")
-    write_card(tmp_path / "README.md", "A stand-in.", 7, "8 images", {"clip": (log, Schedule(40, 16, 1e-3))})
+    write_card(tmp_path / "README.md", "A stand-in.", 7, "8 images", "hinge", {"clip": (log, Schedule(40, 16, 1e-3))})
     text = (tmp_path / "README.md").read_text()
     assert "| clip | 40 | 16 | 0.001 | 4.5 | 2.5 | 6 |" in text
     assert "seed 7" in text
+    assert "captions,\nhinge for the other stages" in text
 
 
 def test_samples_without_a_caption_are_incomplete_and_not_loaded(tmp_path):
     write_dataset(tmp_path, "dusk", 2, 0, (48, 64))
     captions = (tmp_path / "captions.txt").read_text().splitlines()
     (tmp_path / "captions.txt").write_text(f"{captions[0]}\n")
-    folders = RenderedFolders([tmp_path])
+    folders = RenderedFolders(tmp_path.parent, {tmp_path.name: 2})
     assert len(Images.read(folders, 32, 16)) == len(folders.captions) == 1
 
 
 def test_a_folder_without_samples_is_refused(tmp_path):
     with pytest.raises(TrainingError, match=rf"no complete data set.*{tmp_path.name}"):
-        RenderedFolders([tmp_path])
+        RenderedFolders(tmp_path.parent, {tmp_path.name: 2})
 
 
 def test_a_damaged_training_image_is_refused_by_name(tmp_path):
@@ -205,7 +214,7 @@ def test_a_damaged_training_image_is_refused_by_name(tmp_path):
     file = tmp_path / "labels/000001.png"
     file.write_bytes(file.read_bytes()[:50])
     with pytest.raises(ImageError, match=r"cannot be read.*labels/000001\.png"):
-        Images.read(RenderedFolders([tmp_path]), 32, 16)
+        Images.read(RenderedFolders(tmp_path.parent, {tmp_path.name: 2}), 32, 16)
 
 
 def test_processes_share_a_batch_without_overlap(images):

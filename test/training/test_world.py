@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,17 +10,19 @@ from tiny import ARCH
 
 import semla_ros
 from semla_ros.cli.train import world as command
+from semla_ros.errors import TrainingError
 from semla_ros.library.captions import CAPTIONS, CaptionTable
-from semla_ros.streetworld.dataset import sample
+from semla_ros.streetworld.dataset import sample, write_dataset
 from semla_ros.training.schedule import Schedule
 from semla_ros.training.world import RECIPES, Recipe, train_world
 
 BUNDLED = Path(__file__).parents[2] / "models/streetworld"
 DOMAINS = ("clear_day", "corridor")
+ADAPTER_WEIGHTS = "adapters/corridor/adapter_model.safetensors"
 SHORT = Schedule(steps=2, batch=2, lr=1e-3, warmup=1)
 RECIPE = Recipe(
     base_images=3, domain_images=3, caption_images=2, domains=DOMAINS, arch=replace(ARCH, upsampling=2),
-    clip=SHORT, segmenter=SHORT, adapter=SHORT, captions=SHORT, balance=0.5,
+    clip=SHORT, segmenter=SHORT, adapter=SHORT, captions=SHORT, balance=0.5, patch_weight=0.2,
 )  # fmt: skip
 
 
@@ -60,6 +63,36 @@ def test_a_finished_training_writes_the_same_bundle_when_it_is_run_again(world: 
     before = contents(world / "out")
     train_world(world / "work", world / "again" / "out", RECIPE)
     assert contents(world / "again" / "out") == before
+
+
+def test_further_samples_in_a_data_set_do_not_change_the_result(world: Path, tmp_path: Path) -> None:
+    shutil.copytree(world / "work/train", tmp_path / "work/train")
+    write_dataset(tmp_path / "work/train/corridor", "corridor", 4, RECIPE.seed)
+    train_world(tmp_path / "work", tmp_path / "out", RECIPE)
+    weights = ADAPTER_WEIGHTS, "navigator.safetensors", "segmenter.safetensors"
+    assert [(tmp_path / "out" / name).read_bytes() for name in weights] == [
+        (world / "out" / name).read_bytes() for name in weights
+    ]
+
+
+def test_a_work_folder_is_not_continued_with_another_recipe(world: Path, tmp_path: Path) -> None:
+    other = replace(RECIPE, segmenter=replace(SHORT, steps=3), balance=0.0)
+    with pytest.raises(TrainingError, match=r"with other settings.*got segmenter\.steps 2, balance 0\.5, expected"):
+        train_world(world / "work", tmp_path / "out", other)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_work_folder_without_settings_is_continued_and_gets_them(world: Path, tmp_path: Path) -> None:
+    settings = (world / "work/settings.json").read_text()
+    (world / "work/settings.json").unlink()
+    train_world(world / "work", tmp_path / "out", RECIPE)
+    assert (world / "work/settings.json").read_text() == settings
+
+
+def test_the_card_says_which_loss_was_trained_with(world: Path) -> None:
+    card = " ".join((world / "out/README.md").read_text().split())
+    assert "(T f)^-0.5 times, plus 0.2 times the cross-entropy of the patches for the other stages" in card
+    assert Recipe().loss == "binary cross-entropy per class and pixel"
 
 
 def test_the_command_offers_every_recipe() -> None:

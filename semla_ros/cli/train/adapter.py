@@ -45,7 +45,7 @@ def add(train: Any) -> None:
     )
     adapter.add_argument("--steps", type=positive, default=0, help="number of steps")
     adapter.add_argument("--batch", type=positive, default=0, help="images per step, over all GPUs")
-    adapter.add_argument("--lr", type=above_zero, default=0, help="peak learning rate")
+    adapter.add_argument("--lr", type=above_zero, default=0, help="base learning rate")
     adapter.add_argument("--rank", type=positive, default=0, help="rank of the adapter")
     adapter.add_argument(
         "--sub-rank", type=positive, default=0, help="for recyclelora: part of the rank that is the sub adapter's"

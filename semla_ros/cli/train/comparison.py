@@ -20,7 +20,7 @@ def add(train: Any) -> None:
     compare.add_argument("--domains", default="fog_day,rain_night", help="domains to train on (%(default)s)")
     compare.add_argument(
         "--rates", default="lora=0.003,recyclelora=0.01", metavar="METHOD=LR,...",
-        help="methods and their peak learning rates (%(default)s)",
+        help="methods and their base learning rates (%(default)s)",
     )  # fmt: skip
     for name, default, about in (
         ("seeds", 3, "trainings per domain and method"), ("steps", 60, "steps per training"),

@@ -40,7 +40,7 @@ def add(train: Any) -> None:
     fisa.add_argument("--preset", default="", metavar="NAME", help="settings, see below; the following change some")
     fisa.add_argument("--steps", type=positive, default=0, help="number of steps")
     fisa.add_argument("--batch", type=positive, default=0, help="images per step, over all GPUs")
-    fisa.add_argument("--lr", type=above_zero, default=0, help="peak learning rate of SEVE")
+    fisa.add_argument("--lr", type=above_zero, default=0, help="base learning rate of SEVE")
     fisa.add_argument(
         "--adapter-layers",
         type=natural,

@@ -24,7 +24,7 @@ def add(train: Any) -> None:
     )
     masks.add_argument("--steps", type=positive, default=0, help="number of steps (3000)")
     masks.add_argument("--batch", type=positive, default=0, help="images per step, over all GPUs (8)")
-    masks.add_argument("--lr", type=above_zero, default=0, help="peak learning rate (0.0005)")
+    masks.add_argument("--lr", type=above_zero, default=0, help="base learning rate (0.0005)")
     masks.add_argument("--seed", type=natural, default=0, help="seed of initial weights and batches (%(default)s)")
 
 
