@@ -35,6 +35,12 @@ class MixtureHistory:
     def __init__(self) -> None:
         self.clear()
 
+    def clear(self) -> None:
+        """Forgets everything, as another library makes other mixtures."""
+        self._last_good: Own | None = None
+        self._is_confirmed = False  # whether the active mixture has segmented a frame with finite results
+        self._rejected: set[frozenset[str]] = set()
+
     def replace(self, active: Own) -> None:
         """Notes that the active mixture is replaced by another one now."""
         if self._is_confirmed:
@@ -64,9 +70,3 @@ class MixtureHistory:
         None stands for the base model: there is no such mixture, or it has been rejected since.
         """
         return None if self._last_good is None or self.is_rejected(self._last_good.mixture) else self._last_good
-
-    def clear(self) -> None:
-        """Forgets everything, as another library makes other mixtures."""
-        self._last_good: Own | None = None
-        self._is_confirmed = False  # whether the active mixture has segmented a frame with finite results
-        self._rejected: set[frozenset[str]] = set()
