@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from semla_ros.images.frame import SECOND_NS
+
 Vector = NDArray[np.float64]
-SECOND_NS = 1_000_000_000
 MAX_BINS = 600  # of the timeline; its bins double in width when there are more
 
 

@@ -50,7 +50,7 @@ class DomainFollower:
         effective: EffectiveSettings,
     ) -> None:  # fmt: skip
         self.state = DomainState()
-        self.tracker = DomainTracker(config.tracker, math.inf, math.inf)
+        self.tracker = DomainTracker(config.tracker, math.inf, math.inf, library.index.distance)
         self._schedule = NavigatorSchedule(embedder)
         self._adapted = adapted
         self._history = MixtureHistory()
@@ -129,16 +129,18 @@ class DomainFollower:
                 self.reset()
             if track and self._config.fusion.adapt:
                 self._schedule.submit(frame, self._config.navigator.period_s)
-            for result in self._schedule.results(may_wait=track and not self.state.frozen):
-                times.seconds["embed"] = result.seconds
-                # 2. The embedding moves the average, and the tracker decides whether the domain has changed.
-                decision = self.tracker.update(result.embedding, result.frame.stamp_ns, result.texture)
-                if gaps:
-                    gaps.note(result, self._library)
-                # 3. After a change, the nearest adapters are retrieved and fused into the segmenter's weights.
-                if decision is Decision.SWAP and not self.state.frozen:
-                    self._swap(times)
-                self._observe()
+            newest = self._schedule.take(may_wait=track and not self.state.frozen)
+            if newest is None:
+                return
+            times.seconds["embed"] = newest.seconds
+            # 2. The embedding moves the average, and the tracker decides whether the domain has changed.
+            decision = self.tracker.update(newest.embedding, newest.frame.stamp_ns, newest.texture)
+            if gaps:
+                gaps.note(newest, self._library)
+            # 3. After a change, the nearest adapters are retrieved and fused into the segmenter's weights.
+            if decision is Decision.SWAP and not self.state.frozen:
+                self._swap(times)
+            self._observe()
 
     def check(self, found: Sequence[Labels]) -> None:
         """Returns to the last good mixture if the network computed NaN or infinity for any pixel.

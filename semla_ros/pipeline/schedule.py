@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-from semla_ros.adaptation.tracker import SECOND_NS
-from semla_ros.images.frame import Frame
+from semla_ros.images.frame import SECOND_NS, Frame
 from semla_ros.pipeline.embedding import Embedder, EmbeddingResult
 
 PRESENT_PERIODS = 4  # a camera has a turn if its newest frame is at most so many periods old
@@ -59,8 +56,8 @@ class NavigatorSchedule:
         }
         return next(iter(self._newest_ns)) == frame.frame_id
 
-    def results(self, may_wait: bool) -> Iterator[EmbeddingResult]:
-        """Yields the embeddings that are ready.
+    def take(self, may_wait: bool) -> EmbeddingResult | None:
+        """Returns the embedding that is ready; None if there is none.
 
         Args:
             may_wait: Whether the present frame may wait for its embedding. Only the first frame that may does so: it
@@ -69,7 +66,7 @@ class NavigatorSchedule:
         wait = may_wait and not self._has_waited and self._embedded_ns is not None
         if wait:
             self._has_waited = True
-        yield from self._embedder.results(wait)
+        return self._embedder.take(wait)
 
     def succeeded(self) -> None:
         """Notes that an embedding was used without an error."""
