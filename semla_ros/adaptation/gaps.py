@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -9,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from semla_ros.images.frame import SECOND_NS
+
 Vector = NDArray[np.float64]
-SECOND_NS = 1_000_000_000
 MAX_BINS = 600  # of the timeline; its bins double in width when there are more
 
 
@@ -66,6 +68,11 @@ class Gaps:
     gaps: list[Gap] = field(default_factory=list)
     bin_s: int = 1
     bins: dict[int, int] = field(default_factory=dict)
+
+    @property
+    def dimension(self) -> int | None:
+        """Dimension D of the embeddings; None before the first gap."""
+        return self.gaps[0].centroid.size if self.gaps else None
 
     @property
     def count(self) -> int:
@@ -134,11 +141,13 @@ class Gaps:
         Raises:
             KeyError, TypeError, ValueError: It is not such a state.
         """
-        gaps = [
-            Gap(**{**gap, "centroid": np.array(gap["centroid"], np.float64), "bins": _whole(gap["bins"])})
-            for gap in state["gaps"]
-        ]
-        return cls(**{**state, "gaps": gaps, "bins": _whole(state["bins"])})
+        gaps = [_gap(each) for each in state["gaps"]]
+        if len({gap.centroid.size for gap in gaps}) > 1:
+            raise ValueError("centroids differ in dimension")
+        restored = cls(**{**state, "gaps": gaps, "bins": _whole(state["bins"])})
+        _check_integers(restored.max_gaps, restored.max_examples, restored.bin_s, least=1)
+        _check_integers(restored.seen, least=0)
+        return restored
 
     def _bin(self, stamp_ns: int) -> int:
         return stamp_ns // (self.bin_s * SECOND_NS)
@@ -180,6 +189,22 @@ def _doubled(bins: Mapping[int, int]) -> dict[int, int]:
     for number, count in bins.items():
         out[number // 2] = out.get(number // 2, 0) + count
     return out
+
+
+def _gap(state: Mapping[str, Any]) -> Gap:
+    """Restores a gap. Its examples are names of files, which may be deleted: they must be integers."""
+    centroid = np.array(state["centroid"], np.float64)
+    if centroid.ndim != 1 or not np.isfinite(centroid).all():
+        raise ValueError(f"centroid {centroid.shape}")
+    gap = Gap(**{**state, "centroid": centroid, "bins": _whole(state["bins"])})
+    _check_integers(gap.count, gap.stride, least=1)
+    _check_integers(gap.first_ns, gap.last_ns, *gap.examples)
+    return gap
+
+
+def _check_integers(*values: object, least: float = -math.inf) -> None:
+    if wrong := [value for value in values if type(value) is not int or value < least]:
+        raise ValueError(f"{wrong[0]!r:.40} is no possible number")
 
 
 def _whole(bins: Mapping[str, int]) -> dict[int, int]:

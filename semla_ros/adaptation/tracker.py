@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from semla_ros.adaptation.retrieval import checked
 from semla_ros.config import TrackerConfig
+from semla_ros.images.frame import SECOND_NS
 
 Vector = NDArray[np.float64]
 Metric = Callable[[Vector, Vector], float]
-SECOND_NS = 1_000_000_000
 REST_SHARE = 0.5  # share of the lower threshold beyond which a resting average counts as away from the anchor
 
 
@@ -24,11 +24,6 @@ class Decision(Enum):
 
     HOLD = "hold"
     SWAP = "swap"
-
-
-def euclidean(one: Vector, other: Vector) -> float:
-    """Euclidean distance between two embeddings (D,)."""
-    return float(np.linalg.norm(one - other))
 
 
 @dataclass
@@ -55,7 +50,7 @@ class DomainTracker:
     config: TrackerConfig
     upper_threshold: float
     lower_threshold: float
-    metric: Metric = euclidean
+    metric: Metric
     ema: Vector | None = None
     texture: Vector | None = None
     anchor: Vector | None = None

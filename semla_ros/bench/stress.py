@@ -12,12 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semla_ros.config import Config, changed
-from semla_ros.images.frame import Frame
+from semla_ros.images.frame import SECOND_NS, Frame
 from semla_ros.machine import resident_mib, threads_and_files
 from semla_ros.pipeline.pipeline import SemlaPipeline
 from semla_ros.progress import ProgressBar
 
-SECOND_NS = 10**9
 AT_ONCE = {
     "tracker.debounce_s": 0.0,
     "tracker.min_interval_s": 0.0,

@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from semla_ros.adaptation.tracker import SECOND_NS, DomainTracker
+from semla_ros.adaptation.tracker import DomainTracker
 from semla_ros.errors import RecordingError, SemlaError
 from semla_ros.evaluation.rendered import HELD_OUT_SEED
+from semla_ros.images.frame import SECOND_NS
 from semla_ros.images.texture import texture
 from semla_ros.pipeline.pipeline import SemlaPipeline
 from semla_ros.progress import ProgressBar
@@ -100,7 +101,7 @@ class OutOfDistribution:
     def _rate(self, source: str, is_real: bool, images: Iterable[tuple[Image, bool]]) -> FlagRate:
         """Rate over the images that count; the others are averaged only."""
         config, library, flags = self.pipeline.config, self.pipeline.library, []
-        tracker = DomainTracker(config.tracker, math.inf, math.inf)
+        tracker = DomainTracker(config.tracker, math.inf, math.inf, library.index.distance)
         for number, (rgb, counts) in enumerate(images):
             stamp_ns = round(number * (config.navigator.period_s or PERIOD_S) * SECOND_NS)
             tracker.update(self.pipeline.navigator.embed(rgb), stamp_ns, texture(rgb))

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
-from semla_ros.adaptation.gaps import SECOND_NS, Gaps
+from semla_ros.adaptation.gaps import Gaps
 from semla_ros.gaps.section import Section
 from semla_ros.images.files import write_whole
+from semla_ros.images.frame import SECOND_NS
 from semla_ros.template import rendered
 
 TEMPLATE = Path(__file__).with_name("report.html.jinja")

@@ -18,6 +18,7 @@ from semla_ros.adaptation.metrics import MIN_SAMPLES, Metric
 from semla_ros.adaptation.statistics import Statistics
 from semla_ros.adaptation.statistics_file import load_statistics, save_statistics
 from semla_ros.errors import AdapterError
+from semla_ros.images.texture import TEXTURE_DIM
 from semla_ros.library.adapter_config import AdapterConfig
 from semla_ros.library.adapter_weights import METHOD, PREFIX, A, AdapterWeights, B
 from semla_ros.library.manifest import check_listed, write_manifest
@@ -203,11 +204,14 @@ def check_statistics(statistics: Statistics, dimension: int, metric: Metric, whe
         where: Folder of the adapter.
 
     Raises:
-        AdapterError: The centroid has another dimension, or the metric needs to know more.
+        AdapterError: The centroid or the looks have another dimension, or the metric needs to know more.
     """
     found = len(statistics.centroid)
     if found != dimension:
         raise AdapterError("centroid of another navigator", where=where, got=f"dimension {found}", expected=dimension)
+    look = statistics.look
+    if look is not None and (length := look.mean.size - dimension) != TEXTURE_DIM:
+        raise AdapterError("textures of another length", where=where, got=length, expected=TEXTURE_DIM)
     if not statistics.supports(metric):
         covariance = "no covariance" if statistics.covariance is None else f"{statistics.count} training images"
         raise AdapterError(

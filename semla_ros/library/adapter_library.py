@@ -107,7 +107,7 @@ class AdapterLibrary:
         """Swap thresholds derived from the library, in its metric."""
         return Thresholds.of(self.index, [each.mean_distance(self.metric) for each in self.statistics])
 
-    @property
+    @cached_property
     def domain_distance(self) -> float:
         """Euclidean distance from which on two embeddings count as of different domains, whatever the metric."""
         known = [each.mean_distance() for each in self.statistics]

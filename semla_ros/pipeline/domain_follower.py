@@ -6,11 +6,10 @@ import logging
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
-from semla_ros.adaptation.centroid_index import CentroidIndex
 from semla_ros.adaptation.retrieval import Mixture, support
 from semla_ros.adaptation.tracker import Decision, DomainTracker
 from semla_ros.config import Config
@@ -24,26 +23,11 @@ from semla_ros.pipeline.effective import EffectiveSettings
 from semla_ros.pipeline.embedding import Embedder
 from semla_ros.pipeline.gap_recorder import GapRecorder
 from semla_ros.pipeline.memory import first_line, ran_out_of_memory
-from semla_ros.pipeline.mixture_history import MixtureHistory
+from semla_ros.pipeline.mixture_history import MixtureHistory, Own
 from semla_ros.pipeline.schedule import NavigatorSchedule
 from semla_ros.pipeline.stage_times import StageTimes
 
 LOG = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Own:
-    """The mixture of one domain.
-
-    Attributes:
-        mixture: Adapters and weights.
-        centroids: Those of its adapters.
-        library: The library that the mixture was retrieved from.
-    """
-
-    mixture: Mixture
-    centroids: CentroidIndex
-    library: AdapterLibrary
 
 
 class DomainFollower:
@@ -66,7 +50,7 @@ class DomainFollower:
         effective: EffectiveSettings,
     ) -> None:  # fmt: skip
         self.state = DomainState()
-        self.tracker = DomainTracker(config.tracker, math.inf, math.inf)
+        self.tracker = DomainTracker(config.tracker, math.inf, math.inf, library.index.distance)
         self._schedule = NavigatorSchedule(embedder)
         self._adapted = adapted
         self._history = MixtureHistory()
@@ -94,8 +78,7 @@ class DomainFollower:
 
         Its centroids are kept, and the library that it is from, because a reload may remove its adapters.
         """
-        self._own = Own(mixture, self._library.index_of(mixture.names), self._library)
-        self._report_mixture(self._own)
+        self._note(Own.of(mixture, self._library))
 
     def fuse(self, mixture: Mixture, times: StageTimes) -> None:
         """Fuses a mixture into the segmenter's weights. On any error nothing changes.
@@ -104,10 +87,7 @@ class DomainFollower:
             AdapterError: The file of an adapter is damaged.
             FusionError: The fused weights are not finite.
         """
-        before = self._adapted.mixture
-        self._adapted.fuse(mixture, self._library.load, times)
-        self._history.replace(before)
-        self.note_mixture(mixture)
+        self._fuse(Own.of(mixture, self._library), times)
 
     def forget_mixture(self) -> None:
         """Retrieves a mixture at the next embedding, also one that has segmented badly before."""
@@ -129,7 +109,7 @@ class DomainFollower:
                 return
             except Exception:
                 self._adapted.fuse(Mixture(), self._own.library.load, times)
-                self._report_mixture(Own(Mixture(), self._library.index_of(()), self._library))
+                self._report_mixture(Own.of(Mixture(), self._library))
                 self.tracker.forget_mixture()
                 raise
         self._turn_error = self.state.error
@@ -149,16 +129,18 @@ class DomainFollower:
                 self.reset()
             if track and self._config.fusion.adapt:
                 self._schedule.submit(frame, self._config.navigator.period_s)
-            for result in self._schedule.results(may_wait=track and not self.state.frozen):
-                times.seconds["embed"] = result.seconds
-                # 2. The embedding moves the average, and the tracker decides whether the domain has changed.
-                decision = self.tracker.update(result.embedding, result.frame.stamp_ns, result.texture)
-                if gaps:
-                    gaps.note(result, self._library)
-                # 3. After a change, the nearest adapters are retrieved and fused into the segmenter's weights.
-                if decision is Decision.SWAP and not self.state.frozen:
-                    self._swap(times)
-                self._observe()
+            newest = self._schedule.take(may_wait=track and not self.state.frozen)
+            if newest is None:
+                return
+            times.seconds["embed"] = newest.seconds
+            # 2. The embedding moves the average, and the tracker decides whether the domain has changed.
+            decision = self.tracker.update(newest.embedding, newest.frame.stamp_ns, newest.texture)
+            if gaps:
+                gaps.note(newest, self._library)
+            # 3. After a change, the nearest adapters are retrieved and fused into the segmenter's weights.
+            if decision is Decision.SWAP and not self.state.frozen:
+                self._swap(times)
+            self._observe()
 
     def check(self, found: Sequence[Labels]) -> None:
         """Returns to the last good mixture if the network computed NaN or infinity for any pixel.
@@ -198,7 +180,7 @@ class DomainFollower:
         mixture = self._retrieved()
         times.lap("retrieve")
         is_first = self.tracker.anchor is None
-        if self._history.is_rejected(mixture):
+        if self._history.is_rejected(mixture.without(self._unread)):
             self.tracker.kept()
         elif not is_first and mixture.change(self.state.mixture) < self._config.tracker.min_weight_change:
             self._rejection = ""
@@ -214,31 +196,46 @@ class DomainFollower:
 
     def _fuse_retrieved(self, mixture: Mixture, times: StageTimes) -> None:
         """Fuses a mixture. Adapters whose files cannot be read are left out of it, and reported."""
+        self._rejection, self._unread = "", ()
         try:
-            self._rejection, self._unread = "", ()
-            self.fuse(mixture, times)
-        except FusionError as error:  # another attempt would fail as well
-            self._history.reject(mixture)
-            self._rejection = str(error)
-            self.tracker.kept()
-            return
+            self._fuse_unless_infinite(mixture, times)
         except AdapterError as error:
             unread = tuple(name for name in mixture.names if not self._is_readable(name))
             rest = mixture.without(unread)
             if not rest.names:
                 raise
-            self.fuse(rest, times)
             self._rejection, self._unread = f"left out of the mixture: {error}", unread
-        self.tracker.swapped()
-        self._count_swap()
+            self._fuse_unless_infinite(rest, times)
+
+    def _fuse_unless_infinite(self, mixture: Mixture, times: StageTimes) -> None:
+        """Fuses a mixture, or rejects it if the fused weights are not finite."""
+        try:
+            self.fuse(mixture, times)
+        except FusionError as error:  # another attempt would fail as well
+            self._history.reject(mixture)
+            self._rejection = str(error)
+            self.tracker.kept()
+        else:
+            self.tracker.swapped()
+            self._count_swap()
+
+    def _fuse(self, own: Own, times: StageTimes) -> None:
+        self._adapted.fuse(own.mixture, own.library.load, times)
+        self._history.replace(self._active)
+        self._note(own)
+
+    def _note(self, own: Own) -> None:
+        self._own = own
+        self._report_mixture(own)
 
     def _fall_back(self) -> None:
         """Rejects the mixture and returns to the last good one, or to the base weights if that fails, too."""
         self._history.reject(self.state.mixture)
+        base = Own.of(Mixture(), self._library)
         try:
-            self.fuse(self._history.last_good, StageTimes())
+            self._fuse(self._history.last_good or base, StageTimes())
         except Exception:
-            self.fuse(Mixture(), StageTimes())  # the base weights need no file
+            self._fuse(base, StageTimes())  # the base weights need no file
 
     def _is_readable(self, name: str) -> bool:
         try:
@@ -250,7 +247,7 @@ class DomainFollower:
     def _report_mixture(self, own: Own) -> None:
         """Reports a mixture that is in the weights."""
         error = self._rejection if self._turn_error else self.state.error
-        self._active, self._turn_error = own.centroids, ""
+        self._active, self._turn_error = own, ""
         self.state = replace(self.state, mixture=own.mixture, error=error)
 
     def _count_swap(self) -> None:
@@ -265,7 +262,7 @@ class DomainFollower:
         self.state = replace(
             self.state,
             distance=self.tracker.distance,
-            support=support(np.array(self.state.mixture.weights), self._active.distances(ema)),
+            support=support(np.array(self.state.mixture.weights), self._active.centroids.distances(ema)),
             out_of_distribution=not self._library.is_in_distribution(ema, self.tracker.texture),
             error=self._turn_error or self._rejection,
         )
@@ -276,9 +273,10 @@ class DomainFollower:
     def _try_unread_again(self) -> None:
         """Retrieves the mixture again as soon as an adapter that was left out of it can be read, in the background."""
         if self._unread and not self.state.frozen:
+            self._library.prefetch(self._unread)
             if set(self._unread) & set(self._library.loaded):
                 self.tracker.forget_mixture()
-            self._library.prefetch(self._unread)
+                self._unread = ()
 
     @contextmanager
     def _errors_reported(self) -> Iterator[None]:

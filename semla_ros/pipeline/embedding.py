@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from copy import copy
 from dataclasses import dataclass
@@ -60,11 +59,11 @@ class Embedder(Protocol):
     def submit(self, frame: Frame) -> bool:
         """Submits a frame. Returns False and ignores the frame if the navigator is not free."""
 
-    def results(self, wait: bool = False) -> Iterator[EmbeddingResult]:
-        """Yields the embeddings that are ready.
+    def take(self, wait: bool = False) -> EmbeddingResult | None:
+        """Returns the embedding of the frame that was submitted last, once; None if it is not ready.
 
         Args:
-            wait: Whether to wait for the frame that was submitted last.
+            wait: Whether to wait for it.
 
         Raises:
             Exception: Whatever the navigator raised.
@@ -93,11 +92,10 @@ class SynchronousEmbedder:
         self._frame = frame
         return True
 
-    def results(self, wait: bool = False) -> Iterator[EmbeddingResult]:
-        """See `Embedder.results`."""
+    def take(self, wait: bool = False) -> EmbeddingResult | None:
+        """See `Embedder.take`."""
         frame, self._frame = self._frame, None
-        if frame is not None:
-            yield embedded(self.navigator, frame)
+        return None if frame is None else embedded(self.navigator, frame)
 
     def clear(self) -> None:
         """See `Embedder.clear`."""
@@ -133,14 +131,15 @@ class AsynchronousEmbedder:
         self._pending = self._thread.submit(embedded, self.navigator, frame)
         return True
 
-    def results(self, wait: bool = False) -> Iterator[EmbeddingResult]:
-        """See `Embedder.results`."""
-        if self._pending is not None and (wait or self._pending.done()):
-            pending, self._pending = self._pending, None
-            result = pending.result()
-            pause_s = result.seconds * (1 / self.max_share - 1)
-            self._pause.until_s = max(self._pause.until_s, result.finished_s) + pause_s
-            yield result
+    def take(self, wait: bool = False) -> EmbeddingResult | None:
+        """See `Embedder.take`."""
+        if self._pending is None or not (wait or self._pending.done()):
+            return None
+        pending, self._pending = self._pending, None
+        result = pending.result()
+        pause_s = result.seconds * (1 / self.max_share - 1)
+        self._pause.until_s = max(self._pause.until_s, result.finished_s) + pause_s
+        return result
 
     def clear(self) -> None:
         """See `Embedder.clear`."""

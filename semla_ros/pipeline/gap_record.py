@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -37,15 +38,35 @@ class GapRecord:
         """Returns the file of an example."""
         return self.folder / IMAGES / f"{stamp_ns}{SUFFIX}"
 
-    def create(self) -> None:
-        """Creates the folder if it is missing, and measures the examples in it.
+    def open(self, dimension: int) -> Gaps | None:
+        """Creates the folder if it is missing, and reads the state that is to be continued; None if there is none.
+
+        Files and state may disagree after a power cut: examples that no gap lists are deleted, and listed ones without
+        a file are forgotten.
+
+        Args:
+            dimension: Dimension D of the embeddings.
 
         Raises:
+            RecordingError: The record cannot be continued: put it aside.
             OSError: The place cannot be written to.
         """
-        (self.folder / IMAGES).mkdir(parents=True, exist_ok=True)
-        files = [file for file in (self.folder / IMAGES).glob(f"*{SUFFIX}") if file.stem.lstrip("-").isdecimal()]
-        self._sizes = {int(file.stem): file.stat().st_size for file in files}
+        self._measure()
+        gaps = self.read()
+        if gaps is None:
+            if self._sizes:
+                raise RecordingError("images without a record", where=self.folder / IMAGES, expected=STATE)
+            return None
+        if gaps.dimension not in (None, dimension):
+            raise RecordingError(
+                "record of another navigator", where=self.folder / STATE, got=f"dimension {gaps.dimension}",
+                expected=dimension,
+            )  # fmt: skip
+        listed = {stamp_ns for gap in gaps.gaps for stamp_ns in gap.examples}
+        self.drop(self._sizes.keys() - listed)
+        for stamp_ns in listed - self._sizes.keys():
+            gaps.forget(stamp_ns)
+        return gaps
 
     def read(self) -> Gaps | None:
         """Reads the state; None if there is none.
@@ -61,7 +82,7 @@ class GapRecord:
                 raise ValueError(f"{file.stat().st_size} bytes")
             return Gaps.from_json(json.loads(file.read_bytes()))
         except (OSError, AttributeError, KeyError, TypeError, ValueError) as error:
-            hint = "Remove it to begin a new record; the images stay."
+            hint = "The images beside it can still be used."
             raise RecordingError("unreadable record of gaps", where=file, got=repr(error), hint=hint) from error
 
     def write(self, gaps: Gaps) -> None:
@@ -72,9 +93,16 @@ class GapRecord:
         """
         write_whole(self.folder / STATE, json.dumps(gaps.as_json()).encode())
 
-    def put_aside(self) -> None:
-        """Renames a damaged state, so that a new one can be written."""
-        (self.folder / STATE).replace(self.folder / f"{STATE}.damaged")
+    def put_aside(self) -> Path:
+        """Moves state and images to a new folder ``previous_<number>``, which is returned: a new record can begin."""
+        paths = (self.folder / f"previous_{number}" for number in count(1))
+        aside = next(path for path in paths if not path.exists())
+        aside.mkdir()
+        for name in (STATE, IMAGES):
+            if (self.folder / name).exists():
+                (self.folder / name).replace(aside / name)
+        self._measure()
+        return aside
 
     def keep(self, stamp_ns: int, rgb: NDArray[np.uint8]) -> None:
         """Writes an example, (H, W, 3) uint8 RGB.
@@ -93,5 +121,11 @@ class GapRecord:
             OSError: The folder cannot be written.
         """
         for stamp_ns in stamps:
-            self._sizes.pop(stamp_ns, None)
             self.image(stamp_ns).unlink(missing_ok=True)
+            self._sizes.pop(stamp_ns, None)
+
+    def _measure(self) -> None:
+        """Creates the folder if it is missing, and measures the examples in it."""
+        (self.folder / IMAGES).mkdir(parents=True, exist_ok=True)
+        files = [file for file in (self.folder / IMAGES).glob(f"*{SUFFIX}") if file.stem.lstrip("-").isdecimal()]
+        self._sizes = {int(file.stem): file.stat().st_size for file in files}

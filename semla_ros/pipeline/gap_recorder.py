@@ -27,7 +27,7 @@ class GapRecorder:
     """Groups the images that no adapter fits and writes a record of them, in a thread of its own.
 
     No error ends the recording or disturbs the pipeline: it is logged once and stays in `problem` until writing works
-    again. A record that exists is continued; a damaged one is put aside.
+    again. A record that exists is continued; a damaged one and one of another navigator are put aside.
 
     Args:
         config: Folder and limits.
@@ -41,6 +41,7 @@ class GapRecorder:
         self._config = config
         self._record = GapRecord(Path(config.folder))
         self._gaps: Gaps | None = None
+        self._cameras: dict[str, int] = {}  # frame_id to number, in order of appearance
         self.problem, self.missed = "", 0
         self._logged: set[str] = set()
         self._written_s = -WRITE_PERIOD_S
@@ -105,40 +106,41 @@ class GapRecorder:
 
     def _add(self, newest: EmbeddingResult, library: AdapterLibrary) -> None:
         """Counts an image, and records it if no adapter fits it."""
-        gaps, frame = self._gaps or self._opened(), newest.frame
-        self._gaps = gaps
-        gaps.see(frame.stamp_ns)
+        gaps = self._gaps = self._gaps or self._opened(len(newest.embedding))
+        stamp_ns = self._distinct_stamp(newest.frame)
+        gaps.see(stamp_ns)
         if not library.is_in_distribution(newest.embedding, newest.texture):
-            keeps, dropped = gaps.add(newest.embedding, frame.stamp_ns, library.domain_distance)
-            self._record.drop(dropped)
-            if keeps:
-                self._keep(gaps, frame)
+            keeps, dropped = gaps.add(newest.embedding, stamp_ns, library.domain_distance)
+            try:
+                self._record.drop(dropped)
+                if keeps:
+                    self._record.keep(stamp_ns, newest.frame.rgb)
+            except Exception:
+                if keeps:
+                    gaps.forget(stamp_ns)
+                raise
+            self._limit(gaps)
         if time.monotonic() - self._written_s >= WRITE_PERIOD_S:
             self._write_state()
 
-    def _keep(self, gaps: Gaps, frame: Frame) -> None:
-        """Writes an example, then gives up others while the record is too large."""
-        try:
-            self._record.keep(frame.stamp_ns, frame.rgb)
-        except Exception:
-            gaps.forget(frame.stamp_ns)
-            raise
-        self.problem = ""
+    def _distinct_stamp(self, frame: Frame) -> int:
+        """The stamp of a frame plus the number of its camera, as synchronised cameras have the same stamps."""
+        return frame.stamp_ns + self._cameras.setdefault(frame.frame_id, len(self._cameras))
+
+    def _limit(self, gaps: Gaps) -> None:
+        """Gives up examples while the record is too large."""
         limit = self._config.disk_mib * 2**20 - STATE_BYTES
         while self._record.image_bytes > limit and (dropped := gaps.thin()):
             self._record.drop(dropped)
 
-    def _opened(self) -> Gaps:
+    def _opened(self, dimension: int) -> Gaps:
         """The state on disk, or a new one. Only here is the folder created: a disk that was removed stays away."""
-        self._record.create()
+        gaps = None
         try:
-            gaps = self._record.read()
+            gaps = self._record.open(dimension)
         except RecordingError as error:
-            LOG.warning("%s It was renamed, and a new record begins.", error)
-            self._record.put_aside()
-            gaps = None
-        if gaps is None:
-            return Gaps(self._config.groups, self._config.images)
+            LOG.warning("gaps: moved to %s, a new record begins: %s", self._record.put_aside(), error)
+        gaps = gaps or Gaps(self._config.groups, self._config.images)
         gaps.max_gaps, gaps.max_examples = self._config.groups, self._config.images
         return gaps
 
@@ -146,3 +148,4 @@ class GapRecorder:
         if self._gaps is not None:
             self._record.write(self._gaps)
             self._written_s = time.monotonic()
+            self.problem = ""

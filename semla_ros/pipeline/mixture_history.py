@@ -2,26 +2,49 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+from semla_ros.adaptation.centroid_index import CentroidIndex
 from semla_ros.adaptation.retrieval import Mixture
+from semla_ros.library.adapter_library import AdapterLibrary
+
+
+@dataclass(frozen=True)
+class Own:
+    """The mixture of one domain.
+
+    Attributes:
+        mixture: Adapters and weights.
+        centroids: Those of its adapters.
+        library: The library that the mixture was retrieved from.
+    """
+
+    mixture: Mixture
+    centroids: CentroidIndex
+    library: AdapterLibrary
+
+    @classmethod
+    def of(cls, mixture: Mixture, library: AdapterLibrary) -> Own:
+        """Returns a mixture together with the library that it was retrieved from."""
+        return cls(mixture, library.index_of(mixture.names), library)
 
 
 class MixtureHistory:
-    """Remembers the mixture to return to when the active one turns out to produce NaN or infinity.
-
-    Attributes:
-        last_good: Last mixture before the active one that has segmented a frame with finite results; the base model if
-            there is none.
-    """
+    """Remembers the mixture to return to when the active one turns out to produce NaN or infinity."""
 
     def __init__(self) -> None:
-        self.last_good = Mixture()
+        self.clear()
+
+    def clear(self) -> None:
+        """Forgets everything, as another library makes other mixtures."""
+        self._last_good: Own | None = None
         self._is_confirmed = False  # whether the active mixture has segmented a frame with finite results
         self._rejected: set[frozenset[str]] = set()
 
-    def replace(self, active: Mixture) -> None:
+    def replace(self, active: Own) -> None:
         """Notes that the active mixture is replaced by another one now."""
         if self._is_confirmed:
-            self.last_good = active
+            self._last_good = active
         self._is_confirmed = False
 
     def confirm(self) -> None:
@@ -40,7 +63,10 @@ class MixtureHistory:
         """Whether a mixture of the same adapters has been rejected."""
         return frozenset(mixture.names) in self._rejected
 
-    def clear(self) -> None:
-        """Forgets everything, as another library makes other mixtures."""
-        self.last_good = Mixture()
-        self._rejected.clear()
+    @property
+    def last_good(self) -> Own | None:
+        """Last mixture before the active one that has segmented a frame with finite results.
+
+        None stands for the base model: there is no such mixture, or it has been rejected since.
+        """
+        return None if self._last_good is None or self.is_rejected(self._last_good.mixture) else self._last_good

@@ -12,7 +12,7 @@ from semla_ros.errors import ImageError, RecordingError
 from semla_ros.images.bit_depth import BitDepth
 from semla_ros.images.conversion import decode_file
 from semla_ros.images.files import IMAGE_SUFFIXES
-from semla_ros.images.frame import Frame
+from semla_ros.images.frame import SECOND_NS, Frame
 from semla_ros.recordings.recording import Readings, Recording
 
 FRAME_ID = "camera"
@@ -20,7 +20,6 @@ DEFAULT_FPS = 10.0
 MIN_FPS, MAX_FPS = 0.001, 10_000.0
 NANOSECONDS = re.compile(r"[0-2]?\d{16,18}")  # a shorter number is a counter
 SECONDS = re.compile(r"[1-9]\d{9}(\.\d{1,9})?")  # ten digits: the years 2001 to 2286
-SECOND_NS = 1_000_000_000
 
 
 class Images(Recording):

@@ -12,6 +12,7 @@ from itertools import groupby
 from pathlib import Path
 
 from semla_ros.errors import RecordingError
+from semla_ros.images.frame import SECOND_NS
 from semla_ros.recordings import OnError, Recording, is_bag, open_recording
 from semla_ros.recordings.bag_files import BagFiles
 from semla_ros.recordings.recording import refuse
@@ -22,7 +23,6 @@ IMAGE, COMPRESSED, CAMERA_INFO = (f"sensor_msgs/msg/{name}" for name in ("Image"
 KINDS = CAMERA_INFO, IMAGE, COMPRESSED  # in the order of publication: image and intrinsics have the same time
 IMAGE_TOPIC = "/camera/image_raw"
 OUR_OUTPUTS = tuple(f"/{topic.name}" for topic in outputs.TOPICS)
-SECOND_NS = 10**9
 
 
 @dataclass(frozen=True, slots=True)

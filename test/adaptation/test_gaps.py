@@ -134,3 +134,36 @@ def test_a_stored_record_continues_as_if_it_had_not_been_stored() -> None:
 def test_what_is_no_record_is_refused(state: object) -> None:
     with pytest.raises((KeyError, TypeError, ValueError, AttributeError)):
         Gaps.from_json(state)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("examples", ["../../etc/passwd"]), ("examples", [True]), ("examples", [1.5]), ("count", "3"), ("count", 0),
+        ("stride", 0), ("first_ns", None), ("centroid", 1.0), ("centroid", [[1.0]]), ("centroid", [float("nan")]),
+    ],
+)  # fmt: skip
+def test_a_gap_of_impossible_values_is_refused(key: str, value: object) -> None:
+    gaps = Gaps(3, 10)
+    add(gaps, point(0.0), 1)
+    state = gaps.as_json()
+    Gaps.from_json(state)
+    state["gaps"][0][key] = value
+    with pytest.raises((TypeError, ValueError)):
+        Gaps.from_json(state)
+
+
+def test_gaps_of_different_dimensions_are_refused() -> None:
+    gaps = Gaps(3, 10)
+    add(gaps, point(0.0), 1)
+    add(gaps, point(9.0), 2)
+    state = gaps.as_json()
+    state["gaps"][0]["centroid"] = [1.0]
+    with pytest.raises(ValueError, match="dimension"):
+        Gaps.from_json(state)
+
+
+@pytest.mark.parametrize(("key", "value"), [("seen", "1"), ("bin_s", 0), ("max_gaps", 1.5)])
+def test_a_record_of_impossible_values_is_refused(key: str, value: object) -> None:
+    with pytest.raises((TypeError, ValueError)):
+        Gaps.from_json({**Gaps(3, 10).as_json(), key: value})

@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from semla_ros.adaptation.tracker import SECOND_NS, Decision, DomainTracker
+from semla_ros.adaptation.tracker import Decision, DomainTracker
 from semla_ros.config import TrackerConfig
 from semla_ros.errors import EmbeddingError
+from semla_ros.images.frame import SECOND_NS
 
 HOME, AWAY = np.zeros(3), np.array([10.0, 0.0, 0.0])
 PROMPT = TrackerConfig(ema_time_s=0.0, debounce_s=1.0, min_interval_s=0.0)  # the average is the newest embedding
@@ -21,7 +22,7 @@ PROMPT = TrackerConfig(ema_time_s=0.0, debounce_s=1.0, min_interval_s=0.0)  # th
 def tracker(
     config: TrackerConfig = PROMPT, upper_threshold: float = 2.0, lower_threshold: float = 1.0
 ) -> DomainTracker:
-    return DomainTracker(config, upper_threshold, lower_threshold)
+    return DomainTracker(config, upper_threshold, lower_threshold, metric=lambda one, other: math.dist(one, other))
 
 
 def at(distance: float) -> NDArray[np.float64]:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import islice, pairwise
 from pathlib import Path
 
@@ -83,8 +82,8 @@ def test_a_pipeline_that_is_slow_at_swaps_is_late_there_in_frame_periods(pristin
 class AwaitedEmbedder(AsynchronousEmbedder):
     """Embeds in a thread of its own; each frame waits for its embedding, however long that takes."""
 
-    def results(self, wait: bool = False) -> Iterator[EmbeddingResult]:
-        return super().results(wait=True)
+    def take(self, wait: bool = False) -> EmbeddingResult | None:
+        return super().take(wait=True)
 
 
 def test_swaps_are_counted_with_a_navigator_in_a_thread_of_its_own(pristine_bundle: Path, clock: Clock) -> None:

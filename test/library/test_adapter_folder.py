@@ -13,9 +13,11 @@ from safetensors.torch import load_file, save_file
 from tiny import random_adapter, random_network, save_unlisted
 from torch import nn
 
+from semla_ros.adaptation.metrics import EUCLIDEAN
 from semla_ros.adaptation.statistics import Statistics
 from semla_ros.errors import AdapterError
-from semla_ros.library.adapter_folder import CONFIG, WEIGHTS, AdapterFolder
+from semla_ros.images.texture import TEXTURE_DIM
+from semla_ros.library.adapter_folder import CONFIG, WEIGHTS, AdapterFolder, check_statistics
 from semla_ros.modeling.catseg.published import our_name
 from semla_ros.modeling.lora import Adapter
 
@@ -61,6 +63,15 @@ def test_an_adapter_without_statistics_can_be_opened_and_its_weights_be_read(fol
     assert opened.load().factors.keys() == LAYERS.keys()
     with pytest.raises(AdapterError, match=r"unreadable statistics \(.*fog_statistics.npz\).*semla library build"):
         read_whole(folder)
+
+
+@pytest.mark.parametrize("length", [0, TEXTURE_DIM - 6, TEXTURE_DIM + 1])
+def test_a_look_with_textures_of_another_length_is_refused(length: int, tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    check_statistics(Statistics.of(EMBEDDINGS, draw.normal(size=(50, TEXTURE_DIM))), 8, EUCLIDEAN, tmp_path)
+    other = Statistics.of(EMBEDDINGS, draw.normal(size=(50, length)))
+    with pytest.raises(AdapterError, match=f"textures of another length .*got {length}, expected {TEXTURE_DIM}"):
+        check_statistics(other, 8, EUCLIDEAN, tmp_path)
 
 
 def test_half_precision_on_disk_is_single_precision_in_memory(adapter: Adapter, tmp_path: Path) -> None:

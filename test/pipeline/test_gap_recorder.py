@@ -44,8 +44,8 @@ def config(tmp_path: Path) -> GapsConfig:
     return GapsConfig(folder=str(tmp_path / "gaps"), images=8)
 
 
-def embedded(rgb: np.ndarray, second: int, value: float = 1.0) -> EmbeddingResult:
-    return EmbeddingResult(np.array([value, 0.0]), np.zeros(1), Frame(rgb, second * SECOND), 0.0, 0.0)
+def embedded(rgb: np.ndarray, second: int, value: float = 1.0, camera: str = "") -> EmbeddingResult:
+    return EmbeddingResult(np.array([value, 0.0]), np.zeros(1), Frame(rgb, second * SECOND, camera), 0.0, 0.0)
 
 
 def note(recorder: GapRecorder, second: int, value: float = 1.0, library: Library = LIBRARY) -> None:
@@ -163,19 +163,108 @@ def test_a_folder_that_cannot_be_created_stops_nothing(
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"gaps": 3}', b"\xff\xfe"])
-def test_a_damaged_record_is_put_aside_and_its_images_stay(
+def test_a_damaged_record_is_put_aside_with_its_images(
     content: bytes, config: GapsConfig, caplog: pytest.LogCaptureFixture
 ) -> None:
     folder = Path(config.folder)
     (folder / "images").mkdir(parents=True)
+    (folder / "images/3.jpg").write_bytes(b"image")
     (folder / "gaps.json").write_bytes(content)
     recorder = GapRecorder(config)
     note(recorder, 7)
     recorder.close()
-    assert (folder / "gaps.json.damaged").read_bytes() == content
+    assert (folder / "previous_1/gaps.json").read_bytes() == content
+    assert (folder / "previous_1/images/3.jpg").read_bytes() == b"image"
     assert "unreadable record of gaps" in caplog.text
+    assert f"moved to {folder / 'previous_1'}" in caplog.text
     assert examples(config) == [7]
     assert json.loads((folder / "gaps.json").read_text())["seen"] == 1
+
+
+def test_images_without_a_record_are_put_aside_beside_an_earlier_one(config: GapsConfig) -> None:
+    folder = Path(config.folder)
+    for image_file in ("images/3.jpg", "previous_1/images/2.jpg"):
+        (folder / image_file).parent.mkdir(parents=True)
+        (folder / image_file).write_bytes(b"image")
+    recorder = GapRecorder(config)
+    note(recorder, 7)
+    recorder.close()
+    assert (folder / "previous_1/images/2.jpg").exists()
+    assert (folder / "previous_2/images/3.jpg").exists()
+    assert examples(config) == [7]
+
+
+def test_a_record_of_another_navigator_is_put_aside(config: GapsConfig, caplog: pytest.LogCaptureFixture) -> None:
+    recorder = GapRecorder(config)
+    note(recorder, 1)
+    recorder.close()
+    recorder = GapRecorder(config)
+    recorder.note(replace(embedded(image("red"), 2), embedding=np.ones(3)), LIBRARY)
+    recorder.close()
+    assert recorder.problem == ""
+    assert "record of another navigator" in caplog.text
+    assert [gap.centroid.size for gap in record(config).gaps] == [3]
+    assert examples(config) == [2]
+    previous = replace(config, folder=str(Path(config.folder, "previous_1")))
+    assert (record(previous).count, examples(previous)) == (1, [1])
+
+
+def test_images_and_record_agree_again_after_a_power_cut(config: GapsConfig) -> None:
+    recorder = GapRecorder(config)
+    for second in range(4):
+        note(recorder, second)
+    recorder.close()
+    images = Path(config.folder, "images")
+    (images / f"{2 * SECOND}.jpg").unlink()
+    (images / f"{9 * SECOND}.jpg").write_bytes(b"written after the last state")
+    recorder = GapRecorder(config)
+    note(recorder, 5, value=0.0)
+    recorder.close()
+    assert examples(config) == [0, 1, 3]
+    assert [stamp // SECOND for stamp in record(config).gaps[0].examples] == [0, 1, 3]
+
+
+def test_a_problem_ends_when_the_state_can_be_written_again(
+    config: GapsConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder = GapRecorder(config)
+    note(recorder, 0)
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "write_bytes", lambda file, data: 1 / 0)
+        recorder.flush()
+        assert "cannot be recorded" in recorder.problem
+    note(recorder, 1, value=0.0)  # an adapter fits this image: it is not kept
+    assert recorder.problem == ""
+    recorder.close()
+
+
+def test_an_example_is_not_listed_if_those_that_it_replaces_cannot_be_deleted(
+    config: GapsConfig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    recorder = GapRecorder(replace(config, images=2))
+    note(recorder, 0)
+    note(recorder, 1)
+
+    def read_only(file: Path, missing_ok: bool = False) -> None:
+        raise OSError(errno.EROFS, "Read-only file system", str(file))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", read_only)
+        note(recorder, 2)
+    assert "Read-only file system" in caplog.text
+    recorder.close()
+    assert set(record(config).gaps[0].examples) <= {second * SECOND for second in examples(config)}
+
+
+def test_images_of_several_cameras_with_the_same_stamp_are_all_kept(config: GapsConfig) -> None:
+    for _ in range(2):  # the second time it is a recording that is played again
+        recorder = GapRecorder(config)
+        for second in range(2):
+            for camera, value in (("front", 1.0), ("rear", 5.0)):
+                recorder.note(embedded(image("red", second), second, value, camera), LIBRARY)
+        recorder.close()
+    assert [gap.examples for gap in record(config).gaps] == [[0, SECOND], [1, SECOND + 1]]
+    assert examples(config) == [0, 0, 1, 1]
 
 
 def recording(pipeline: SemlaPipeline, folder: Path, *without: str) -> SemlaPipeline:

@@ -710,6 +710,57 @@ def test_after_a_bad_mixture_the_last_good_one_returns_and_the_bad_one_is_not_tr
     assert (after.mixture.names, after.error) == (("green",), "")
 
 
+def test_a_reloaded_adapter_that_segments_badly_is_replaced_by_the_base_once(
+    bundle: Path, pipeline: SemlaPipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configure(pipeline, fusion__k=1)
+    run(pipeline, ("red", 1))
+    overwrite_adapter(bundle, "red", 1e15, "aggregator")
+    pipeline.reload_library()
+    pipeline.process(frame("red", 101.0), track=False)  # the mixture of the previous library still segments well
+    fused = count_calls(monkeypatch, pipeline.adapted, "fuse")
+    results = run(pipeline, ("red", 2), start=101.1)
+    assert [mixture.names for mixture in fused] == [("red",), ()]
+    assert [bool((result.labels == 255).any()) for result in results] == [True] + 19 * [False]
+    assert "not finite (red)" in results[-1].domain.error
+    assert is_base(pipeline)
+
+
+def test_the_last_good_mixture_returns_also_if_only_the_previous_library_has_its_adapters(
+    bundle: Path, pipeline: SemlaPipeline
+) -> None:
+    configure(pipeline, fusion__k=1)
+    good = run(pipeline, ("red", 1))[-1]
+    shutil.rmtree(bundle / ADAPTERS / "red")
+    for name in ("green", "blue"):
+        overwrite_adapter(bundle, name, 1e15, "aggregator")
+    pipeline.reload_library()
+    pipeline.process(frame("red", 101.0), track=False)
+    state = pipeline.process(frame("red", 101.1)).domain
+    assert state.mixture == good.domain.mixture
+    assert "not finite" in state.error
+    assert (pipeline.process(Frame(good.frame.rgb, 102 * SECOND)).labels == good.labels).all()
+
+
+def test_what_is_left_of_a_mixture_without_an_unreadable_adapter_is_fused_once_if_it_is_not_finite(
+    bundle: Path, pipeline: SemlaPipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    overwrite_adapter(bundle, "green", 1e25)
+    overwrite_adapter(bundle, "blue", 1e25)
+    pipeline.reload_library()
+    configure(pipeline, fusion__k=3, fusion__temperature=1.0)
+    file = bundle / ADAPTERS / "red" / WEIGHTS
+    content = file.read_bytes()
+    file.write_bytes(b"cut")
+    fused = count_calls(monkeypatch, pipeline.adapted, "fuse")
+    results = run(pipeline, ("red", 5))
+    assert [len(mixture.names) for mixture in fused] == [3, 2]
+    assert "fused weights are not finite" in results[-1].domain.error
+    assert is_base(pipeline)
+    file.write_bytes(content)
+    process_until(pipeline, "red", 105.0, lambda state: len(fused) == 3)  # it is tried again with the third adapter
+
+
 def test_fused_weights_that_are_not_finite_are_refused_once_and_every_frame_is_segmented(
     bundle: Path, pipeline: SemlaPipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
