@@ -13,8 +13,8 @@ def whole_file(path: Path) -> Iterator[Path]:
     """Yields a temporary file beside ``path`` to write to, which then takes its name.
 
     If the body fails, the temporary file is removed, and a file that existed before stays as it was. If the process
-    is killed, the same holds, and the temporary file is left. After a power cut the new file may be empty or damaged:
-    its data are not forced to the disk, which a hard disk or an SD card would need many milliseconds per file for.
+    is killed, the previous file stays as well, and the temporary file is left. After a power cut the new file may be
+    empty or damaged: its data are not forced to the disk, which costs many milliseconds per file on an SD card.
 
     Args:
         path: File to write. Its folder exists.
