@@ -12,9 +12,9 @@ from pathlib import Path
 def whole_file(path: Path) -> Iterator[Path]:
     """Yields a temporary file beside ``path`` to write to, which then takes its name.
 
-    If the body fails, the temporary file is removed, and a file that existed before stays as it was. The same holds if
-    the process is killed, but for the temporary file. After a power cut the file may be empty: its data are not forced
-    to the disk, because that takes too long for thousands of images.
+    If the body fails, the temporary file is removed, and a file that existed before stays as it was. If the process
+    is killed, the previous file stays as well, and the temporary file is left. After a power cut the new file may be
+    empty or damaged: its data are not forced to the disk, which costs many milliseconds per file on an SD card.
 
     Args:
         path: File to write. Its folder exists.
