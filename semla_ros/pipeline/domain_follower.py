@@ -18,6 +18,7 @@ from semla_ros.images.classes import Labels, unlabelled
 from semla_ros.images.frame import Frame
 from semla_ros.library.adapter_library import AdapterLibrary
 from semla_ros.pipeline.adapted_segmenter import AdaptedSegmenter
+from semla_ros.pipeline.domain_errors import DomainErrors
 from semla_ros.pipeline.domain_state import DomainState
 from semla_ros.pipeline.effective import EffectiveSettings
 from semla_ros.pipeline.embedding import Embedder
@@ -54,8 +55,7 @@ class DomainFollower:
         self._schedule = NavigatorSchedule(embedder)
         self._adapted = adapted
         self._history = MixtureHistory()
-        self._rejection = ""  # why the mixture that was retrieved last is not the active one
-        self._turn_error = ""  # why the mixture of this domain is not in the weights
+        self._errors = DomainErrors()
         self._unread: tuple[str, ...] = ()  # adapters that were left out of the mixture: their files cannot be read
         self.use_library(library)
         self.use_settings(config, effective)
@@ -64,7 +64,7 @@ class DomainFollower:
     def use_library(self, library: AdapterLibrary) -> None:
         """Retrieves from another library from now on. The mixture stays until the next embedding."""
         self._library, self.tracker.metric = library, library.index.distance
-        self.state = replace(self.state, error="; ".join(str(error) for error in library.rejected))
+        self._report(newest="; ".join(str(error) for error in library.rejected))
 
     def use_settings(self, config: Config, effective: EffectiveSettings) -> None:
         """Puts settings in force."""
@@ -112,7 +112,7 @@ class DomainFollower:
                 self._report_mixture(Own.of(Mixture(), self._library))
                 self.tracker.forget_mixture()
                 raise
-        self._turn_error = self.state.error
+        self._report(newest="", turn=self._errors.newest)
 
     def follow(self, frame: Frame, track: bool, times: StageTimes, gaps: GapRecorder | None) -> None:
         """Adapts the segmenter if the domain has changed. Any error is reported in ``state.error``.
@@ -156,9 +156,9 @@ class DomainFollower:
             "segmentation is not finite", where=", ".join(self.state.mixture.names) or "base model",
             got=f"NaN or infinity in {count} of {sum(labels.size for labels in found)} pixels",
         )  # fmt: skip
-        self.state = replace(self.state, error=str(error))
+        self._report(newest=str(error))
         if self.state.mixture.names:
-            self._rejection = str(error)
+            self._report(rejection=str(error))
             with self._errors_reported():
                 self._fall_back()
                 self._count_swap()
@@ -169,9 +169,10 @@ class DomainFollower:
         self._schedule.reset()
         self._history.clear()
         self._adapted.memory.restore()
-        self._rejection, self._turn_error, self._unread = "", "", ()
+        self._unread = ()
+        self._report(newest="", turn="", rejection="")
         self.state = replace(
-            self.state, swaps=0, skipped=0, distance=math.nan, support=math.nan, out_of_distribution=False, error=""
+            self.state, swaps=0, skipped=0, distance=math.nan, support=math.nan, out_of_distribution=False
         )
 
     def _swap(self, times: StageTimes) -> None:
@@ -183,7 +184,7 @@ class DomainFollower:
         if self._history.is_rejected(mixture.without(self._unread)):
             self.tracker.kept()
         elif not is_first and mixture.change(self.state.mixture) < self._config.tracker.min_weight_change:
-            self._rejection = ""
+            self._report(rejection="")
             self.tracker.kept()
             self.state = replace(self.state, skipped=self.state.skipped + 1)
         else:
@@ -196,7 +197,8 @@ class DomainFollower:
 
     def _fuse_retrieved(self, mixture: Mixture, times: StageTimes) -> None:
         """Fuses a mixture. Adapters whose files cannot be read are left out of it, and reported."""
-        self._rejection, self._unread = "", ()
+        self._unread = ()
+        self._report(rejection="")
         try:
             self._fuse_unless_infinite(mixture, times)
         except AdapterError as error:
@@ -204,7 +206,8 @@ class DomainFollower:
             rest = mixture.without(unread)
             if not rest.names:
                 raise
-            self._rejection, self._unread = f"left out of the mixture: {error}", unread
+            self._unread = unread
+            self._report(rejection=f"left out of the mixture: {error}")
             self._fuse_unless_infinite(rest, times)
 
     def _fuse_unless_infinite(self, mixture: Mixture, times: StageTimes) -> None:
@@ -213,7 +216,7 @@ class DomainFollower:
             self.fuse(mixture, times)
         except FusionError as error:  # another attempt would fail as well
             self._history.reject(mixture)
-            self._rejection = str(error)
+            self._report(rejection=str(error))
             self.tracker.kept()
         else:
             self.tracker.swapped()
@@ -246,9 +249,14 @@ class DomainFollower:
 
     def _report_mixture(self, own: Own) -> None:
         """Reports a mixture that is in the weights."""
-        error = self._rejection if self._turn_error else self.state.error
-        self._active, self._turn_error = own, ""
-        self.state = replace(self.state, mixture=own.mixture, error=error)
+        self._active = own
+        self.state = replace(self.state, mixture=own.mixture)
+        self._report(turn="")
+
+    def _report(self, **errors: str) -> None:
+        """Replaces some of the errors, see `DomainErrors`."""
+        self._errors = replace(self._errors, **errors)
+        self.state = replace(self.state, error=self._errors.text)
 
     def _count_swap(self) -> None:
         """Counts a change of the mixture, once per frame."""
@@ -259,12 +267,12 @@ class DomainFollower:
         ema = self.tracker.ema
         assert ema is not None
         self._schedule.succeeded()
+        self._report(newest="")
         self.state = replace(
             self.state,
             distance=self.tracker.distance,
             support=support(np.array(self.state.mixture.weights), self._active.centroids.distances(ema)),
             out_of_distribution=not self._library.is_in_distribution(ema, self.tracker.texture),
-            error=self._turn_error or self._rejection,
         )
         if self.tracker.drifting and not self.state.frozen:
             self._library.prefetch(self._retrieved().names)
@@ -284,7 +292,7 @@ class DomainFollower:
         try:
             yield
         except Exception as error:
-            self.state = replace(self.state, error=self._explained(error))
+            self._report(newest=self._explained(error))
             self._schedule.failed()
 
     def _explained(self, error: Exception) -> str:
