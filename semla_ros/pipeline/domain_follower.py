@@ -24,7 +24,7 @@ from semla_ros.pipeline.effective import EffectiveSettings
 from semla_ros.pipeline.embedding import Embedder
 from semla_ros.pipeline.gap_recorder import GapRecorder
 from semla_ros.pipeline.memory import first_line, ran_out_of_memory
-from semla_ros.pipeline.mixture_history import MixtureHistory, Own
+from semla_ros.pipeline.mixture_history import MixtureHistory, RetrievedMixture
 from semla_ros.pipeline.schedule import NavigatorSchedule
 from semla_ros.pipeline.stage_times import StageTimes
 
@@ -78,7 +78,7 @@ class DomainFollower:
 
         Its centroids are kept, and the library that it is from, because a reload may remove its adapters.
         """
-        self._note(Own.of(mixture, self._library))
+        self._note(RetrievedMixture.of(mixture, self._library))
 
     def fuse(self, mixture: Mixture, times: StageTimes) -> None:
         """Fuses a mixture into the segmenter's weights. On any error nothing changes.
@@ -87,7 +87,7 @@ class DomainFollower:
             AdapterError: The file of an adapter is damaged.
             FusionError: The fused weights are not finite.
         """
-        self._fuse(Own.of(mixture, self._library), times)
+        self._fuse(RetrievedMixture.of(mixture, self._library), times)
 
     def forget_mixture(self) -> None:
         """Retrieves a mixture at the next embedding, also one that has segmented badly before."""
@@ -109,7 +109,7 @@ class DomainFollower:
                 return
             except Exception:
                 self._adapted.fuse(Mixture(), self._own.library.load, times)
-                self._report_mixture(Own.of(Mixture(), self._library))
+                self._report_mixture(RetrievedMixture.of(Mixture(), self._library))
                 self.tracker.forget_mixture()
                 raise
         self._report(newest="", turn=self._errors.newest)
@@ -222,19 +222,19 @@ class DomainFollower:
             self.tracker.swapped()
             self._count_swap()
 
-    def _fuse(self, own: Own, times: StageTimes) -> None:
+    def _fuse(self, own: RetrievedMixture, times: StageTimes) -> None:
         self._adapted.fuse(own.mixture, own.library.load, times)
         self._history.replace(self._active)
         self._note(own)
 
-    def _note(self, own: Own) -> None:
+    def _note(self, own: RetrievedMixture) -> None:
         self._own = own
         self._report_mixture(own)
 
     def _fall_back(self) -> None:
         """Rejects the mixture and returns to the last good one, or to the base weights if that fails, too."""
         self._history.reject(self.state.mixture)
-        base = Own.of(Mixture(), self._library)
+        base = RetrievedMixture.of(Mixture(), self._library)
         try:
             self._fuse(self._history.last_good or base, StageTimes())
         except Exception:
@@ -247,7 +247,7 @@ class DomainFollower:
             return False
         return True
 
-    def _report_mixture(self, own: Own) -> None:
+    def _report_mixture(self, own: RetrievedMixture) -> None:
         """Reports a mixture that is in the weights."""
         self._active = own
         self.state = replace(self.state, mixture=own.mixture)

@@ -10,8 +10,8 @@ from semla_ros.library.adapter_library import AdapterLibrary
 
 
 @dataclass(frozen=True)
-class Own:
-    """The mixture of one domain.
+class RetrievedMixture:
+    """A mixture together with where it comes from.
 
     Attributes:
         mixture: Adapters and weights.
@@ -24,7 +24,7 @@ class Own:
     library: AdapterLibrary
 
     @classmethod
-    def of(cls, mixture: Mixture, library: AdapterLibrary) -> Own:
+    def of(cls, mixture: Mixture, library: AdapterLibrary) -> RetrievedMixture:
         """Returns a mixture together with the library that it was retrieved from."""
         return cls(mixture, library.index_of(mixture.names), library)
 
@@ -37,11 +37,11 @@ class MixtureHistory:
 
     def clear(self) -> None:
         """Forgets everything, as another library makes other mixtures."""
-        self._last_good: Own | None = None
+        self._last_good: RetrievedMixture | None = None
         self._is_confirmed = False  # whether the active mixture has segmented a frame with finite results
         self._rejected: set[frozenset[str]] = set()
 
-    def replace(self, active: Own) -> None:
+    def replace(self, active: RetrievedMixture) -> None:
         """Notes that the active mixture is replaced by another one now."""
         if self._is_confirmed:
             self._last_good = active
@@ -64,7 +64,7 @@ class MixtureHistory:
         return frozenset(mixture.names) in self._rejected
 
     @property
-    def last_good(self) -> Own | None:
+    def last_good(self) -> RetrievedMixture | None:
         """Last mixture before the active one that has segmented a frame with finite results.
 
         None stands for the base model: there is no such mixture, or it has been rejected since.
