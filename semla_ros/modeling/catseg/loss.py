@@ -60,11 +60,12 @@ class SegmentationLoss(TrainingLoss):
         logits = F.interpolate(logits, labels.shape[-2:], mode="bilinear", align_corners=False)
         valid = labels != UNLABELLED
         targets = F.one_hot(labels.where(valid, 0), len(prompts)).permute(0, 3, 1, 2).to(logits) * valid[:, None]
-        balance = self._class_weights(labels[valid], len(prompts)).to(logits)[:, None, None]
+        balance = self._class_weights(labels[valid], len(prompts))[:, None, None].to(logits) if self.balance else None
         counted = valid[:, None].to(logits).expand_as(logits)
         loss = F.binary_cross_entropy_with_logits(logits, targets, counted, pos_weight=balance)
         if self.patch_weight:
-            loss = loss + self.patch_weight * self._patch_loss(cost_volume(features.dense, text), targets * balance)
+            weighted = targets if balance is None else targets * balance
+            loss = loss + self.patch_weight * self._patch_loss(cost_volume(features.dense, text), weighted)
         return loss
 
     def _patch_loss(self, similarity: Tensor, targets: Tensor) -> Tensor:
