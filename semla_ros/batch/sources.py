@@ -94,11 +94,16 @@ def _recordings(path: Path, out: Path) -> Iterator[Path]:
         yield path
     for each in inside:
         if each.is_dir():
-            leads_back = each.is_symlink() and each.resolve() in (path.resolve(), *path.resolve().parents)
-            if each.resolve() != out and not (each / STATE).exists() and not leads_back:
+            if _is_searched(each, out):
                 yield from _recordings(each, out)
         elif each.suffix.lower() in VIDEOS | STORAGES | {".bag"}:
             yield each
+
+
+def _is_searched(folder: Path, out: Path) -> bool:
+    """Whether a folder below an input is no output of a run, and no link that leads back."""
+    target, parent = folder.resolve(), folder.parent.resolve()
+    return not (target == out or (folder / STATE).exists() or target in (parent, *parent.parents))
 
 
 def _free(name: str, taken: set[str]) -> str:

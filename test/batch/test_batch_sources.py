@@ -46,6 +46,7 @@ def test_output_folders_of_other_runs_and_links_that_lead_back_are_not_searched(
     write_images(tmp_path / "earlier/masks/day", "1.png")
     (tmp_path / "earlier" / STATE).touch()
     (tmp_path / "day/again").symlink_to(tmp_path)
+    (tmp_path / "day/itself").symlink_to(tmp_path / "day")
     assert [each.label for each in find_sources([tmp_path], OUT)] == ["day"]
 
 
