@@ -167,28 +167,23 @@ def test_a_bundle_of_another_kind_is_refused(data: Path, pristine_bundle: Path, 
         train_fisa(task(pristine_bundle, data, tmp_path / "out"))
 
 
-def test_other_settings_do_not_continue_an_unfinished_training(
-    base: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("begun", "repeated", "said"),
+    [
+        ({}, {"seed": 3}, "training with other settings"),
+        ({"fields": {"adapter_layers": 3}}, {}, r"other settings.*got fields\.adapter_layers 3, expected .*None"),
+    ],
+)
+def test_an_unfinished_training_is_not_continued_with_other_settings_or_without_its_options(
+    base: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, begun: Any, repeated: Any, said: str
 ) -> None:
     with monkeypatch.context() as broken:
         broken.setattr("semla_ros.training.fisa.fit", lambda *args: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            train_fisa(task(base, data, tmp_path / "out"))
+            train_fisa(task(base, data, tmp_path / "out", **begun))
     (tmp_path / ".out.training/fisa.pt").touch()  # as if it had been interrupted later
-    with pytest.raises(TrainingError, match="training with other settings"):
-        train_fisa(task(base, data, tmp_path / "out", seed=3))
-
-
-def test_a_training_with_an_option_is_not_continued_without_it(
-    base: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with monkeypatch.context() as broken:
-        broken.setattr("semla_ros.training.fisa.fit", lambda *args: 1 / 0)
-        with pytest.raises(ZeroDivisionError):
-            train_fisa(task(base, data, tmp_path / "out", fields={"adapter_layers": 3}))
-    (tmp_path / ".out.training/fisa.pt").touch()
-    with pytest.raises(TrainingError, match=r"other settings.*got fields\.adapter_layers 3, expected .*None"):
-        train_fisa(task(base, data, tmp_path / "out"))
+    with pytest.raises(TrainingError, match=said):
+        train_fisa(task(base, data, tmp_path / "out", **repeated))
 
 
 def test_the_papers_schedule_is_a_preset() -> None:

@@ -36,6 +36,16 @@ def images() -> Images:
     return Images(images, labels)
 
 
+@pytest.fixture
+def network() -> CatSeg:
+    """A network whose features and texts are not zero."""
+    torch.manual_seed(0)
+    network = CatSeg(ARCH)
+    nn.init.normal_(network.clip.visual.proj)
+    nn.init.normal_(network.clip.text_projection)
+    return network
+
+
 def test_the_learning_rate_rises_to_its_peak_and_falls_to_zero():
     schedule = Schedule(steps=100, batch=1, lr=1.0, warmup=10)
     rates = [schedule.rate(step) for step in range(100)]
@@ -95,11 +105,7 @@ def test_the_navigator_has_the_image_size_of_the_pretraining():
     assert arch.image_size == ARCH.position_grid * ARCH.patch_size
 
 
-def test_unlabelled_pixels_do_not_contribute_to_the_loss(images):
-    torch.manual_seed(0)
-    network = CatSeg(ARCH)
-    nn.init.normal_(network.clip.visual.proj)
-    nn.init.normal_(network.clip.text_projection)
+def test_unlabelled_pixels_do_not_contribute_to_the_loss(images, network):
     loss = SegmentationLoss(network, CLASSES)
     prompts = loss.draw_prompts(torch.Generator())
     pixels, labels, _ = images.draw(2, torch.Generator().manual_seed(0))
@@ -107,11 +113,7 @@ def test_unlabelled_pixels_do_not_contribute_to_the_loss(images):
     assert loss(pixels, labels, prompts) > 0
 
 
-def test_rare_classes_count_more_in_a_balanced_loss():
-    torch.manual_seed(0)
-    network = CatSeg(ARCH)
-    nn.init.normal_(network.clip.visual.proj)
-    nn.init.normal_(network.clip.text_projection)
+def test_rare_classes_count_more_in_a_balanced_loss(network):
     plain, balanced = SegmentationLoss(network, CLASSES), SegmentationLoss(network, CLASSES, balance=0.5)
     prompts = plain.draw_prompts(torch.Generator())
     pixels, labels = torch.randint(0, 255, (2, 32, 32, 3), dtype=torch.uint8), torch.zeros(2, 32, 32, dtype=torch.int64)
@@ -125,11 +127,7 @@ def test_rare_classes_count_more_in_a_balanced_loss():
         assert loss(pixels, labels, prompts).item() == pytest.approx(labelled.item() * 31 / 32, rel=1e-4)
 
 
-def test_the_loss_of_the_patches_compares_each_patch_with_the_classes_of_its_own_pixels():
-    torch.manual_seed(0)
-    network = CatSeg(ARCH)
-    nn.init.normal_(network.clip.visual.proj)
-    nn.init.normal_(network.clip.text_projection)
+def test_the_loss_of_the_patches_compares_each_patch_with_the_classes_of_its_own_pixels(network):
     plain, with_patches = SegmentationLoss(network, CLASSES), SegmentationLoss(network, CLASSES, patch_weight=0.5)
     prompts = plain.draw_prompts(torch.Generator())
     pixels = torch.randint(0, 255, (1, 32, 32, 3), dtype=torch.uint8)
