@@ -167,7 +167,7 @@ def _first(name: str) -> str:
 
 
 def _check_names(names: Mapping[int, str], path: Path) -> None:
-    """Refuses categories that cannot be told apart by their names: they would be one class, or none."""
+    """Refuses categories that their names do not distinguish: they would be one class, or none."""
     blank = [number for number, name in names.items() if not name]
     if blank:
         raise _not_coco(path, f"no name of category {blank[0]}")

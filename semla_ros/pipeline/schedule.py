@@ -11,7 +11,7 @@ PRESENT_PERIODS = 4  # a camera has a turn if its newest frame is at most so man
 class NavigatorSchedule:
     """Submits one frame per navigator period to the embedder, by message stamps.
 
-    Cameras that share the domain are told apart by the frame_id, and take turns: without that, of two synchronised
+    Cameras that share the domain are distinguished by the frame_id, and take turns: without that, of two synchronised
     cameras the first one would be embedded each time.
 
     Args:
