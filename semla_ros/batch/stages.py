@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-import cv2
 import numpy as np
 import torch
 
@@ -13,6 +12,7 @@ from semla_ros.batch.rows import Batch, Embedded, Reading, Row, Segmented, Skipp
 from semla_ros.config import Config
 from semla_ros.errors import SemlaError
 from semla_ros.images.classes import unlabelled
+from semla_ros.images.conversion import to_mono8
 from semla_ros.images.files import encoded
 from semla_ros.pipeline.build import build_navigator, build_pipeline
 
@@ -82,5 +82,4 @@ class SegmentationStage(Stage):
             self._cluster = reading.cluster
         labels, confidence = self._pipeline.segment(reading.frame.rgb)
         labels[confidence < self._pipeline.config.segmenter.min_confidence] = unlabelled(labels)
-        certainty = np.asarray(cv2.convertScaleAbs(confidence, alpha=255.0), np.uint8)  # rounds and saturates
-        return Segmented(reading.source, reading.number, encoded(labels), encoded(certainty), fuses)
+        return Segmented(reading.source, reading.number, encoded(labels), encoded(to_mono8(confidence)), fuses)

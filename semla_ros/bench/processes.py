@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -53,7 +52,7 @@ class Process:
 
     def __exit__(self, *_: object) -> None:
         if self._popen.poll() is None:
-            self._popen.send_signal(signal.SIGINT)
+            self._popen.terminate()  # not SIGINT, which `semla bench &` in a script makes children ignore
         try:
             self._popen.wait(30)
         except subprocess.TimeoutExpired:

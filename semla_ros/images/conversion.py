@@ -124,6 +124,11 @@ def decompressed(data: bytes, flags: int) -> Any:
         return None
 
 
+def to_mono8(confidence: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Confidences (H, W), 0 to 1, as round(255 p), uint8."""
+    return np.asarray(cv2.convertScaleAbs(confidence, alpha=255.0), np.uint8)  # rounds and saturates
+
+
 def colorize(labels: Labels, classes: Sequence[ClassInfo]) -> NDArray[np.uint8]:
     """Paints a label image in the colours of its classes.
 

@@ -93,11 +93,10 @@ class SegmentedImage:
             segments = segments and Segments(
                 resized(segments.classes, size, cv2.INTER_NEAREST), resized(segments.instances, size, cv2.INTER_NEAREST)
             )
-        if config.confidence_encoding == "mono8":
-            confidence = np.asarray(cv2.convertScaleAbs(confidence, alpha=255.0))  # rounds and saturates
+        encoded = conversion.to_mono8(confidence) if config.confidence_encoding == "mono8" else confidence
         support = result.domain.support
         rgb, opacity = result.frame.rgb, config.overlay_opacity
-        return cls(header, rgb, labels, confidence, classes, opacity, support, camera_info, depth, segments)
+        return cls(header, rgb, labels, encoded, classes, opacity, support, camera_info, depth, segments)
 
     @cached_property
     def blend(self) -> NDArray[np.uint8]:

@@ -7,11 +7,9 @@ from collections.abc import Iterator
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-import cv2
-import numpy as np
-
 from semla_ros.config import NodeConfig
 from semla_ros.errors import SemlaError
+from semla_ros.images.conversion import to_mono8
 from semla_ros.recordings import OnError, Recording
 from semla_ros.topics.domain import key_values
 from semla_ros.view.history import DomainSample
@@ -57,7 +55,7 @@ class Segmented:
                 except SemlaError as error:
                     on_error(error)
                     continue
-                confidence = np.asarray(cv2.convertScaleAbs(result.confidence, alpha=255.0), np.uint8)
+                confidence = to_mono8(result.confidence)
                 yield DomainSample.of(frame.stamp_ns, key_values(result.domain))
                 yield Scene(frame.stamp_ns, frame.rgb, result.labels, confidence, pipeline.classes)
             self._is_done = True

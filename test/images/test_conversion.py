@@ -19,7 +19,7 @@ from semla_ros.errors import ImageError
 from semla_ros.images import bridge
 from semla_ros.images.bit_depth import BitDepth
 from semla_ros.images.classes import class_table
-from semla_ros.images.conversion import colorize, decode, decode_compressed, decode_file, overlay
+from semla_ros.images.conversion import colorize, decode, decode_compressed, decode_file, overlay, to_mono8
 from semla_ros.images.encodings import ENCODINGS
 
 HEIGHT, WIDTH = 6, 8
@@ -407,3 +407,9 @@ def test_encodings_whose_channels_cv_bridge_confuses_are_converted_by_opencv(ins
     install(MIXES_CHANNELS)
     assert bridge.correct_encodings() == {"rgba8"}
     np.testing.assert_array_equal(decode(message("bgra8", np.dstack([RGB[..., ::-1], OPAQUE]))), RGB)
+
+
+def test_confidences_are_rounded_to_255_steps_and_saturate() -> None:
+    confidence = np.array([[0.0, 0.5 / 255 + 1e-4, 0.5, 1.0, 1.0 + 1e-6]], np.float32)
+    assert to_mono8(confidence).tolist() == [[0, 1, 128, 255, 255]]
+    assert to_mono8(confidence).dtype == np.uint8
