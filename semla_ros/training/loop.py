@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
+from torch.optim import AdamW, Optimizer
 
 from semla_ros.errors import TrainingError
 from semla_ros.progress import ProgressBar
@@ -55,10 +57,9 @@ def fit(
     main, share = accelerator.is_main_process, _share(schedule.batch, accelerator)
     trained = {key: parameter for key, parameter in loss.named_parameters() if parameter.requires_grad}
     parameters = list(groups) or [{"params": list(trained.values())}]
-    optimizer = torch.optim.AdamW(parameters, lr=schedule.lr, weight_decay=schedule.weight_decay)
-    rates = [group["lr"] for group in optimizer.param_groups]
-    try:
-        model, optimizer = accelerator.prepare(loss, optimizer)
+    adamw = AdamW(parameters, schedule.lr, weight_decay=schedule.weight_decay)
+    with _prepared(loss, adamw, accelerator) as (model, optimizer):
+        update = _Update(model, optimizer, list(trained.values()), schedule, accelerator)
         state = trained | _running_averages(loss)
         best = Best(state, validation.patience if validation else 0, schedule.warmup)
         parts = {"optimizer": optimizer, "best": best} | ({"scaler": accelerator.scaler} if accelerator.scaler else {})
@@ -74,17 +75,8 @@ def fit(
         bar = ProgressBar(steps, desc=name, initial=first, total=schedule.steps, mininterval=5, disable=not main)
         for step in bar:
             # 1. Every process draws the same batch and computes its slice of it.
-            batch = draw(torch.Generator().manual_seed(seed * 1_000_003 + step), share)
-            value = model(*(tensor.to(accelerator.device) for tensor in batch))
-            # 2. Gradients are averaged over the processes and clipped; the learning rates follow the schedule.
-            optimizer.zero_grad()
-            accelerator.backward(value)
-            accelerator.clip_grad_norm_(trained.values(), 1.0)
-            for group, rate in zip(optimizer.param_groups, rates, strict=True):
-                group["lr"] = rate * schedule.factor(step)
-            optimizer.step()
-            log.add(_checked(accelerator.reduce(value.detach(), "mean").item(), step))
-            # 3. The best weights are kept. Once the mIoU rises no more, the training ends.
+            log.add(update(step, draw(torch.Generator().manual_seed(seed * 1_000_003 + step), share)))
+            # 2. The best weights are kept. Once the mIoU rises no more, the training ends.
             done, last = step + 1, step + 1 == schedule.steps
             validated = validation is not None and (last or done % validation.every == 0)
             if validation and validated:
@@ -93,7 +85,7 @@ def fit(
                 f"loss {log.mean:.4f}" + (f", mIoU {best.latest:.1f} %" if best.latest is not None else ""),
                 refresh=False,
             )
-            # 4. Checkpoints are saved only after a row of the log, so that a resumed log has the same rows.
+            # 3. Checkpoints are saved only after a row of the log, so that a resumed log has the same rows.
             if validated or last or done % ROW == 0:
                 log.write_row(step, schedule.rate(step), best.latest if validated else None)
                 last = last or best.exhausted
@@ -101,10 +93,52 @@ def fit(
             if best.exhausted:
                 break
         best.restore()
-        return best
-    finally:  # accelerate would hold the optimiser, and cast the loss to bfloat16, until the process ends
+    return best
+
+
+@contextmanager
+def _prepared(loss: nn.Module, optimizer: Optimizer, accelerator: Accelerator) -> Iterator[tuple[nn.Module, Any]]:
+    """Loss and optimiser as accelerate runs them."""
+    try:
+        yield accelerator.prepare(loss, optimizer)
+    finally:  # it would hold the optimiser, and cast the loss to bfloat16, until the process ends
         accelerator.unwrap_model(loss, keep_fp32_wrapper=False)
         accelerator.free_memory()
+
+
+class _Update:
+    """One step of the optimiser.
+
+    Args:
+        model: Computes the loss of a batch.
+        optimizer: Its groups have the base learning rates.
+        trained: The parameters.
+        schedule: Factors of the learning rates.
+        accelerator: Device and processes.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: Any,
+        trained: list[nn.Parameter],
+        schedule: Schedule,
+        accelerator: Accelerator,
+    ) -> None:
+        self._model, self._optimizer, self._trained = model, optimizer, trained
+        self._schedule, self._accelerator = schedule, accelerator
+        self._rates = [group["lr"] for group in optimizer.param_groups]
+
+    def __call__(self, step: int, batch: Sequence[Tensor]) -> float:
+        """Changes the parameters by clipped gradients, averaged over the processes, and returns the loss."""
+        loss = self._model(*(tensor.to(self._accelerator.device) for tensor in batch))
+        self._optimizer.zero_grad()
+        self._accelerator.backward(loss)
+        self._accelerator.clip_grad_norm_(self._trained, 1.0)
+        for group, rate in zip(self._optimizer.param_groups, self._rates, strict=True):
+            group["lr"] = rate * self._schedule.factor(step)
+        self._optimizer.step()
+        return _checked(self._accelerator.reduce(loss.detach(), "mean").item(), step)
 
 
 def _running_averages(loss: nn.Module) -> dict[str, Tensor]:
