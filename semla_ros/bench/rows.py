@@ -20,7 +20,7 @@ from semla_ros.bench.peer import PeftPeer
 from semla_ros.bench.reference import reference_logits, reference_text
 from semla_ros.bench.subject import Subject
 from semla_ros.config import Config
-from semla_ros.images.conversion import decode
+from semla_ros.images.conversion import decode, to_mono8
 from semla_ros.machine import peak_mib
 from semla_ros.progress import ProgressBar
 
@@ -138,8 +138,7 @@ def _stages(subject: Subject, watch: Stopwatch, repeats: int) -> None:
 
 def _published(labels: NDArray[np.int64], confidence: NDArray[np.float32]) -> tuple[array.array[int], ...]:
     """Fills mask and confidence into arrays as messages hold them; DDS is not included."""
-    sure = (255 * confidence + 0.5).astype(np.uint8)
-    return tuple(array.array("B", pixels.tobytes()) for pixels in (labels.astype(np.uint8), sure))
+    return tuple(array.array("B", pixels.tobytes()) for pixels in (labels.astype(np.uint8), to_mono8(confidence)))
 
 
 def _ratios(stages: dict[str, Timing]) -> dict[str, float]:

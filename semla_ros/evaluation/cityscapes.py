@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from semla_ros.errors import ImageError, RecordingError
 from semla_ros.evaluation.dataset import LabelledImage
+from semla_ros.images.bit_depth import BitDepth
 from semla_ros.images.classes import CITYSCAPES_COLORS, UNLABELLED
 from semla_ros.images.files import read_rgb, read_unchanged
 
@@ -73,11 +74,12 @@ class CityscapesFolder:
         Raises:
             RecordingError: A label map has another size than its image, or ids that Cityscapes does not define.
         """
+        bit_depth = BitDepth()
         for image, label in self._pairs:
             if image in self.skipped:
                 continue
             try:
-                rgb, ids = read_rgb(image), read_unchanged(label)
+                rgb, ids = read_rgb(image, bit_depth), read_unchanged(label)
             except ImageError as error:
                 self._skip(image, str(error))
                 continue

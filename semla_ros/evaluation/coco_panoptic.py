@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from semla_ros.errors import ImageError, RecordingError
 from semla_ros.evaluation.dataset import LabelledImage
 from semla_ros.images import panoptic
+from semla_ros.images.bit_depth import BitDepth
 from semla_ros.images.classes import UNLABELLED
 from semla_ros.images.files import read_rgb
 from semla_ros.streetworld.panoptic import ANNOTATIONS
@@ -66,6 +67,7 @@ class CocoPanoptic:
 
     def __init__(self, images: Path, annotations: Path, classes: Sequence[str] = (), limit: int = 0) -> None:
         self.name, self.skipped = images.absolute().parent.name, dict[Path, str]()
+        self._bit_depth = BitDepth()
         content = _read(annotations)
         try:
             names = {each["id"]: each["name"].strip() for each in content["categories"]}
@@ -99,7 +101,7 @@ class CocoPanoptic:
         if entry.image in self.skipped:
             return None
         try:
-            rgb, ids = read_rgb(entry.image), panoptic.from_rgb(read_rgb(entry.png))
+            rgb, ids = read_rgb(entry.image, self._bit_depth), panoptic.from_rgb(read_rgb(entry.png))
         except ImageError as error:
             self.skipped[entry.image] = str(error)
             LOG.warning("%s: skipped %s: %s", self.name, entry.image.name, error)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from semla_ros.errors import ImageError, RecordingError
 from semla_ros.evaluation.cityscapes import IMAGES, LABELS, CityscapesFolder
 from semla_ros.evaluation.dataset import Dataset, LabelledImage
+from semla_ros.images.bit_depth import BitDepth
 from semla_ros.images.classes import UNLABELLED
 from semla_ros.images.files import IMAGE_SUFFIXES, read_rgb, read_unchanged
 
@@ -64,11 +65,12 @@ class PairedFolders:
         Raises:
             RecordingError: A label map has another size than its image, several channels, or ids without a class.
         """
+        bit_depth = BitDepth()
         for image, label in self._pairs:
             if image in self.skipped:
                 continue
             try:
-                rgb, ids = read_rgb(image), read_unchanged(label)
+                rgb, ids = read_rgb(image, bit_depth), read_unchanged(label)
             except ImageError as error:
                 self._skip(image, str(error))
                 continue

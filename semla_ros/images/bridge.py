@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 from semla_ros.images.bit_depth import full_range
 from semla_ros.images.encodings import ENCODINGS, Encoding, ImageMessage, pixels, to_rgb
 
+PROBE_S = 60.0  # for the trial of cv_bridge
+
 
 def handles(message: ImageMessage) -> bool:
     """Whether cv_bridge converts this message correctly. It is not used for 16 bits: it assumes the full range."""
@@ -34,12 +36,14 @@ def convert(message: ImageMessage) -> NDArray[np.uint8]:
 
 @functools.cache
 def correct_encodings() -> frozenset[str]:
-    """The 8-bit encodings that cv_bridge converts like OpenCV; none if it is missing or crashes."""
+    """The 8-bit encodings that cv_bridge converts like OpenCV; none if it is missing, crashes or hangs."""
     if importlib.util.find_spec("cv_bridge") is None:
         return frozenset()
-    probe = subprocess.run(
-        [sys.executable, "-m", "semla_ros.images.bridge"], capture_output=True, text=True, check=False
-    )
+    command = [sys.executable, "-m", "semla_ros.images.bridge"]
+    try:
+        probe = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PROBE_S)
+    except subprocess.TimeoutExpired:
+        return frozenset()
     return frozenset(probe.stdout.split()) if probe.returncode == 0 else frozenset()
 
 

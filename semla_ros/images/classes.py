@@ -59,8 +59,8 @@ def class_table(
 
     Args:
         names: Class names; synonyms after commas ("car, automobile").
-        colors: Class name to colour. The first synonym of a class selects its colour; a class without an entry gets a
-            distinct hue.
+        colors: Class name to colour. The whole name of a class selects its colour, else the first synonym does; a class
+            without an entry gets a distinct hue.
 
     Raises:
         ConfigError: A class is named twice, or has no name.
@@ -72,18 +72,26 @@ def class_table(
     twice = sorted({name for name in stripped if stripped.count(name) > 1})
     if twice:
         raise ConfigError("class named twice", where="segmenter.classes", got=twice)
-    return tuple(ClassInfo(i, name, colors.get(name.split(",")[0].strip(), _hue(i))) for i, name in enumerate(names))
+    known = {_first(name): color for name, color in colors.items()} | dict(colors)
+    return tuple(
+        ClassInfo(i, name, known.get(name.strip(), known.get(_first(name), _hue(i)))) for i, name in enumerate(names)
+    )
 
 
 def class_names(classes: Sequence[ClassInfo]) -> list[str]:
     """Returns the first synonym of each class; the whole name where two classes have the same first synonym."""
-    first = [info.name.split(",")[0].strip() for info in classes]
+    first = [_first(info.name) for info in classes]
     return [name if first.count(name) == 1 else info.name for name, info in zip(first, classes, strict=True)]
 
 
 def unlabelled(labels: Labels) -> int:
     """Returns the value that marks unlabelled pixels in a label image: 255 for uint8, 65535 for uint16."""
     return int(np.iinfo(labels.dtype).max)
+
+
+def _first(name: str) -> str:
+    """The first synonym of a class."""
+    return name.split(",")[0].strip()
 
 
 def _hue(index: int) -> tuple[int, int, int]:

@@ -99,12 +99,7 @@ def decode_file(data: bytes, flags: int = cv2.IMREAD_COLOR, bit_depth: BitDepth 
         ImageError: The data is empty, truncated or not an image, the image is too large, or its values are not unsigned
             integers of 8 or 16 bits.
     """
-    if not data:
-        raise ImageError("empty image", got="0 bytes")
-    check_size(*_announced_size(data))
     bgr = decompressed(data, flags | cv2.IMREAD_ANYDEPTH)
-    if bgr is None:
-        raise ImageError("truncated or damaged image", got=f"{len(data)} bytes")
     if bgr.dtype == np.uint16:
         bgr = (bit_depth or full_range()).to_uint8(bgr)
     if bgr.dtype != np.uint8:
@@ -113,15 +108,31 @@ def decode_file(data: bytes, flags: int = cv2.IMREAD_COLOR, bit_depth: BitDepth 
 
 
 def decompressed(data: bytes, flags: int) -> Any:
-    """OpenCV's image of the bytes of a file, BGR, with its own number of bits; None if they are damaged or none."""
+    """Reads the bytes of an image file with OpenCV.
+
+    Args:
+        data: JPEG, PNG or another format that OpenCV reads.
+        flags: OpenCV's reading flags.
+
+    Returns:
+        Image, (H, W) or (H, W, C), BGR, with its own number of bits.
+
+    Raises:
+        ImageError: The data is empty, truncated or not an image, or the image is too large.
+    """
+    if not data:
+        raise ImageError("empty image", got="0 bytes")
+    check_size(*_announced_size(data))
     # Some versions of OpenCV fill the missing part of a truncated JPEG with grey, so its end marker is looked for. An
     # end marker in the first half belongs to an embedded thumbnail.
-    if data.startswith(START_OF_JPEG) and data.rfind(END_OF_JPEG) < len(data) // 2:
-        return None
+    cut_off = data.startswith(START_OF_JPEG) and data.rfind(END_OF_JPEG) < len(data) // 2
     try:
-        return cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+        image = None if cut_off else cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error:
-        return None
+        image = None
+    if image is None:
+        raise ImageError("truncated or damaged image", got=f"{len(data)} bytes")
+    return image
 
 
 def to_mono8(confidence: NDArray[np.float32]) -> NDArray[np.uint8]:

@@ -2,35 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from semla_ros.errors import ImageError
-from semla_ros.images.conversion import decompressed
+from semla_ros.images.bit_depth import BitDepth
+from semla_ros.images.conversion import decode_file, decompressed
 from semla_ros.whole_file import whole_file
 
 FORMATS = {".png": "PNG", ".jpg": "JPEG"}  # that images are encoded in
+Pixels = TypeVar("Pixels", bound=NDArray[Any])
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".ppm", ".webp", ".tif", ".tiff"}
 
 
-def read_rgb(path: Path) -> NDArray[np.uint8]:
-    """Reads a colour image.
+def read_rgb(path: Path, bit_depth: BitDepth | None = None) -> NDArray[np.uint8]:
+    """Reads a colour image, as a camera's images are decoded.
 
     Args:
         path: Image file of any format that OpenCV reads.
+        bit_depth: Number of bits that the images of a folder use where they have 16 bits, updated by this image. By
+            default 16.
 
     Returns:
         (H, W, 3) uint8, RGB, contiguous.
 
     Raises:
-        ImageError: The file is missing, truncated, damaged or not an image.
+        ImageError: The file is missing, truncated, damaged, too large or not an image.
     """
-    return np.ascontiguousarray(_read(path, cv2.IMREAD_COLOR)[..., ::-1])
+    return _read(path, lambda data: decode_file(data, bit_depth=bit_depth))
 
 
 def read_unchanged(path: Path) -> NDArray[np.integer]:
@@ -43,9 +48,9 @@ def read_unchanged(path: Path) -> NDArray[np.integer]:
         (H, W) or (H, W, C), uint8 or uint16 as in the file.
 
     Raises:
-        ImageError: The file is missing, truncated, damaged or not an image.
+        ImageError: The file is missing, truncated, damaged, too large or not an image.
     """
-    return _read(path, cv2.IMREAD_UNCHANGED)
+    return _read(path, lambda data: np.asarray(decompressed(data, cv2.IMREAD_UNCHANGED)))
 
 
 def write_image(path: Path, pixels: NDArray[np.uint8]) -> None:
@@ -112,12 +117,11 @@ def writing(path: Path) -> Iterator[None]:
         ) from error  # fmt: skip
 
 
-def _read(path: Path, flags: int) -> NDArray[np.integer]:
+def _read(path: Path, decode: Callable[[bytes], Pixels]) -> Pixels:
     try:
-        image = decompressed(path.read_bytes(), flags)
-    except OSError:
-        image = None
-    if image is None:
-        hint = "The file is missing, damaged or not an image: restore it or remove it."
-        raise ImageError("image file cannot be read", where=path, hint=hint)
-    return np.asarray(image)
+        return decode(path.read_bytes())
+    except (OSError, ImageError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ImageError(
+            "image file cannot be read", where=path, hint=f"Reason: {reason}. Restore the file or remove it."
+        ) from error

@@ -220,6 +220,21 @@ def check_statistics(statistics: Statistics, dimension: int, metric: Metric, whe
         )  # fmt: skip
 
 
+def is_adapter_name(name: str) -> bool:
+    """Whether a folder of this name is an adapter: not hidden, and not what macOS adds."""
+    return bool(name) and not name.startswith((".", "__MACOSX")) and "/" not in name and "\0" not in name
+
+
+def check_name(name: str, folder: Path) -> None:
+    """Refuses what is no name of an adapter in the library ``folder``.
+
+    Raises:
+        AdapterError: The name is empty, hidden or no name of a folder.
+    """
+    if not is_adapter_name(name):
+        raise AdapterError("not the name of an adapter", where=folder, got=repr(name), expected="the name of a folder")
+
+
 def save_adapter(
     adapter: Adapter, statistics: Statistics, folder: Path, dtype: torch.dtype = torch.float16, method: str = LORA
 ) -> None:
@@ -235,10 +250,8 @@ def save_adapter(
     Raises:
         AdapterError: The name is no name of a folder in ``folder``.
     """
-    name = adapter.name
-    if not name or name.startswith(".") or "/" in name or "\0" in name:
-        raise AdapterError("not the name of an adapter", where=folder, got=repr(name), expected="the name of a folder")
-    path = folder / name
+    check_name(adapter.name, folder)
+    path = folder / adapter.name
     path.mkdir(parents=True, exist_ok=True)
     if adapter.factors:
         _save_factors(adapter, path, dtype, method)

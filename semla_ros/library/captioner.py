@@ -34,8 +34,10 @@ class Captioner:
             raise BundleError("no captioner", where=folder, expected="a folder with config.json, as of BLIP-2")
         try:
             known: Any = transformers
-            self._processor = known.AutoProcessor.from_pretrained(folder, local_files_only=True)
-            self._model = known.AutoModelForImageTextToText.from_pretrained(folder, local_files_only=True).eval()
+            local = {"local_files_only": True, "trust_remote_code": False}  # no code of the folder is run
+            self._processor = known.AutoProcessor.from_pretrained(folder, **local)
+            model = known.AutoModelForImageTextToText.from_pretrained(folder, use_safetensors=True, **local)
+            self._model = model.eval()
         except Exception as error:  # transformers raises errors of many types
             raise BundleError("unreadable captioner", where=folder, hint=str(error)) from error
 

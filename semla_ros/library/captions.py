@@ -111,7 +111,8 @@ class CaptionTable:
                 columns = [file[name].astype(str).tolist() for name in ATTRIBUTES]
                 captions = [Caption(*row) for row in zip(*columns, strict=True)]
                 embeddings = file["embeddings"].astype(np.float64)
-            if embeddings.ndim != 2 or len(embeddings) != len(captions) or not np.isfinite(embeddings).all():
+            fits = embeddings.ndim == 2 and len(embeddings) == len(captions) > 0
+            if not fits or not np.isfinite(embeddings).all():
                 raise ValueError(f"{len(captions)} captions with embeddings of shape {embeddings.shape}")
         except BundleError:
             raise

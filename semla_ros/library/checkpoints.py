@@ -37,7 +37,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
             hint="The file is damaged or contains other objects; download it again.",
         ) from error  # fmt: skip
     tree = tree.get("model", tree.get("state_dict", tree)) if isinstance(tree, dict) else tree
-    if not isinstance(tree, dict) or not all(isinstance(value, Tensor) for value in tree.values()):
+    if not isinstance(tree, dict) or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in tree.items()):
         raise BundleError(
             "checkpoint is no state dict", where=path, got=type(tree).__name__, expected="tensors by name"
         )

@@ -74,7 +74,7 @@ def _of_targets(folder: AdapterFolder, adapter: Adapter, base: BaseModel) -> Ite
 
     Matrices in layers that do not act are harmless where their product is zero: official adapters have them.
     """
-    changed = [name for name, bound in adapter.bounds.items() if bound > 0]
+    changed = [name for name, (up, down) in adapter.norms.items() if up * down > 0]
     idle = [name for name in changed if name not in base.acting]
     if folder.unmatched:
         yield Finding(folder.name, "targets", f"no matrices for {_named(folder.unmatched)} of target_modules")

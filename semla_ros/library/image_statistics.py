@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from semla_ros.adaptation.statistics import Statistics
 from semla_ros.adaptation.statistics_file import save_statistics
 from semla_ros.errors import AdapterError, ImageError
+from semla_ros.images.bit_depth import BitDepth
 from semla_ros.images.files import IMAGE_SUFFIXES, read_rgb
 from semla_ros.images.texture import texture
 from semla_ros.library.adapter_folder import statistics_file
@@ -78,9 +79,10 @@ def statistics_of(images: Iterable[NDArray[np.uint8]], navigator: Navigator) -> 
 
 
 def _readable(files: Iterable[Path], on_error: Callable[[ImageError], None]) -> Iterator[NDArray[np.uint8]]:
+    bit_depth = BitDepth()
     for file in files:
         try:
-            yield read_rgb(file)
+            yield read_rgb(file, bit_depth)
         except ImageError as error:
             on_error(error)
 

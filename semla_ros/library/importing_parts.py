@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from torch import nn
 
 from semla_ros.errors import BundleError
 from semla_ros.images.classes import CITYSCAPES_COLORS
-from semla_ros.library.bundle import ADAPTERS, Bundle, Defaults, find_bundle
+from semla_ros.library.bundle import ADAPTERS, Bundle, Color, Defaults, find_bundle
 from semla_ros.library.captions import copy_captions
 from semla_ros.library.checkpoints import read_state
 from semla_ros.library.new_bundle import new_bundle
@@ -22,8 +22,8 @@ from semla_ros.modeling.clip.network import Clip
 from semla_ros.modeling.clip.published import PublishedClip, whole_clip
 
 FromParts = Callable[[Path, Any, int], tuple[Any, nn.Module]]  # see `semla_ros.modeling.base.SegmenterKind.from_parts`
-# A CLIP, classes, the navigator, and the defaults that fit it.
-WithNavigator = tuple[PublishedClip, tuple[str, ...], tuple[Architecture, nn.Module], Defaults]
+# A CLIP, colours of the classes, the navigator, and the defaults that fit it.
+WithNavigator = tuple[PublishedClip, Mapping[str, Color], tuple[Architecture, nn.Module], Defaults]
 
 
 def import_parts(
@@ -53,14 +53,15 @@ def import_parts(
     with new_bundle(out) as path:
         from_parts = _from_parts(segmenter_name)
         source = None if _is_state_dict(clip) else _bundle(clip)
-        whole, classes, (navigator_arch, encoder), defaults = _clip_of(source) if source else _clip(clip, clip_model)
+        whole, colors, (navigator_arch, encoder), defaults = _clip_of(source) if source else _clip(clip, clip_model)
         whole = replace(whole, logit_scale=logit_scale or whole.logit_scale)
         arch, network = from_parts(mask_generator, whole, image_size)
         about = f"{segmenter_name} of {mask_generator.name} and {clip.name}, not trained together"
         (path / ADAPTERS).mkdir(parents=True)
         if source:
             copy_captions(source, path)
-        Bundle(path, about, arch, navigator_arch, classes, defaults=defaults).save(network, encoder, torch.float32)
+        bundle = Bundle(path, about, arch, navigator_arch, tuple(colors), colors, defaults)
+        bundle.save(network, encoder, torch.float32)
     return Bundle.open(out)
 
 
@@ -88,7 +89,7 @@ def _bundle(clip: Path) -> Path:
 def _clip(source: Path, model: str) -> WithNavigator:
     whole = whole_clip(read_state(source), str(source), model)
     navigator = published_navigator(navigator_kind(DEFAULT_NAVIGATOR), str(source), model)
-    return whole, tuple(CITYSCAPES_COLORS), navigator, Defaults()
+    return whole, CITYSCAPES_COLORS, navigator, Defaults()
 
 
 def _clip_of(source: Path) -> WithNavigator:
@@ -99,4 +100,5 @@ def _clip_of(source: Path) -> WithNavigator:
     sizes: Any = bundle.segmenter
     scale = getattr(sizes, "logit_scale", PublishedClip.logit_scale)  # only some kinds of segmenters have one
     whole = PublishedClip(sizes.vision, sizes.text, network.clip.state_dict(), scale)
-    return whole, bundle.classes, (bundle.navigator, bundle.load_navigator().network), bundle.defaults
+    colors = {each.name: each.color for each in bundle.class_table()}
+    return whole, colors, (bundle.navigator, bundle.load_navigator().network), bundle.defaults

@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from semla_ros.errors import AdapterError
-from semla_ros.library.adapter_folder import AdapterFolder
+from semla_ros.library.adapter_folder import AdapterFolder, check_name, is_adapter_name
 
 LOG = logging.getLogger(__name__)
 REMOVED = ".removed"  # folder in the library; what is taken out of the library goes there
@@ -67,7 +67,8 @@ class LibraryFolder:
             The name of each adapter that was replaced, and where its folder is now.
 
         Raises:
-            AdapterError: Two adapters have one name, or the library cannot be written to. Nothing has changed then.
+            AdapterError: Two adapters have one name, a name is hidden, or the library cannot be written to. Nothing has
+                changed then.
         """
         self._check_names([each.name for each in folders], overwrite)
         removed = self._new_place()
@@ -107,6 +108,8 @@ class LibraryFolder:
         return {name: place / name for name in sources}
 
     def _check_names(self, names: Sequence[str], overwrite: bool) -> None:
+        for name in names:
+            check_name(name, self.path)
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise AdapterError(
@@ -142,7 +145,7 @@ def adapter_paths(folder: Path) -> list[Path]:
     Raises:
         OSError: The folder cannot be read.
     """
-    paths = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith((".", "__MACOSX")))
+    paths = sorted(path for path in folder.iterdir() if path.is_dir() and is_adapter_name(path.name))
     inside = [path for path in paths if path.resolve().is_relative_to(folder.resolve())]
     if len(inside) < len(paths):
         outside = ", ".join(str(path) for path in paths if path not in inside)

@@ -70,7 +70,7 @@ def _read(read: Callable[[Path], dict[str, Tensor]], file: Path) -> dict[str, Te
         raise BundleError("unreadable weights", where=file, hint="There is no such file.")
     try:
         return read(file)
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, RuntimeError) as error:  # RuntimeError: sizes beyond 64 bits
         raise BundleError("unreadable weights", where=file, hint=str(error)) from error
 
 

@@ -62,7 +62,7 @@ class Architecture:
             return cls(**sizes)
         except TypeError as error:
             raise BundleError(
-                "architecture does not fit", where=cls.__name__, got=sorted(values), hint=str(error)
+                "architecture does not fit", where=cls.__name__, got=sorted(map(str, values)), hint=str(error)
             ) from error
 
 

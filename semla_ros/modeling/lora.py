@@ -36,11 +36,12 @@ class Adapter:
         return factors + sum(delta.nbytes for delta in self.difference.values())
 
     @cached_property
-    def bounds(self) -> dict[str, float]:
-        """Module name to s ‖B‖ ‖A‖ (Frobenius norms), which no element of s B A exceeds; NaN if a factor is."""
-        norms = [a.norm(dtype=torch.float32) * b.norm(dtype=torch.float32) for a, b in self.factors.values()]
-        values = torch.stack(norms).tolist() if norms else []
-        return {name: abs(self.scale) * value for name, value in zip(self.factors, values, strict=True)}
+    def norms(self) -> dict[str, tuple[float, float]]:
+        """Module name to the Frobenius norms s ‖B‖ and ‖A‖. No element of s B A exceeds their product."""
+        factors = [factor.norm(dtype=torch.float32) for pair in self.factors.values() for factor in pair]
+        values = torch.stack(factors).tolist() if factors else []
+        pairs = zip(values[1::2], values[::2], strict=True)
+        return {name: (abs(self.scale) * up, down) for name, (up, down) in zip(self.factors, pairs, strict=True)}
 
 
 Product = tuple[Tensor, Tensor]  # up (out, R) and down (R, in): what a mixture adds to one weight is up @ down
@@ -154,11 +155,15 @@ class LoraFuser:
         )  # fmt: skip
 
     def _unbounded(self, adapters: Sequence[Adapter], weights: Sequence[float]) -> list[str]:
-        """Layers of which max|W₀| + Σ_i w_i s_i ‖B_i‖ ‖A_i‖, a bound of every partial sum, is too large or NaN."""
+        """Layers of which max|W₀| + Σ_i (1 + w_i s_i ‖B_i‖) (1 + ‖A_i‖) is too large or NaN.
+
+        It is a bound of every factor, as it is converted to the type of the weights, and of every partial sum.
+        """
         bounds = dict(self._largest)
         for adapter, weight in zip(adapters, weights, strict=True):
-            for name in adapter.bounds.keys() & bounds.keys():
-                bounds[name] += abs(weight) * adapter.bounds[name]
+            for name in adapter.norms.keys() & bounds.keys():
+                up, down = adapter.norms[name]
+                bounds[name] += (1 + abs(weight) * up) * (1 + down)
         return [name for name, bound in bounds.items() if not bound < torch.finfo(self._base[name].dtype).max]
 
 

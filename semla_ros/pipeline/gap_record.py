@@ -81,7 +81,7 @@ class GapRecord:
             if file.stat().st_size > MAX_STATE_BYTES:
                 raise ValueError(f"{file.stat().st_size} bytes")
             return Gaps.from_json(json.loads(file.read_bytes()))
-        except (OSError, AttributeError, KeyError, TypeError, ValueError) as error:
+        except (OSError, AttributeError, KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
             hint = "The images beside it can still be used."
             raise RecordingError("unreadable record of gaps", where=file, got=repr(error), hint=hint) from error
 

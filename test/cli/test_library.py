@@ -336,6 +336,25 @@ def test_a_published_clip_encodes_the_captions(library, tmp_path):
     assert "no such file" in library.refused("describe", "--clip", tmp_path / "nowhere.safetensors")
 
 
+def test_options_of_describe_without_effect_are_refused(library, tmp_path):
+    assert "--clip-model" in library.refused("describe", "--clip-model", "ViT-B-32")
+    both = ("--clip", tmp_path / "clip.safetensors", "--captioner", tmp_path, "--images", tmp_path)
+    assert "two ways to describe" in library.refused("describe", *both)
+
+
+def test_a_clip_with_another_tokenizer_is_refused(library, tmp_path):
+    write_clip(tmp_path, dimension=8)
+    file = tmp_path / "open_clip_config.json"
+    config = json.loads(file.read_text())
+    for change in ({"vocab_size": 250100}, {"hf_tokenizer_name": "xlm"}):
+        file.write_text(
+            json.dumps({"model_cfg": config["model_cfg"] | {"text_cfg": config["model_cfg"]["text_cfg"] | change}})
+        )
+        said = library.refused("describe", "--clip", tmp_path / "clip.safetensors")
+        assert "unsupported text encoder" in said
+        assert next(iter(change)) in said
+
+
 def write_clip(folder, dimension):
     """A tiny CLIP with random weights as open_clip publishes it, with its configuration."""
     from open_clip.model import CLIP

@@ -31,6 +31,13 @@ def test_a_synonym_takes_the_colour_of_the_first_name() -> None:
     assert class_table(["car, automobile"])[0].color == CITYSCAPES_COLORS["car"]
 
 
+def test_the_colour_of_a_name_with_synonyms_is_found_by_the_whole_name_and_by_the_first_synonym() -> None:
+    colors = {"road, street": (1, 2, 3)}
+    assert [each.color for each in class_table(["road, street"], colors)] == [(1, 2, 3)]
+    assert [each.color for each in class_table(["road"], colors)] == [(1, 2, 3)]
+    assert class_table(["street"], colors)[0].color != (1, 2, 3)
+
+
 def test_a_class_named_twice_is_refused() -> None:
     with pytest.raises(ConfigError, match="sky"):
         class_table(["road", "sky", "car", "sky"])

@@ -403,6 +403,12 @@ def test_a_cv_bridge_that_crashes_or_does_not_import_is_never_used(install: Any,
     np.testing.assert_array_equal(decode(message("bgr8", RGB[..., ::-1])), RGB)
 
 
+def test_a_cv_bridge_that_hangs_is_never_used(install: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bridge, "PROBE_S", 0.5)
+    install("import time\ntime.sleep(600)")
+    assert bridge.correct_encodings() == frozenset()
+
+
 def test_encodings_whose_channels_cv_bridge_confuses_are_converted_by_opencv(install: Any) -> None:
     install(MIXES_CHANNELS)
     assert bridge.correct_encodings() == {"rgba8"}

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import json
+import math
 import shutil
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -169,7 +172,8 @@ def test_a_description_that_would_grow_without_bound_is_refused(bundle: Path, te
         ("window", 3, None),
         ("patch_size", 64, "1 to 128 patches per side"),
         ("image_size", 2048, "1 to 128 patches per side"),
-        ("window", 64, "at most 32"),
+        ("vocab_size", 1000, "49408, the tokens of CLIP's tokenizer"),
+        ("context_length", 2, "at least 3"),
         ("guidance_layers", [1, 2], "below 2"),
         ("guidance_layers", [1, 0], "two layers in order"),
         ("guidance_layers", 1, "two whole numbers"),
@@ -182,6 +186,29 @@ def test_a_description_that_would_grow_without_bound_is_refused(bundle: Path, te
 def test_sizes_that_make_no_network_are_refused(bundle: Path, name: str, value: object, expected: str | None) -> None:
     change_description(bundle, segmenter=ARCH.to_dict() | {name: value})
     with pytest.raises(BundleError, match=rf"bundle\.yaml.*sizes that make no network.*{expected or 'a multiple of'}"):
+        Bundle.open(bundle)
+
+
+def test_a_window_whose_masks_would_fill_the_memory_is_refused(bundle: Path) -> None:
+    large = {"image_size": 128 * ARCH.patch_size, "window": 32}
+    change_description(bundle, segmenter=ARCH.to_dict() | large)
+    with pytest.raises(BundleError, match=r"sizes that make no network \(window\): got 32, expected at most 8 for 128"):
+        Bundle.open(bundle)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("mean", [0.5]), ("mean", ["a", "b", "c"]), ("std", [0, 0, 0]), ("std", [1, 1, math.nan]), ("mean", None)],
+)
+def test_a_normalisation_that_is_no_three_numbers_is_refused(bundle: Path, name: str, value: object) -> None:
+    change_description(bundle, navigator=NAVIGATOR.to_dict() | {name: value})
+    with pytest.raises(BundleError, match=rf"bundle\.yaml.*impossible {name} .*expected three numbers"):
+        Bundle.open(bundle)
+
+
+def test_a_size_whose_name_is_a_number_is_refused(bundle: Path) -> None:
+    change_description(bundle, segmenter=ARCH.to_dict() | {3: 4})
+    with pytest.raises(BundleError, match=r"bundle\.yaml"):
         Bundle.open(bundle)
 
 
@@ -201,6 +228,13 @@ def test_weights_of_whole_numbers_are_refused(bundle: Path) -> None:
     state = load_file(bundle / SEGMENTER)
     save_file({key: tensor.to(torch.int32) for key, tensor in state.items()}, bundle / SEGMENTER)
     with pytest.raises(BundleError, match=r"weights of another type.*segmenter\.safetensors"):
+        load(bundle, SEGMENTER)
+
+
+def test_a_header_with_sizes_beyond_64_bits_is_refused(bundle: Path) -> None:
+    header = json.dumps({"x": {"dtype": "F32", "shape": [0, 2**40, 2**40], "data_offsets": [0, 0]}}).encode()
+    (bundle / SEGMENTER).write_bytes(struct.pack("<Q", len(header)) + header)
+    with pytest.raises(BundleError, match=r"unreadable weights.*segmenter\.safetensors"):
         load(bundle, SEGMENTER)
 
 

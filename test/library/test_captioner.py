@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import io
+import json
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +58,22 @@ def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(BundleError, match="unreadable captioner"):
         Captioner(tmp_path)
+
+
+def test_code_in_the_folder_is_never_run(blip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n" * 9))  # what somebody may answer to a question of transformers
+    code = f"from pathlib import Path\nPath({str(tmp_path / 'ran')!r}).touch()\n"
+    code += "from transformers import PretrainedConfig\nclass C(PretrainedConfig):\n    model_type = 'evil'\n"
+    for file in blip.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    (tmp_path / "evil.py").write_text(code)
+    for name in ("config.json", "processor_config.json"):
+        content = json.loads((tmp_path / name).read_text())
+        content |= {"model_type": "evil", "auto_map": {"AutoConfig": "evil.C", "AutoProcessor": "evil.C"}}
+        (tmp_path / name).write_text(json.dumps(content))
+    with pytest.raises(BundleError, match="unreadable captioner"):
+        Captioner(tmp_path)
+    assert not (tmp_path / "ran").exists()
 
 
 def test_the_typical_image_is_the_one_nearest_to_the_centroid(tmp_path: Path) -> None:

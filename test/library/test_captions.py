@@ -76,6 +76,13 @@ def test_embeddings_that_do_not_belong_to_the_captions_are_refused(tmp_path: Pat
         CaptionTable.load(tmp_path / "captions.npz")
 
 
+def test_a_file_without_captions_is_refused(tmp_path: Path) -> None:
+    columns = {name: np.array([], dtype="<U1") for name in ("place", "weather", "time", "view")}
+    np.savez(tmp_path / "captions.npz", embeddings=np.ones((0, 2)), **columns)
+    with pytest.raises(BundleError, match=r"unreadable captions.*0 captions"):
+        CaptionTable.load(tmp_path / "captions.npz")
+
+
 def test_nothing_is_unpickled(tmp_path: Path) -> None:
     np.savez(tmp_path / "captions.npz", place=np.array([{}], dtype=object))
     with pytest.raises(BundleError, match="unreadable captions"):

@@ -231,6 +231,9 @@ def test_a_checkpoint_without_a_state_dict_is_refused(tmp_path: Path) -> None:
     torch.save([torch.zeros(3)], tmp_path / "list.pth")
     with pytest.raises(BundleError, match="no state dict"):
         read_state(tmp_path / "list.pth")
+    torch.save({0: torch.zeros(3)}, tmp_path / "numbers.pth")
+    with pytest.raises(BundleError, match="no state dict"):
+        read_state(tmp_path / "numbers.pth")
 
 
 def test_official_module_names_become_ours(download: Path) -> None:

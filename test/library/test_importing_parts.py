@@ -114,7 +114,7 @@ def test_the_clip_of_another_bundle_serves_as_well(parts: Path, pristine_bundle:
     bundle, source = imported(parts, str(pristine_bundle)), Bundle.open(pristine_bundle)
     theirs = source.load_network().clip.state_dict()
     assert all(torch.equal(value, theirs[key]) for key, value in bundle.load_network().clip.state_dict().items())
-    assert (bundle.classes, bundle.navigator) == (source.classes, source.navigator)
+    assert (bundle.class_table(), bundle.navigator) == (source.class_table(), source.navigator)
 
 
 def test_the_clip_of_a_fisa_bundle_keeps_its_factor_of_cosines(parts: Path) -> None:
@@ -143,7 +143,7 @@ def test_one_of_the_parts_alone_is_refused(parts: Path, capsys: pytest.CaptureFi
     assert "expected --mask-generator and --clip" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("option", ["segmenter", "library", "navigator"])
+@pytest.mark.parametrize("option", ["segmenter", "library", "navigator", "navigator-model"])
 def test_options_of_published_checkpoints_are_refused_beside_parts(
     parts: Path, capsys: pytest.CaptureFixture[str], option: str
 ) -> None:
@@ -152,6 +152,24 @@ def test_options_of_published_checkpoints_are_refused_beside_parts(
     assert main(argv) == 1
     assert f"option of another kind of import (models import): got ['--{option}']" in capsys.readouterr().err
     assert not (parts / "out").exists()
+
+
+@pytest.mark.parametrize("option", [("--image-size", "64"), ("--logit-scale", "9"), ("--clip-model", "ViT-B-32")])
+def test_options_of_parts_are_refused_beside_a_checkpoint(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], option: tuple[str, str]
+) -> None:
+    paths = ["--segmenter", str(tmp_path / "s.pth"), "--library", str(tmp_path), "-o", str(tmp_path / "out")]
+    assert main(["models", "import", *paths, *option]) == 1
+    assert f"option of another kind of import (models import): got ['{option[0]}']" in capsys.readouterr().err
+
+
+def test_a_clip_with_another_tokenizer_is_refused(parts: Path) -> None:
+    file = parts / "open_clip_config.json"
+    model = json.loads(file.read_text())["model_cfg"]
+    file.write_text(json.dumps({"model_cfg": model | {"text_cfg": TEXT | {"vocab_size": 250_100}}}))
+    with pytest.raises(BundleError, match=r"unsupported text encoder.*vocab_size 250100"):
+        imported(parts)
+    assert not (parts.parent / "bundle").exists()
 
 
 @pytest.mark.parametrize("size", [1, 100_000])

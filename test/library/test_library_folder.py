@@ -62,6 +62,17 @@ def test_hidden_folders_and_files_are_no_adapters(library: LibraryFolder) -> Non
     assert LibraryFolder(library.path).names == ("fog", "night", "rain")
 
 
+@pytest.mark.parametrize("name", [".fog", ".removed", "__MACOSX_fog"])
+def test_an_adapter_that_the_library_would_not_find_is_not_added(library: LibraryFolder, name: str) -> None:
+    folder = library.path.parent / name
+    shutil.copytree(library.path / "fog", folder)
+    (folder / "fog_statistics.npz").rename(folder / f"{name}_statistics.npz")
+    before = content(library.path)
+    with pytest.raises(AdapterError, match=f"not the name of an adapter.*got '{name}'"):
+        library.add([AdapterFolder(folder)])
+    assert content(library.path) == before
+
+
 def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(AdapterError, match="no adapter library"):
         LibraryFolder(tmp_path / "nowhere")

@@ -113,6 +113,8 @@ def test_a_model_can_be_named_instead(tmp_path: Path) -> None:
         ("[]", "malformed configuration"),
         ('{"model_cfg": {"embed_dim": 16}}', "malformed configuration.*vision_cfg"),
         (config(vision={"head_width": 0}), "malformed configuration"),
+        (config(vision={"patch_size": 0}), "malformed configuration.*patch_size 0"),
+        ("[" * 100_000, "malformed configuration"),
         (config(vision={"head_width": 10}), "heads do not divide"),
         (config(vision={"pool_type": "avg", "no_ln_pre": True}), "unsupported kind of CLIP.*no_ln_pre, pool_type"),
         (config(vision={"timm_model_name": "vit"}), "unsupported kind of CLIP.*timm_model_name"),

@@ -164,6 +164,19 @@ def test_fused_weights_that_are_not_finite_are_refused(
     assert all(torch.equal(weight, before[name]) for name, weight in weights(network).items())
 
 
+@pytest.mark.parametrize(("up", "down"), [(40_000.0, 1e-4), (1e-6, 70_000.0)])
+def test_a_factor_that_overflows_in_half_precision_is_refused_though_the_product_is_small(
+    adapters: list[Adapter], up: float, down: float
+) -> None:
+    network = random_network().to(torch.float16)
+    before, fuser = weights(network), LoraFuser(network.adapted_layers())
+    name, (a, b) = next(iter(adapters[0].factors.items()))
+    wild = Adapter("wild", {name: (torch.full_like(a, down), torch.full_like(b, up))}, 2.0)
+    with pytest.raises(FusionError, match="fused weights are not finite: got wild"):
+        fuser.apply([wild], (1.0,))
+    assert all(torch.equal(weight, before[name]) for name, weight in weights(network).items())
+
+
 @pytest.fixture
 def saved(tmp_path: Path, adapters: list[Adapter]) -> list[Path]:
     for adapter in adapters:

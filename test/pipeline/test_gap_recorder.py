@@ -162,7 +162,7 @@ def test_a_folder_that_cannot_be_created_stops_nothing(
     assert len(caplog.records) == 1
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"gaps": 3}', b"\xff\xfe"])
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"gaps": 3}', b"\xff\xfe", b"[" * 10**5])
 def test_a_damaged_record_is_put_aside_with_its_images(
     content: bytes, config: GapsConfig, caplog: pytest.LogCaptureFixture
 ) -> None:

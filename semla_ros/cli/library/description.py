@@ -46,6 +46,10 @@ def add(library: Any) -> None:
 def _describe(args: argparse.Namespace) -> None:
     if bool(args.captioner) != bool(args.images):
         raise ConfigError("one option without the other", where="--captioner, --images", expected="both or none")
+    if args.clip and args.captioner:
+        raise ConfigError("two ways to describe", where="--clip, --captioner", expected="one of them")
+    if args.clip_model and not args.clip:
+        raise ConfigError("option without effect", where="--clip-model", expected="--clip FILE with it")
     claimed(args.json)
     bundle, folder = opened_with_adapters(args)
     if args.captioner:

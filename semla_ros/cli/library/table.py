@@ -23,4 +23,5 @@ def show(table: Table) -> None:
     """Prints a table; if standard output is no terminal, without cutting off long cells at 80 columns."""
     from rich.console import Console
 
-    Console(width=None if sys.stdout.isatty() else WIDTH).print(table)
+    width = None if sys.stdout.isatty() else WIDTH
+    Console(width=width, markup=False).print(table)  # names and messages of files may look like markup

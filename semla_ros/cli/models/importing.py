@@ -10,6 +10,8 @@ from typing import Any
 from semla_ros.cli.options import above_zero, positive, task
 from semla_ros.errors import ConfigError
 
+IMAGE_SIZE = 896  # pixels
+
 
 def add(models: Any) -> None:
     """Adds the subcommand."""
@@ -36,7 +38,7 @@ def add(models: Any) -> None:
     )  # fmt: skip
     imported.add_argument("--clip-model", default="", metavar="NAME", help="open_clip's name of the model in that file")
     imported.add_argument(
-        "--image-size", type=positive, default=896, metavar="PIXELS", help="side that --clip is shown (%(default)s)"
+        "--image-size", type=positive, metavar="PIXELS", help=f"side that --clip is shown ({IMAGE_SIZE})"
     )
     imported.add_argument(
         "--logit-scale", type=above_zero, default=0, metavar="X",
@@ -67,6 +69,7 @@ def _import(args: argparse.Namespace) -> None:
         _import_parts(args, kinds[0])
         return
     _need(args, "segmenter", "library")
+    _refuse(args, "A checkpoint says it itself.", "clip_model", "image_size", "logit_scale")
     print_ready(
         import_models(
             args.segmenter, args.library, args.navigator or "openai", args.out, *kinds, args.navigator_model
@@ -78,19 +81,27 @@ def _import_parts(args: argparse.Namespace, kind: str) -> None:
     from semla_ros.library.importing_parts import import_parts
 
     _need(args, "mask_generator", "clip")
-    unused = [f"--{name}" for name in ("segmenter", "library", "navigator") if getattr(args, name)]
-    if unused:
-        hint = "The CLIP is the navigator, too; the library is empty."
-        raise ConfigError("option of another kind of import", where="models import", got=unused, hint=hint)
-    bundle = import_parts(
-        args.mask_generator, args.clip, args.out, kind, args.image_size, args.clip_model, args.logit_scale
-    )
+    hint = "The CLIP is the navigator, too; the library is empty."
+    _refuse(args, hint, "segmenter", "library", "navigator", "navigator_model", "navigator_kind")
+    size = args.image_size or IMAGE_SIZE
+    bundle = import_parts(args.mask_generator, args.clip, args.out, kind, size, args.clip_model, args.logit_scale)
     print_ready(bundle.path)
     print("It is not trained: its masks are classified by plain CLIP. semla train fisa trains it; until then its")
     print("library of adapters is empty, and all images are segmented by the base model.")
 
 
+def _refuse(args: argparse.Namespace, hint: str, *names: str) -> None:
+    """Refuses options without effect."""
+    unused = [_option(name) for name in names if getattr(args, name)]
+    if unused:
+        raise ConfigError("option of another kind of import", where="models import", got=unused, hint=hint)
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
 def _need(args: argparse.Namespace, *names: str) -> None:
-    missing = [f"--{name.replace('_', '-')}" for name in names if getattr(args, name) is None]
+    missing = [_option(name) for name in names if getattr(args, name) is None]
     if missing:
         raise ConfigError("missing option", where="models import", expected=" and ".join(missing))

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from semla_ros.modeling.clip.sizes import MAX_LAYERS, MAX_SIZE, ClipSizes
 
-MAX_WINDOW = 32  # the mask of shifted windows has (grid * window) ** 2 entries
+MAX_MASK_SIDE = 1024  # grid times window: each layer has a mask of its square, 4 MiB; published networks have 288
 
 
 @dataclass(frozen=True)
@@ -75,8 +75,8 @@ class CatSegArch(ClipSizes):
             if not fits or not all(type(number) is int and low <= number <= high for number in numbers):
                 self.refuse(each.name, f"{'two whole numbers' if pair else 'a whole number'} from {low} to {high}")
         self.check_clip()
-        if self.window > MAX_WINDOW:
-            self.refuse("window", f"at most {MAX_WINDOW}")
+        if self.grid * min(self.window, self.grid) > MAX_MASK_SIDE:
+            self.refuse("window", f"at most {MAX_MASK_SIDE // self.grid} for {self.grid} patches per side")
         self.check_multiple("aggregator_dim", self.aggregator_heads)
         self.check_multiple("grid", min(self.window, self.grid))
         if any(dim % 16 for dim in self.decoder_dims):

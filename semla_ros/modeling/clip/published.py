@@ -20,12 +20,13 @@ from torch import Tensor
 from semla_ros.errors import BundleError
 from semla_ros.modeling.clip.network import TextSizes
 from semla_ros.modeling.clip.state import clip_state
-from semla_ros.modeling.clip.tokenizer import tokenize
+from semla_ros.modeling.clip.tokenizer import TOKENS, tokenize
 from semla_ros.modeling.clip.vision import VisionSizes
 from semla_ros.modeling.weights import load_strictly
 
 CONFIG = "open_clip_config.json"
 SIZES = {"image_size", "patch_size", "width", "layers", "head_width"}
+TEXT_SIZES = {"width", "layers", "heads", "context_length", "vocab_size"}
 WITHOUT_EFFECT = {"patch_dropout", "output_tokens", "mlp_ratio"}  # in training only, or known from shapes
 TEXTS = 32  # encoded at a time
 UNUSED = {"logit_scale", "logit_bias", "input_resolution", "context_length", "vocab_size", "attn_mask"}
@@ -55,8 +56,12 @@ def image_encoder(
         raise BundleError(
             "no CLIP vision transformer", where=source, got=sorted(state)[:3], expected="visual.conv1.weight, ..."
         )
-    config = _of_model(model) if model else _beside(Path(source))
-    return _fields(config, model or str(Path(source).with_name(CONFIG))), clip_state(visual)
+    return _fields(*_config(source, model)), clip_state(visual)
+
+
+def _config(source: str, model: str) -> tuple[Any, str]:
+    """Configuration of a CLIP, and the name of the model or of the file that it comes from."""
+    return (_of_model(model), model) if model else (_beside(Path(source)), str(Path(source).with_name(CONFIG)))
 
 
 def _of_model(name: str) -> dict[str, Any]:
@@ -68,7 +73,7 @@ def _of_model(name: str) -> dict[str, Any]:
     return {"model_cfg": config}
 
 
-def _beside(file: Path) -> dict[str, Any]:
+def _beside(file: Path) -> Any:
     path = file.with_name(CONFIG)
     if not path.is_file():
         raise BundleError(
@@ -77,9 +82,8 @@ def _beside(file: Path) -> dict[str, Any]:
             "name the model (--navigator-model, --clip-model): ViT-L-14-quickgelu is OpenAI's, which SemLA uses.",
         )  # fmt: skip
     try:
-        config: dict[str, Any] = json.loads(path.read_text())
-        return config
-    except ValueError as error:
+        return json.loads(path.read_text())
+    except (ValueError, RecursionError) as error:
         raise BundleError("malformed configuration", where=path, hint=str(error)) from error
 
 
@@ -89,6 +93,8 @@ def _fields(config: Any, where: str) -> dict[str, Any]:
         vision = {"head_width": 64, **model["vision_cfg"]}  # open_clip's default
         sizes = {name: int(vision[name]) for name in SIZES}
         sizes["heads"] = sizes["width"] // sizes.pop("head_width")
+        if sizes["patch_size"] < 1:
+            raise ValueError(f"patch_size {sizes['patch_size']}")
         activation = "quick_gelu" if model.get("quick_gelu") else "gelu"
         given = {key: preprocess[key] for key in ("mean", "std", "resize_mode") if key in preprocess}
         fields = {"embed_dim": int(model["embed_dim"]), **sizes, "activation": activation, **given}
@@ -100,6 +106,26 @@ def _fields(config: Any, where: str) -> dict[str, Any]:
     if unsupported:
         raise BundleError("unsupported kind of CLIP", where=where, got=", ".join(unsupported), expected="a plain ViT")
     return fields
+
+
+def _text_sizes(config: Any, where: str) -> dict[str, int]:
+    """Sizes of the text encoder, by the field names of `TextSizes`.
+
+    Raises:
+        BundleError: They are missing, or the encoder takes the tokens of another tokenizer than CLIP's.
+    """
+    try:
+        text = config["model_cfg"]["text_cfg"]
+        sizes = {name: int(text[name]) for name in TEXT_SIZES}
+    except (KeyError, TypeError, ValueError) as error:
+        raise BundleError("malformed configuration", where=where, hint=repr(error)) from error
+    unsupported = sorted(text.keys() - TEXT_SIZES)
+    if sizes["vocab_size"] != TOKENS:
+        unsupported.append(f"vocab_size {sizes['vocab_size']}")
+    if unsupported:
+        expected = f"CLIP's own, with a vocabulary of {TOKENS}"
+        raise BundleError("unsupported text encoder", where=where, got=", ".join(unsupported), expected=expected)
+    return sizes
 
 
 @dataclass(frozen=True)
@@ -122,13 +148,7 @@ class PublishedClip:
 def whole_clip(state: Mapping[str, Tensor], source: str, model: str = "") -> PublishedClip:
     """Takes image and text encoder of a CLIP; arguments and errors as in `image_encoder`."""
     fields, visual = image_encoder(state, source, model)
-    config = (_of_model(model) if model else _beside(Path(source)))["model_cfg"]
-    try:
-        sizes = config["text_cfg"]
-        numbers = {key: int(sizes[key]) for key in ("width", "layers", "heads", "context_length", "vocab_size")}
-    except (KeyError, TypeError, ValueError) as error:
-        raise BundleError("malformed configuration", where=model or source, hint=repr(error)) from error
-    text = TextSizes(**numbers, activation=fields["activation"])
+    text = TextSizes(**_text_sizes(*_config(source, model)), activation=fields["activation"])
     grid = fields["image_size"] // fields["patch_size"]
     names = "image_size", "patch_size", "embed_dim", "width", "layers", "heads", "activation"
     vision = VisionSizes(**{name: fields[name] for name in names}, position_grid=grid)
@@ -156,11 +176,13 @@ def text_encoder(
     """
     from open_clip.model import CLIP
 
-    config = (_of_model(model) if model else _beside(Path(source)))["model_cfg"]
+    config, where = _config(source, model)
+    text = _text_sizes(config, where)
     try:
-        clip = CLIP(config["embed_dim"], config["vision_cfg"], config["text_cfg"], config.get("quick_gelu", False))
+        described = config["model_cfg"]
+        clip = CLIP(described["embed_dim"], described["vision_cfg"], text, described.get("quick_gelu", False))
     except (KeyError, TypeError, ValueError) as error:
-        raise BundleError("malformed configuration", where=model or source, hint=repr(error)) from error
+        raise BundleError("malformed configuration", where=where, hint=repr(error)) from error
     load_strictly(clip, {key: value.float() for key, value in state.items()}, source)
     clip.eval()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from semla_ros.errors import BundleError
 from semla_ros.modeling.base import Architecture
 from semla_ros.modeling.clip.network import TextSizes
+from semla_ros.modeling.clip.tokenizer import MIN_CONTEXT, TOKENS
 from semla_ros.modeling.clip.vision import VisionSizes
 
 MAX_LAYERS, MAX_SIZE, MAX_GRID = 200, 1_000_000, 128
@@ -70,6 +71,10 @@ class ClipSizes(Architecture):
             self.refuse("grid", f"1 to {MAX_GRID} patches per side: image_size divided by patch_size")
         self.check_multiple("vision_width", self.vision_heads)
         self.check_multiple("text_width", self.text_heads)
+        if self.vocab_size != TOKENS:
+            self.refuse("vocab_size", f"{TOKENS}, the tokens of CLIP's tokenizer")
+        if self.context_length < MIN_CONTEXT:
+            self.refuse("context_length", f"at least {MIN_CONTEXT}")
 
     def check_multiple(self, name: str, divisor: int) -> None:
         """Refuses a size that is no multiple of a number.

@@ -19,6 +19,8 @@ from torch import Tensor
 
 VOCABULARY = Path(__file__).with_name("tokenizer.json")
 START, END = 49406, 49407  # the two highest ids
+TOKENS = END + 1
+MIN_CONTEXT = 3  # start, one token of the text, end
 
 
 def tokenize(texts: Sequence[str], context_length: int) -> Tensor:

@@ -11,6 +11,7 @@ from semla_ros.modeling.clip.sizes import MAX_LAYERS, MAX_SIZE, ClipSizes
 from semla_ros.modeling.clip.vision import VisionSizes
 
 MAX_ADAPTER_LAYERS = 16
+MAX_GENERATOR_SIDE = 4096  # pixels
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,8 @@ class FisaArch(ClipSizes):
         layers = self.seve_layers if isinstance(self.seve_layers, tuple) else (None,)
         if not all(type(layer) is int and 0 <= layer < self.vision_layers for layer in layers):
             self.refuse("seve_layers", f"layers from 0 to {self.vision_layers - 1}")
+        for name in ("generator_short", "generator_long"):
+            self._check_number(name, 1, MAX_GENERATOR_SIDE)
         self.check_clip()
         if self.adapter_layers > MAX_ADAPTER_LAYERS:
             self.refuse("adapter_layers", f"at most {MAX_ADAPTER_LAYERS}")

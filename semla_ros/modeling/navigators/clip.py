@@ -40,7 +40,8 @@ class ClipNavigatorArch(Architecture):
         std: Standard deviation, likewise.
 
     Raises:
-        BundleError: A value is not one of those named here, or the heads do not divide the width.
+        BundleError: A value is not one of those named here, the heads do not divide the width, or the normalisation
+            is no three numbers.
     """
 
     kind: ClassVar[str] = "clip"
@@ -60,6 +61,13 @@ class ClipNavigatorArch(Architecture):
             if getattr(self, field) not in known:
                 where, got = f"navigator.{field}", getattr(self, field)
                 raise BundleError(f"unknown {field}", where=where, got=got, expected=" or ".join(known))
+        for field, least in (("mean", -np.inf), ("std", 0.0)):
+            numbers = getattr(self, field)
+            if not _are_colours(numbers, least):
+                expected = f"three numbers{' above 0' if least == 0 else ''}: red, green, blue"
+                raise BundleError(
+                    f"impossible {field}", where=f"navigator.{field}", got=repr(numbers), expected=expected
+                )
         if self.heads < 1 or self.width % self.heads:
             raise BundleError(
                 "attention heads do not divide the width", where="navigator.heads", got=self.heads,
@@ -105,6 +113,13 @@ class ClipNavigator:
         square = np.array(resize(Image.fromarray(rgb), self.arch.image_size))
         mean, std = (torch.tensor(values).view(3, 1, 1) for values in (self.arch.mean, self.arch.std))
         return (torch.from_numpy(square).permute(2, 0, 1) / 255 - mean) / std
+
+
+def _are_colours(numbers: object, least: float) -> bool:
+    """Whether these are three finite numbers above ``least``."""
+    if not isinstance(numbers, tuple) or len(numbers) != 3:
+        return False
+    return all(type(each) in (int, float) and np.isfinite(each) and each > least for each in numbers)
 
 
 def squashed(image: Image.Image, side: int) -> Image.Image:

@@ -195,6 +195,7 @@ def test_an_architecture_is_restored_from_its_plain_values(arch: FisaArch) -> No
         ({"image_size": 0}, "image_size.*expected a whole number from 1"),
         ({"image_size": 3.5}, "image_size.*expected a whole number from 1"),
         ({"adapter_layers": 40}, "adapter_layers.*expected at most 16"),
+        ({"generator_long": 1_000_000}, "generator_long.*expected a whole number from 1 to 4096"),
         ({"seve_layers": (True,)}, "seve_layers.*expected layers from 0 to 2"),
         ({"logit_scale": 0}, "logit_scale.*expected a number from 1 to 1000"),
         ({"score_threshold": 2}, "score_threshold.*expected a number from 0 to 1"),
