@@ -111,8 +111,9 @@ class Gaps:
         keeps = (gap.count - 1) % gap.stride == 0 and not is_known
         if keeps:
             gap.examples.append(stamp_ns)
-        dropped = self._merge_nearest() if len(self.gaps) > self.max_gaps else []
-        dropped += [stamp for each in self.gaps for stamp in self._thinned(each)]
+        if len(self.gaps) > self.max_gaps:
+            self._merge_nearest()
+        dropped = [stamp for each in self.gaps for stamp in self._thinned(each)]
         return keeps and stamp_ns not in dropped, dropped
 
     def thin(self) -> list[int]:
@@ -161,8 +162,8 @@ class Gaps:
         self.gaps.append(Gap(embedding, 0, stamp_ns, stamp_ns))
         return self.gaps[-1]
 
-    def _merge_nearest(self) -> list[int]:
-        """Makes one gap of the two nearest ones. Returns the stamps of the examples that are given up."""
+    def _merge_nearest(self) -> None:
+        """Makes one gap of the two nearest ones."""
         one, other = min(self._pairs(), key=lambda pair: float(np.linalg.norm(pair[0].centroid - pair[1].centroid)))
         self.gaps.remove(other)
         count = one.count + other.count
@@ -171,7 +172,6 @@ class Gaps:
         one.first_ns, one.last_ns = min(one.first_ns, other.first_ns), max(one.last_ns, other.last_ns)
         one.examples = sorted(one.examples + other.examples)
         one.bins = {b: one.bins.get(b, 0) + other.bins.get(b, 0) for b in one.bins.keys() | other.bins.keys()}
-        return self._thinned(one)
 
     def _pairs(self) -> Iterator[tuple[Gap, Gap]]:
         return ((one, other) for i, one in enumerate(self.gaps) for other in self.gaps[i + 1 :])

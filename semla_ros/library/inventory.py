@@ -58,12 +58,9 @@ def inventory(paths: Sequence[Path], base: BaseModel | None = None) -> list[Entr
     """
     centroids: dict[str, NDArray[np.float64]] = {}
     entries = [_with_statistics(_with_weights(path, base), path, centroids) for path in paths]
-    nearest = neighbours(centroids)
+    nearest = {each.name: (None, None) for each in entries} | neighbours(centroids)
     return [
-        replace(each, neighbour=nearest[each.name][0], neighbour_distance=nearest[each.name][1])
-        if each.name in nearest
-        else each
-        for each in entries
+        replace(each, neighbour=nearest[each.name][0], neighbour_distance=nearest[each.name][1]) for each in entries
     ]
 
 

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from semla_ros.cli.library.place import accepts_json, accepts_place, base_of, opened_with_adapters, write_json
+from semla_ros.cli.library.table import new_table, show
 from semla_ros.cli.options import claimed, task
 from semla_ros.errors import AdapterError
 
@@ -42,8 +43,6 @@ def _check(args: argparse.Namespace) -> None:
 
 
 def _show(findings: list[Finding]) -> None:
-    from semla_ros.cli.library.table import new_table, show
-
     table = new_table("Findings")
     table.add_column("adapter", no_wrap=True)
     table.add_column("part", no_wrap=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from semla_ros.cli.library.place import accepts_place, adapter_path, base_of, opened
+from semla_ros.cli.library.table import new_table, show
 from semla_ros.cli.options import claimed, positive, task
 from semla_ros.errors import ConfigError
 
@@ -57,8 +58,6 @@ def _loaded(path: Path, base: BaseModel) -> Adapter:
 
 
 def _show(layers: list[LayerComparison], total: LayerComparison, names: tuple[str, str], top: int) -> None:
-    from semla_ros.cli.library.table import new_table, show
-
     largest = sorted(layers, key=lambda each: max(each.first, each.second), reverse=True)[:top]
     table = new_table(f"{len(largest)} of {len(layers)} changed layers, the largest changes first")
     table.add_column("layer", no_wrap=True)

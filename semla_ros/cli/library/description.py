@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from semla_ros.cli.library.place import accepts_json, accepts_place, opened_with_adapters, write_json
+from semla_ros.cli.library.table import new_table, show
 from semla_ros.cli.options import claimed, task
 from semla_ros.errors import BundleError, ConfigError
 
@@ -100,8 +101,6 @@ def _of_examples(bundle: Bundle, folder: LibraryFolder, captioner: Path, images:
 
 
 def _show(descriptions: dict[str, Description]) -> None:
-    from semla_ros.cli.library.table import new_table, show
-
     table = new_table("The caption that fits each centroid best")
     for column in ("adapter", "caption", "unsure of"):
         table.add_column(column, no_wrap=column == "adapter")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from semla_ros.cli.library.place import accepts_json, accepts_place, base_of, opened, write_json
+from semla_ros.cli.library.table import new_table, show
 from semla_ros.cli.options import claimed, task
 
 if TYPE_CHECKING:
@@ -36,8 +37,6 @@ def _list(args: argparse.Namespace) -> None:
 
 
 def _show(entries: list[Entry], place: Path) -> None:
-    from semla_ros.cli.library.table import new_table, show
-
     table = new_table(f"{len(entries)} adapters in {place}")
     for column in ("name", "method"):
         table.add_column(column, no_wrap=True)
