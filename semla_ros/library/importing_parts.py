@@ -53,6 +53,10 @@ def import_parts(
     with new_bundle(out) as path:
         from_parts = _from_parts(segmenter_name)
         source = None if _is_state_dict(clip) else _bundle(clip)
+        if source and clip_model:
+            raise BundleError(
+                "bundle with a model's name beside it", where=clip_model, hint="It describes its CLIP itself."
+            )
         whole, colors, (navigator_arch, encoder), defaults = _clip_of(source) if source else _clip(clip, clip_model)
         whole = replace(whole, logit_scale=logit_scale or whole.logit_scale)
         arch, network = from_parts(mask_generator, whole, image_size)

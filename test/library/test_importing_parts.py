@@ -117,6 +117,11 @@ def test_the_clip_of_another_bundle_serves_as_well(parts: Path, pristine_bundle:
     assert (bundle.class_table(), bundle.navigator) == (source.class_table(), source.navigator)
 
 
+def test_a_bundle_needs_no_name_of_its_clip(parts: Path, pristine_bundle: Path) -> None:
+    with pytest.raises(BundleError, match=r"bundle with a model's name beside it \(ViT-B-32\)"):
+        import_parts(parts / "generator", pristine_bundle, parts.parent / "bundle", "fisa", 64, "ViT-B-32")
+
+
 def test_the_clip_of_a_fisa_bundle_keeps_its_factor_of_cosines(parts: Path) -> None:
     imported(parts)
     again = import_parts(parts / "generator", parts.parent / "bundle", parts / "again", "fisa", 64).segmenter
