@@ -111,11 +111,8 @@ class FoxgloveServer:
         return self.parameters([each.name for each in wanted])
 
     def _update(self) -> None:
-        scene = self._source.newest()
-        if scene is not None and scene is not self._scene:
-            self._scene = scene
-            if self.is_watched:
-                self._publish_scene(scene)
+        if self.is_watched:  # a recording goes on while it is asked for its newest image
+            self._publish_newest()
         _, samples, self._known = self._source.history.since(self._known)
         for sample in samples:
             self._publish_sample(sample)
@@ -123,14 +120,17 @@ class FoxgloveServer:
             self._figures.log(dict(self._source.status()["figures"]))
         if changed := self._source.changed_parameters():
             self._server.publish_parameter_values(_listed(changed))
-        notices = tuple(each.text for each in self._source.notices())
-        for each in self._source.notices():
+        notices = self._source.notices()
+        for each in notices:
             if each.text not in self._notices:
                 self._server.publish_status(f"{each.text} {each.hint}".strip(), messages.STATUS_LEVELS[each.level])
-        self._notices = notices
+        self._notices = tuple(each.text for each in notices)
 
-    def _publish_scene(self, any_scene: AnyScene) -> None:
-        scene = any_scene.scene
+    def _publish_newest(self) -> None:
+        newest = self._source.newest()
+        if newest is None or newest is self._scene:
+            return
+        self._scene, scene = newest, newest.scene
         stamp = scene.stamp_ns
         if self._overlay.has_sinks():
             self._overlay.log(messages.jpeg(scene.overlay, stamp), log_time=stamp)

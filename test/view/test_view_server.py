@@ -8,6 +8,7 @@ import struct
 import threading
 import time
 from collections.abc import Iterator
+from itertools import count
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from view.serving import FakeSource, sample, scene, serving
 
 from semla_ros.view.access import Access, is_loopback
 from semla_ros.view.foxglove_server import FoxgloveServer
+from semla_ros.view.player import Player
 from semla_ros.view.source import Notice, ViewError
 
 TOKEN = "a_token-of.some~length"
@@ -321,6 +323,47 @@ def test_a_source_is_watched_only_while_a_browser_is_connected(page: str, source
     assert source.watched[-1] is False
     ask(work)
     until(lambda: source.watched[-1] is False, "the source to be left alone")
+
+
+class Images:
+    """A hundred images, one per second."""
+
+    def items(self, on_error: Any) -> Iterator[Any]:
+        yield from map(scene, range(100))
+
+
+class CountingPlayer(Player):
+    """Counts the looks of the servers, for which a quarter of a second has passed at each."""
+
+    looks = 0
+
+    def __init__(self) -> None:
+        quarters = count()
+        super().__init__("drive", Images(), clock=lambda: 0.25 * next(quarters))
+
+    def watch(self, is_watched: bool) -> None:
+        super().watch(is_watched)
+        self.looks += 1
+
+    @property
+    def position(self) -> float:
+        return float(self.status()["player"]["position"])
+
+
+def test_a_recording_is_played_only_while_somebody_looks() -> None:
+    player = CountingPlayer()
+
+    async def work(client: Foxglove) -> None:
+        await client.subscribe("/semla/overlay")
+        await client.binary(1)
+        while player.position == 0:
+            await asyncio.sleep(0.01)
+
+    with serving(player) as (page, _):
+        until(lambda: player.looks > 10, "the servers to look for viewers")
+        assert player.position == 0
+        with_foxglove(page, work)
+    player.close()
 
 
 @pytest.mark.parametrize("topic", ["overlay", "image", "mask", "confidence", "annotations"])
