@@ -309,7 +309,11 @@ def test_names_that_are_times_in_nanoseconds_are_the_stamps_unless_a_frame_rate_
     assert [frame.stamp_ns for frame in open_recording(folder, fps=2.0).frames()] == [0, SECOND // 2]
 
 
-@pytest.mark.parametrize("name", ["0000000007.png", "99999999999999999999.png"])
+@pytest.mark.parametrize(
+    "name",
+    ["0000000007.png", "0000000000000007.png", "99999999999999999999.png", "2147483648.png", "9000000001.png",
+     "2147483648000000.png", "2147483648000000000.png"],
+)  # fmt: skip
 def test_names_that_are_counters_do_not_become_stamps(tmp_path: Path, name: str) -> None:
     assert [frame.stamp_ns for frame in open_recording(write_images(tmp_path, name)).frames()] == [0]
 
@@ -571,9 +575,13 @@ def test_a_frame_rate_is_refused_if_the_recording_has_times(tmp_path: Path, name
         ),
         (["1403636579.png", "1403636581.png"], [1403636579 * SECOND, 1403636581 * SECOND]),
         (["1403636579.25.png", "1403636579.5.png"], [1403636579_250000000, 1403636579_500000000]),
+        (["2147483647.png"], [2147483647 * SECOND]),
+        (["1403636579763555.png", "1403636579813555.png"], [1403636579_763555000, 1403636579_813555000]),
     ],
 )
-def test_names_that_are_times_in_seconds_are_the_stamps(tmp_path: Path, names: list[str], stamps: list[int]) -> None:
+def test_names_that_are_times_in_seconds_or_microseconds_are_the_stamps(
+    tmp_path: Path, names: list[str], stamps: list[int]
+) -> None:
     frames = list(open_recording(write_images(tmp_path, *names)).frames())
     assert [frame.stamp_ns for frame in frames] == stamps
     assert reds(frames) == list(range(len(names)))
