@@ -10,7 +10,7 @@ from typing import Any
 from semla_ros.errors import RecordingError, SemlaError
 from semla_ros.images.frame import Frame
 from semla_ros.recordings import OnError, Recording
-from semla_ros.recordings.bag import GROUND_TRUTH, Bag
+from semla_ros.recordings.bag import Bag, cameras
 from semla_ros.topics.messages import stamp_ns
 from semla_ros.topics.outputs import CONFIDENCE, LABELS, MASK, OVERLAY, STATE
 from semla_ros.view.history import DomainSample
@@ -83,10 +83,10 @@ class Results(Bag):
         if not masks:
             raise NoResultsError("no masks in it", where=path, expected=f"a topic that ends in /{MASK}")
         space = masks[0].removesuffix(MASK)
-        others = [name for name, count in topics.items() if count and not name.startswith(f"{space}segmentation/")]
-        cameras = sorted(name for name in others if not name.endswith(GROUND_TRUTH) and "depth" not in name.lower())
         overlays = [name for name in (f"{space}{OVERLAY}", f"{space}{OVERLAY}/compressed") if topics.get(name)]
-        self._camera = next(iter(cameras + overlays), "")
+        found = cameras(topics)
+        # Which of several cameras has these masks is not known; the overlay certainly belongs to them.
+        self._camera = next(iter(found + overlays if len(found) == 1 else overlays + found), "")
         return masks[0]
 
 

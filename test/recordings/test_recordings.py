@@ -159,6 +159,15 @@ def test_several_cameras_are_refused_with_a_list_unless_one_is_named(tmp_path: P
     assert len(list(open_recording(bag, "right").frames())) == 2
 
 
+def test_outputs_of_the_node_are_no_cameras(tmp_path: Path) -> None:
+    outputs = [("/front/segmentation/overlay/compressed", 5, jpeg(5)), ("/front/segmentation/mask", 5, image(5))]
+    assert open_recording(write_bag(tmp_path / "bag", [*outputs, ("/usb/image", 5, image(5))])).topic == "/usb/image"
+    results = write_bag(tmp_path / "results", outputs)
+    with pytest.raises(RecordingError, match=r"no camera images in it .*/front/segmentation/mask \(1\).*Name one"):
+        open_recording(results)
+    assert open_recording(results, "/front/segmentation/overlay").topic == "/front/segmentation/overlay/compressed"
+
+
 def test_a_bag_without_images_is_refused(tmp_path: Path) -> None:
     bag = write_bag(tmp_path / "bag", [("/chatter", 1, ROS2.types["std_msgs/msg/String"](data="hello"))])
     with pytest.raises(RecordingError, match=r"no images in it .*expected sensor_msgs/msg/Image"):

@@ -17,7 +17,8 @@ from tiny import drive
 from semla_ros.config import NodeConfig, changed
 from semla_ros.errors import RecordingError
 from semla_ros.pipeline.pipeline import SemlaPipeline
-from semla_ros.recordings.writer import result_bag
+from semla_ros.recordings.writer import STORE, mcap_writer, new, result_bag
+from semla_ros.topics import messages
 from semla_ros.view.history import DomainSample
 from semla_ros.view.player import Player
 from semla_ros.view.results import NoResultsError, Results
@@ -25,6 +26,7 @@ from semla_ros.view.run import open_player
 from semla_ros.view.scene import Scene
 from semla_ros.view.source import ViewError
 
+SECOND = 1_000_000_000
 FRAMES = drive(("blue", 1.0), ("red", 1.0))
 
 
@@ -81,6 +83,42 @@ def test_the_cameras_own_recording_gives_the_images(tmp_path: Path, pipeline: Se
     player.close()
 
 
+def bag_of_images(folder: Path, *topics: str) -> Path:
+    """A bag with one image of equal stamp in each topic: grey levels 0, 10, 20, ... in the order of the topics."""
+    with mcap_writer(folder) as writer:
+        for number, topic in enumerate(topics):
+            pixels = np.full((4, 6) if "segmentation" in topic else (4, 6, 3), 10 * number, np.uint8)
+            message = messages.image(messages.header(SECOND, "camera", new), pixels, new)
+            connection = writer.add_connection(topic, message.__msgtype__, typestore=STORE)
+            writer.write(connection, SECOND, STORE.serialize_cdr(message, message.__msgtype__))
+    return folder
+
+
+def test_outputs_of_another_camera_are_not_taken_for_camera_images(tmp_path: Path) -> None:
+    names = "mask", "confidence"
+    outputs = [f"/{camera}/segmentation/{name}" for camera in ("front", "rear") for name in names]
+    ((scene,), _, _) = read(Results(bag_of_images(tmp_path / "bag", *outputs, "/usb/front/image_raw")))
+    assert scene.rgb is not None
+    assert scene.rgb[0, 0].tolist() == [40, 40, 40]
+    assert not scene.blended
+
+
+def test_the_overlay_is_preferred_where_the_bag_has_several_cameras(tmp_path: Path, pipeline: SemlaPipeline) -> None:
+    outputs = [f"/semla/segmentation/{name}" for name in ("mask", "confidence", "overlay")]
+    results = Results(bag_of_images(tmp_path / "bag", *outputs, "/left/image_raw", "/right/image_raw"))
+    ((scene,), _, _) = read(results)
+    assert scene.blended
+
+
+def test_a_topic_names_the_camera_in_the_recording_of_the_images(tmp_path: Path, pipeline: SemlaPipeline) -> None:
+    masks = bag_of_images(tmp_path / "masks", "/semla/segmentation/mask", "/semla/segmentation/confidence")
+    cameras = bag_of_images(tmp_path / "cameras", "/left/image_raw", "/right/image_raw")
+    player = watched(masks, NodeConfig(), topic="/right/image_raw", images=cameras)
+    until(lambda: player.newest(), "the image")
+    assert player.newest().scene.rgb.mean() == pytest.approx(10, abs=4)
+    player.close()
+
+
 def test_a_bag_without_masks_holds_no_results(tmp_path: Path) -> None:
     with pytest.raises(NoResultsError):
         Results(images(tmp_path / "images"))
@@ -95,8 +133,6 @@ def test_a_damaged_bag_is_refused_with_the_remedy(tmp_path: Path, pipeline: Seml
 
 
 def test_a_damaged_message_is_counted_and_the_rest_is_shown(tmp_path: Path, pipeline: SemlaPipeline) -> None:
-    from semla_ros.recordings.writer import STORE, mcap_writer
-
     bag = written(tmp_path / "bag", pipeline)
     with mcap_writer(tmp_path / "copy") as writer:
         topic = writer.add_connection("/semla/segmentation/mask", "sensor_msgs/msg/Image", typestore=STORE)
@@ -118,8 +154,6 @@ def test_a_damaged_message_is_counted_and_the_rest_is_shown(tmp_path: Path, pipe
 def test_classes_that_are_no_classes_are_counted_and_the_rest_is_shown(
     tmp_path: Path, pipeline: SemlaPipeline, text: str
 ) -> None:
-    from semla_ros.recordings.writer import STORE
-
     bag = written(tmp_path / "bag", pipeline)
     labels = "/semla/segmentation/labels"
     with Reader(bag) as reader:
