@@ -185,6 +185,7 @@ class LiveSource:
             self._remote.close()
         self._remote, self._pairing = RemoteNode(self._node, name), Pairing(self._pairing.classes)
         self._scene = self._sample = None
+        self.history.clear()
         self._has_own_domain = False
 
     def _take_parameters(self, event: Any) -> None:

@@ -61,10 +61,11 @@ class FakeSource:
         return self.told
 
     def status(self) -> dict[str, Any]:
+        newest = self.history.newest
         return {
             "title": self.title,
             "classes": [[each.id, each.name, list(each.color)] for each in CLASSES],
-            "domain": self.history.newest.as_json(),
+            "domain": newest.as_json() if newest else None,
             "figures": {"fps": 9.8, "latency_ms": 85.0, "latency_p95_ms": 120.0, "received": 40, "dropped": 4},
             "actions": ["freeze", "reset", "reload_library"],
         }

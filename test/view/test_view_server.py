@@ -229,6 +229,18 @@ def test_a_browser_receives_image_status_and_timeline(page: str) -> None:
     ask(work)
 
 
+def test_a_browser_learns_that_the_timeline_begins_anew_before_there_is_a_new_state(
+    page: str, source: FakeSource
+) -> None:
+    async def work(session: ClientSession) -> None:
+        async with session.ws_connect(f"{page}live") as socket:
+            assert len(await received(socket, "samples")) == 1
+            source.history.clear()
+            assert await received(socket, "restart") is True
+
+    ask(work)
+
+
 def test_a_browser_that_draws_slowly_gets_the_newest_image_and_holds_up_nobody(page: str, source: FakeSource) -> None:
     async def work(session: ClientSession) -> None:
         async with session.ws_connect(f"{page}live") as slow, session.ws_connect(f"{page}live") as fast:
