@@ -68,10 +68,10 @@ class Results(Bag):
                 except (SemlaError, LookupError, TypeError, ValueError) as error:
                     on_error(RecordingError(f"message of {message.topic} at {1e-9 * message.time_ns:.3f} s: {error}"))
                     continue
-                if isinstance(item, Scene) and images:
-                    item = images.beside(item)
                 if item is not None:
-                    yield item
+                    yield images.beside(item) if images and isinstance(item, Scene) else item
+        if last := pairing.flush():
+            yield images.beside(last) if images else last
 
     @property
     def _is_blended(self) -> bool:

@@ -17,6 +17,7 @@ from tiny import drive
 from semla_ros.config import NodeConfig, changed
 from semla_ros.errors import RecordingError
 from semla_ros.pipeline.pipeline import SemlaPipeline
+from semla_ros.recordings import open_recording
 from semla_ros.recordings.writer import STORE, mcap_writer, new, result_bag
 from semla_ros.topics import messages
 from semla_ros.view.history import DomainSample
@@ -92,6 +93,21 @@ def bag_of_images(folder: Path, *topics: str) -> Path:
             connection = writer.add_connection(topic, message.__msgtype__, typestore=STORE)
             writer.write(connection, SECOND, STORE.serialize_cdr(message, message.__msgtype__))
     return folder
+
+
+@pytest.mark.parametrize("count", [1, 2], ids=["without images", "with images"])
+def test_the_last_mask_is_shown_although_its_confidence_is_missing(tmp_path: Path, count: int) -> None:
+    topics = "/semla/segmentation/mask", "/camera/image_raw"
+    (scene,), _, errors = read(Results(bag_of_images(tmp_path / "bag", *topics[:count])))
+    assert (scene.rgb is None, scene.confidence) == (count == 1, None)
+    assert errors == []
+
+
+def test_the_last_mask_without_confidence_gets_its_image_from_the_other_recording(tmp_path: Path) -> None:
+    masks = bag_of_images(tmp_path / "masks", "/semla/segmentation/mask")
+    images = bag_of_images(tmp_path / "images", "/camera/image_raw")
+    (scene,), _, _ = read(Results(masks, open_recording(images)))
+    assert scene.rgb is not None
 
 
 def test_outputs_of_another_camera_are_not_taken_for_camera_images(tmp_path: Path) -> None:
