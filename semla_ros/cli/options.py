@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ Run = Callable[[argparse.Namespace], None]
 def task(tasks: Any, name: str, run: Run, about: str) -> argparse.ArgumentParser:
     """Adds a subcommand."""
     out: argparse.ArgumentParser = tasks.add_parser(name, help=about, description=_sentence(about))
-    out.set_defaults(run=run)
+    out.set_defaults(run=run, parser=out)
     return out
 
 
@@ -54,6 +54,23 @@ def config(args: argparse.Namespace) -> NodeConfig:
             raise ConfigError("setting without a value", where="--set", got=key, expected="KEY=VALUE")
     given = {key: parse_yaml(value, f"--set {key}") for key, _, value in pairs}
     return changed(base, given | ({"model.bundle": args.bundle} if args.bundle else {}))
+
+
+def refuse(args: argparse.Namespace, names: Iterable[str], what: str) -> None:
+    """Refuses options that would have no effect.
+
+    Args:
+        args: Parsed options.
+        names: Names of the options without effect, as in `args`.
+        what: What they have no effect on.
+
+    Raises:
+        ConfigError: One of them is given.
+    """
+    for name in names:
+        if getattr(args, name) != args.parser.get_default(name):
+            option = f"--{name.replace('_', '-')}"
+            raise ConfigError(f"{option} has no effect on {what}", got=getattr(args, name), hint="Leave it out.")
 
 
 def natural(text: str, least: int = 0) -> int:
