@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import math
 import threading
-from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 LIMIT = 20_000  # samples; two per second for almost three hours
+LATE_NS = 1_000_000_000  # as the default of tracker.stamp_tolerance_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +98,17 @@ class History:
             return self._samples[-1] if self._samples else None
 
     def add(self, sample: DomainSample) -> None:
-        """Adds a sample, unless it repeats the last one. A stamp that jumps back begins a new history."""
+        """Adds a sample, unless it repeats the last one or is a little older.
+
+        A stamp that jumps back by more than `LATE_NS` begins a new history.
+        """
         with self._lock:
             last = self._samples[-1] if self._samples else None
             if sample == last:
                 return
             if last is not None and sample.stamp_ns < last.stamp_ns:
+                if last.stamp_ns - sample.stamp_ns <= LATE_NS:
+                    return
                 self._begin()
             self._samples.append(sample)
             surplus = len(self._samples) - LIMIT
@@ -119,12 +124,6 @@ class History:
     def _begin(self) -> None:
         self._first += len(self._samples) + 1  # one more, so that every reader notices
         self._samples = []
-
-    def at(self, stamp_ns: int) -> DomainSample | None:
-        """The last sample that is not newer than a stamp; None if there is none."""
-        with self._lock:
-            count = bisect_right(self._samples, stamp_ns, key=lambda sample: sample.stamp_ns)
-            return self._samples[count - 1] if count else None
 
     def since(self, number: int) -> tuple[bool, list[DomainSample], int]:
         """What a reader does not know yet.

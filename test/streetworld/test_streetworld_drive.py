@@ -99,7 +99,7 @@ def test_legs_without_length_or_with_an_unknown_domain_are_refused(legs: tuple[L
 
 
 def test_a_drive_that_ends_before_its_first_frame_is_refused() -> None:
-    with pytest.raises(ConfigError, match="drive without length .*got 0.01 s at 10 Hz"):
+    with pytest.raises(ConfigError, match=r"drive without length .*got 0\.01 s at 10 Hz"):
         Drive((Leg("fog_day", 0.01),))
 
 
