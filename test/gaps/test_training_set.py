@@ -44,6 +44,21 @@ def test_cvat_gets_names_colours_and_masks(images: list[Path], tmp_path: Path) -
     assert labels[0] == {"name": "road", "color": "#804080", "type": "mask", "attributes": []}
 
 
+def test_classes_with_the_same_first_synonym_have_names_and_colours_of_their_own(
+    images: list[Path], tmp_path: Path
+) -> None:
+    write_training_set(tmp_path / "set", images, class_table(["car, automobile", "car, race car", "sky"]))
+    labels = json.loads((tmp_path / "set/cvat_labels.json").read_text())
+    assert [each["name"] for each in labels] == ["car, automobile", "car, race car", "sky"]
+    assert len({each["color"] for each in labels}) == 3
+
+
+def test_no_class_is_black_which_is_the_background_of_exports(images: list[Path], tmp_path: Path) -> None:
+    write_training_set(tmp_path / "set", images, class_table(["night"], {"night": (0, 0, 0)}))
+    (label,) = json.loads((tmp_path / "set/cvat_labels.json").read_text())
+    assert label["color"] != "#000000"
+
+
 def test_label_studio_gets_a_brush_with_every_class(images: list[Path], tmp_path: Path) -> None:
     write_training_set(tmp_path / "set", images, CLASSES)
     view = ElementTree.parse(tmp_path / "set/label_studio.xml").getroot()
