@@ -103,7 +103,7 @@ def test_classes_with_the_same_first_synonym_are_told_apart_by_their_whole_names
     [
         (
             [f"class {number}" for number in range(256)],
-            r"too many classes .*classes\.txt.*got 256, expected at most 255",
+            r"too many classes .*classes\.txt.*256, expected at most 255",
         ),
         (["road", "sky", "road"], r"unusable list of classes .*classes\.txt.*class named twice"),
     ],

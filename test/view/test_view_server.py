@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import struct
 import threading
 import time
@@ -185,6 +186,33 @@ def test_a_foxglove_app_of_any_origin_may_connect_with_the_token(guarded: str) -
     address = f"{guarded}?token={TOKEN}"
     assert handshake(address, (FOXGLOVE,), Origin="file://") == 101
     assert handshake(address.replace("token=a", "token=b"), (FOXGLOVE,), Origin="file://") == 401
+
+
+def raw_status(url: str, path: str, *headers: bytes) -> int:
+    """The status of a request with headers that a client's library would refuse to send."""
+    host, _, port = url.removeprefix("http://").rstrip("/").partition(":")
+    with socket.create_connection((host, int(port)), timeout=LIMIT_S) as connection:
+        connection.sendall(b"\r\n".join([b"GET %s HTTP/1.1" % path.encode(), *headers, b"Connection: close", b"", b""]))
+        return int(connection.makefile("rb").readline().split()[1])
+
+
+@pytest.mark.parametrize(
+    "header",
+    [b"Authorization: Bearer \xff", b"Cookie: semla_view_80=\xff", b"Host: 127.0.0.1:99999", b"Host: [::1"],
+)
+def test_malformed_headers_are_refused_for_want_of_the_token(guarded: str, header: bytes) -> None:
+    host = () if header.startswith(b"Host") else (b"Host: 127.0.0.1:80",)
+    assert raw_status(guarded, "/", *host, header) in (400, 401)
+
+
+@pytest.mark.parametrize("path", ["/live", "/"])
+def test_a_malformed_origin_is_refused(page: str, path: str) -> None:
+    upgrade = b"Upgrade: websocket", b"Sec-WebSocket-Version: 13", b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA=="
+    assert raw_status(page, path, b"Host: 127.0.0.1:80", *upgrade, b"Origin: http://[::1") == 403
+
+
+def test_a_malformed_port_does_not_hinder_those_who_have_the_token(guarded: str) -> None:
+    assert raw_status(guarded, f"/?token={TOKEN}", b"Host: 127.0.0.1:99999") == 200
 
 
 def test_a_token_is_made_for_every_address_but_loopback() -> None:
