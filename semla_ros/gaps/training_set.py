@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from xml.sax.saxutils import quoteattr
 
@@ -16,7 +17,7 @@ CVAT, LABEL_STUDIO = "cvat_labels.json", "label_studio.xml"
 BACKGROUND = 0, 0, 0  # in exported masks
 
 
-def write_training_set(folder: Path, images: Iterable[Path], classes: Sequence[ClassInfo]) -> int:
+def write_training_set(folder: Path, images: Iterable[Path], classes: Sequence[ClassInfo]) -> list[Path]:
     """Writes the images, an empty folder for their label maps, and the classes in three formats.
 
     ``classes.txt`` has one class on each line, in the order of the ids in label maps. ``cvat_labels.json`` is the text
@@ -29,7 +30,7 @@ def write_training_set(folder: Path, images: Iterable[Path], classes: Sequence[C
         classes: The segmenter's classes.
 
     Returns:
-        Number of images that were copied.
+        The copies of the images.
 
     Raises:
         ImageError: The disk is full, or the folder cannot be written.
@@ -37,14 +38,16 @@ def write_training_set(folder: Path, images: Iterable[Path], classes: Sequence[C
     with writing(folder):
         (folder / IMAGES).mkdir(parents=True, exist_ok=True)
         (folder / LABELS).mkdir(exist_ok=True)
-    present = [file for file in images if file.is_file()]
-    for file in present:
-        with writing(folder / IMAGES / file.name):
-            shutil.copyfile(file, folder / IMAGES / file.name)
+    copies = []
+    for file in images:
+        copy = folder / IMAGES / file.name
+        with writing(copy), suppress(FileNotFoundError):  # a running node may replace an image at any time
+            shutil.copyfile(file, copy)
+            copies.append(copy)
     write_whole(folder / CLASSES, "".join(f"{each.name}\n" for each in classes).encode())
     write_whole(folder / CVAT, f"{json.dumps(_cvat(classes), indent=2)}\n".encode())
     write_whole(folder / LABEL_STUDIO, _label_studio(classes).encode())
-    return len(present)
+    return copies
 
 
 def _cvat(classes: Sequence[ClassInfo]) -> list[dict[str, object]]:
