@@ -15,9 +15,9 @@ from foxglove.messages import Log, LogLevel
 from foxglove.websocket import Capability, Client, Parameter, ServerListener
 
 from semla_ros.errors import SemlaError
+from semla_ros.topics.domain import DomainSample
 from semla_ros.view import foxglove_messages as messages
 from semla_ros.view.foxglove_services import services
-from semla_ros.view.history import DomainSample
 from semla_ros.view.scene import AnyScene
 from semla_ros.view.source import Source
 

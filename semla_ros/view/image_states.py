@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from semla_ros.view.history import DomainSample
+from semla_ros.topics.domain import DomainSample
 
 
 class ImageStates:

@@ -10,7 +10,8 @@ from typing import Any, Protocol
 
 from semla_ros.errors import SemlaError
 from semla_ros.recordings import OnError
-from semla_ros.view.history import DomainSample, History
+from semla_ros.topics.domain import DomainSample
+from semla_ros.view.history import History
 from semla_ros.view.image_states import ImageStates
 from semla_ros.view.playback import Playback
 from semla_ros.view.report import domain_notices

@@ -11,9 +11,9 @@ from semla_ros.errors import RecordingError, SemlaError
 from semla_ros.images.frame import Frame
 from semla_ros.recordings import OnError, Recording
 from semla_ros.recordings.bag import Bag, cameras
+from semla_ros.topics.domain import DomainSample
 from semla_ros.topics.messages import stamp_ns
 from semla_ros.topics.outputs import CONFIDENCE, LABELS, MASK, OVERLAY, STATE
-from semla_ros.view.history import DomainSample
 from semla_ros.view.pairing import Pairing, classes_of
 from semla_ros.view.scene import Scene
 

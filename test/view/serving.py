@@ -11,8 +11,9 @@ import numpy as np
 from live.process import until
 
 from semla_ros.images.classes import class_table
+from semla_ros.topics.domain import DomainSample
 from semla_ros.view.access import Access
-from semla_ros.view.history import DomainSample, History
+from semla_ros.view.history import History
 from semla_ros.view.run import serve
 from semla_ros.view.scene import Scene
 from semla_ros.view.source import Notice, ViewError

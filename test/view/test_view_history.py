@@ -6,9 +6,9 @@ import pytest
 from live.stand_in import DAY
 from view.serving import SECOND, sample
 
-from semla_ros.topics.domain import key_values
+from semla_ros.topics.domain import DomainSample, key_values
 from semla_ros.view import history
-from semla_ros.view.history import DomainSample, History
+from semla_ros.view.history import History
 
 
 def test_a_sample_is_read_from_the_published_pairs_and_written_without_nan() -> None:

@@ -20,7 +20,7 @@ from semla_ros.pipeline.pipeline import SemlaPipeline
 from semla_ros.recordings import open_recording
 from semla_ros.recordings.writer import STORE, mcap_writer, new, result_bag
 from semla_ros.topics import messages
-from semla_ros.view.history import DomainSample
+from semla_ros.topics.domain import DomainSample
 from semla_ros.view.player import Player
 from semla_ros.view.results import NoResultsError, Results
 from semla_ros.view.run import open_player
