@@ -93,7 +93,7 @@ def _check(args: argparse.Namespace, other: str | None) -> None:
         raise ConfigError("too many classes", where="--classes", got=args.classes, expected=f"at most {MOST_CLASSES}")
     if args.k > args.adapters:
         raise ConfigError("more adapters than there are", where="--k", got=args.k, expected=f"at most {args.adapters}")
-    if args.plot and args.plot.suffix not in IMAGES:
+    if args.plot and args.plot.suffix.lower() not in IMAGES:
         raise ConfigError("no image file", where="--plot", got=args.plot, expected="a name in " + ", ".join(IMAGES))
 
 

@@ -87,12 +87,21 @@ def positive(text: str) -> int:
 
 def above_zero(text: str) -> float:
     """Parses a finite number above 0, for argparse."""
+    return _number(text, "a number above 0", lambda number: number > 0)
+
+
+def zero_or_more(text: str) -> float:
+    """Parses a finite number of at least 0, for argparse."""
+    return _number(text, "a number, 0 or more", lambda number: number >= 0)
+
+
+def _number(text: str, expected: str, is_valid: Callable[[float], bool]) -> float:
     try:
         number = float(text)
     except ValueError:
         number = math.nan
-    if not 0 < number < math.inf:
-        raise argparse.ArgumentTypeError(f"got {text!r}, expected a number above 0")
+    if not (math.isfinite(number) and is_valid(number)):
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected {expected}")
     return number
 
 

@@ -154,6 +154,13 @@ def test_options_without_effect_are_refused_before_measuring(
     assert told in capsys.readouterr().err
 
 
+def test_the_name_of_the_plot_may_be_in_capitals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plots = []
+    monkeypatch.setattr("semla_ros.bench.run.run", lambda sizes, options, file, plot: plots.append(plot))
+    assert main(["bench", "--plot", str(tmp_path / "GROWTH.PNG")]) == 0
+    assert plots == [tmp_path / "GROWTH.PNG"]
+
+
 @pytest.mark.parametrize(("repeats", "starts"), [("1", 1), ("15", 7)])
 def test_half_of_the_repeats_are_starts_of_the_node_but_at_least_one(
     repeats: str, starts: int, monkeypatch: pytest.MonkeyPatch
