@@ -58,6 +58,7 @@ class FoxgloveServer:
         self._domain = Channel(f"{PREFIX}/domain", schema=DOMAIN_SCHEMA, context=context)
         self._figures = Channel(f"{PREFIX}/figures", schema=FIGURES_SCHEMA, context=context)
         self._log = LogChannel(f"{PREFIX}/log", context=context)
+        self._watched: set[int] = set()
         self._scene: AnyScene | None = None
         self._sample: DomainSample | None = None
         self._known = -1
@@ -78,8 +79,7 @@ class FoxgloveServer:
     @property
     def is_watched(self) -> bool:
         """Whether a client has subscribed to an image, or to what is written over it."""
-        channels = (self._overlay, self._image, self._mask, self._confidence, self._names)
-        return any(channel.has_sinks() for channel in channels)
+        return bool(self._watched_channels())
 
     def update(self) -> None:
         """Publishes the newest image, domain states and notices that have not been published.
@@ -111,7 +111,10 @@ class FoxgloveServer:
         return self.parameters([each.name for each in wanted])
 
     def _update(self) -> None:
-        if self.is_watched:  # a recording goes on while it is asked for its newest image
+        before, self._watched = self._watched, self._watched_channels()
+        if self._watched - before:
+            self._scene = None  # is published again, for a recording may be paused
+        if self._watched:  # a recording goes on while it is asked for its newest image
             self._publish_newest()
         _, samples, self._known = self._source.history.since(self._known)
         for sample in samples:
@@ -125,6 +128,11 @@ class FoxgloveServer:
             if each.text not in self._notices:
                 self._server.publish_status(f"{each.text} {each.hint}".strip(), messages.STATUS_LEVELS[each.level])
         self._notices = tuple(each.text for each in notices)
+
+    def _watched_channels(self) -> set[int]:
+        """Ids of the channels of images that a client has subscribed to."""
+        channels = (self._overlay, self._image, self._mask, self._confidence, self._names)
+        return {channel.id() for channel in channels if channel.has_sinks()}
 
     def _publish_newest(self) -> None:
         newest = self._source.newest()

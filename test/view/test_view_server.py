@@ -406,6 +406,18 @@ def test_a_recording_is_played_only_while_somebody_looks() -> None:
     player.close()
 
 
+def test_every_panel_and_client_of_foxglove_gets_the_image_of_a_paused_recording(page: str, source: FakeSource) -> None:
+    async def work(client: Foxglove) -> None:
+        for number, topic in enumerate(("overlay", "mask"), 1):
+            await client.subscribe(f"/semla/{topic}", number)
+            while struct.unpack_from("<I", await client.binary(1), 1)[0] != number:
+                pass
+
+    for _ in range(2):
+        until(lambda: source.watched[-2:] == [False, False], "the server to see that nobody is connected")
+        with_foxglove(page, work)
+
+
 @pytest.mark.parametrize("topic", ["overlay", "image", "mask", "confidence", "annotations"])
 def test_foxglove_receives_every_new_image(page: str, source: FakeSource, topic: str) -> None:
     async def work(client: Foxglove) -> None:
