@@ -17,6 +17,7 @@ from semla_ros.topics.outputs import CONFIDENCE, LABELS, MASK, OVERLAY, STATE
 from semla_ros.view.pairing import Pairing, classes_of
 from semla_ros.view.scene import Scene
 
+KINDS = "std_msgs/msg/String", "diagnostic_msgs/msg/DiagnosticArray"  # of the classes and of the domain state
 Item = Scene | DomainSample
 
 
@@ -56,8 +57,8 @@ class Results(Bag):
         takers: dict[str, Callable[[Any], Item | None]] = {
             self.topic: pairing.mask,
             f"{space}{CONFIDENCE}": pairing.confidence,
-            f"{space}{LABELS}": lambda message: _take_labels(pairing, message),
-            f"{space}{STATE}": _sample,
+            self._own_or_common(LABELS): lambda message: _take_labels(pairing, message),
+            self._own_or_common(STATE): _sample,
         }
         if pairing.has_images:
             takers[self._camera] = pairing.image
@@ -72,6 +73,12 @@ class Results(Bag):
                     yield images.beside(item) if images and isinstance(item, Scene) else item
         if last := pairing.flush():
             yield images.beside(last) if images else last
+
+    def _own_or_common(self, name: str) -> str:
+        """Topic of an output that a node with several cameras may publish once for all of them."""
+        space = self.topic.removesuffix(MASK)
+        common = f"{space.rstrip('/').rpartition('/')[0]}/"
+        return f"{space}{name}" if f"{space}{name}" in self._bag.topics(KINDS) else f"{common}{name}"
 
     @property
     def _is_blended(self) -> bool:

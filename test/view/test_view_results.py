@@ -95,6 +95,30 @@ def bag_of_images(folder: Path, *topics: str) -> Path:
     return folder
 
 
+def renamed(bag: Path, folder: Path, names: dict[str, str]) -> Path:
+    """A copy of a bag with other names of topics; topics without a new name are left out."""
+    with mcap_writer(folder) as writer, Reader(bag) as reader:
+        wanted = [each for each in reader.connections if each.topic in names]
+        connections = {
+            each.id: writer.add_connection(names[each.topic], each.msgtype, typestore=STORE) for each in wanted
+        }
+        for connection, time_ns, data in reader.messages(wanted):
+            writer.write(connections[connection.id], time_ns, bytes(data))
+    return folder
+
+
+@pytest.mark.parametrize("space", ["/", "/front/"], ids=["one state of all cameras", "a state of each camera"])
+def test_a_bag_of_a_node_with_several_cameras_gives_classes_and_domain_states(
+    tmp_path: Path, pipeline: SemlaPipeline, space: str
+) -> None:
+    names = {f"/semla/segmentation/{name}": f"/front/segmentation/{name}" for name in ("mask", "confidence")}
+    names |= {"/semla/segmentation/labels": "/segmentation/labels", "/semla/domain/state": f"{space}domain/state"}
+    bag = renamed(written(tmp_path / "one", pipeline), tmp_path / "several", names)
+    scenes, samples, _ = read(Results(bag))
+    assert len(scenes) == len(samples) == len(FRAMES)
+    assert [each.name for each in scenes[0].classes] == ["road", "sky", "car"]
+
+
 @pytest.mark.parametrize("count", [1, 2], ids=["without images", "with images"])
 def test_the_last_mask_is_shown_although_its_confidence_is_missing(tmp_path: Path, count: int) -> None:
     topics = "/semla/segmentation/mask", "/camera/image_raw"
