@@ -9,12 +9,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from semla_ros.cli.options import above_zero, claimed, config, positive, settings, task
+from semla_ros.cli.options import above_zero, claimed, config, positive, refuse, settings, task
 from semla_ros.errors import ConfigError
 
 MOST_CLASSES = 256  # the official code, and our reference with it, pads to this number
 FISA_SIZES = "fisa-vitb16", "fisa-vitl14"
 IMAGES = ".png", ".svg", ".pdf"
+SETTINGS = "config", "bundle", "set"
+FISA_TABLES = "size", "repeats", "quick", "classes", "threads", "plot"  # the options that they depend on
+TABLES = *FISA_TABLES, "adapters", "k", "rank"
+OPTIONS = *TABLES, "rate", *SETTINGS
 
 
 def add(tasks: Any) -> None:
@@ -64,31 +68,33 @@ def add(tasks: Any) -> None:
 
 
 def _bench(args: argparse.Namespace) -> None:
+    other = next((name for name in OTHERS if getattr(args, name)), None)
+    _check(args, other)
+    claimed(args.json, args.plot)
+    if other:
+        _show(OTHERS[other][0](args), args.json)
+    else:
+        _tables(args)
+
+
+def _check(args: argparse.Namespace, other: str | None) -> None:
+    """Refuses what cannot be measured, and options without effect.
+
+    Args:
+        args: Parsed options.
+        other: Name of the measurement in `OTHERS`; None for the tables.
+    """
+    if other:
+        what, read = f"--{other.replace('_', '-')}", OTHERS[other][1]
+    else:
+        what, read = ("the tables of FISA", FISA_TABLES) if _fisa_sizes(args) else ("the tables", TABLES)
+    refuse(args, [name for name in OPTIONS if name not in read], what)
     if args.classes > MOST_CLASSES:
         raise ConfigError("too many classes", where="--classes", got=args.classes, expected=f"at most {MOST_CLASSES}")
     if args.k > args.adapters:
         raise ConfigError("more adapters than there are", where="--k", got=args.k, expected=f"at most {args.adapters}")
-    if args.plot and args.plot.suffix not in IMAGES:
+    if args.plot and args.plot.suffix.lower() not in IMAGES:
         raise ConfigError("no image file", where="--plot", got=args.plot, expected="a name in " + ", ".join(IMAGES))
-    claimed(args.json, args.plot)
-    for wanted, measure in _others(args):
-        if wanted:
-            _show(measure(args), args.json)
-            return
-    _tables(args)
-
-
-def _others(args: argparse.Namespace) -> list[tuple[Any, Callable[[argparse.Namespace], dict[str, Any]]]]:
-    return [
-        (args.swaps, _swaps),
-        (args.soak, _soak),
-        (args.startup, _startup),
-        (args.under_load, _under_load),
-        (args.library, _library),
-        (args.batch, _batch),
-        (args.gaps, _gaps),
-        (args.cameras, _cameras),
-    ]
 
 
 def _tables(args: argparse.Namespace) -> None:
@@ -100,12 +106,15 @@ def _tables(args: argparse.Namespace) -> None:
     if args.threads:
         torch.set_num_threads(args.threads)
     repeats = 3 if args.quick else args.repeats
-    fisa = [size for size in args.size or [] if size in FISA_SIZES]
-    if fisa:
+    if fisa := _fisa_sizes(args):
         _fisa_tables(args, fisa, repeats)
         return
     options = Options(args.classes, args.adapters, args.k, args.rank, repeats)
     run(args.size or ["streetworld", "vitb16"], options, args.json, args.plot)
+
+
+def _fisa_sizes(args: argparse.Namespace) -> list[str]:
+    return [size for size in args.size or [] if size in FISA_SIZES]
 
 
 def _fisa_tables(args: argparse.Namespace, sizes: list[str], repeats: int) -> None:
@@ -144,7 +153,7 @@ def _startup(args: argparse.Namespace) -> dict[str, Any]:
     from semla_ros.bench.startup import startup
 
     given = [f"{name}:={json.dumps(value)}" for name, value in _differences(args).items()]
-    return asdict(startup(given, 3 if args.quick else args.repeats // 2))
+    return asdict(startup(given, 3 if args.quick else max(1, args.repeats // 2)))
 
 
 def _under_load(args: argparse.Namespace) -> dict[str, Any]:
@@ -178,6 +187,19 @@ def _cameras(args: argparse.Namespace) -> dict[str, Any]:
     from semla_ros.bench.cameras import sharing
 
     return asdict(sharing(args.cameras, 3.0 if args.quick else 30.0, _images(), _differences(args)))
+
+
+# Each with the options that it depends on.
+OTHERS: dict[str, tuple[Callable[[argparse.Namespace], dict[str, Any]], tuple[str, ...]]] = {
+    "swaps": (_swaps, ("rate", *SETTINGS)),
+    "soak": (_soak, SETTINGS),
+    "startup": (_startup, ("repeats", "quick", *SETTINGS)),
+    "under_load": (_under_load, ("quick", *SETTINGS)),
+    "batch": (_batch, SETTINGS),
+    "gaps": (_gaps, SETTINGS),
+    "library": (_library, ()),
+    "cameras": (_cameras, ("quick", *SETTINGS)),
+}
 
 
 def _images() -> list[Any]:

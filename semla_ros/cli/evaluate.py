@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from semla_ros.cli.options import claimed, config, positive, settings, task
+from semla_ros.cli.options import claimed, config, positive, refuse, settings, task
 from semla_ros.errors import ConfigError
 
 METHODS = "zero_shot,uniform,semla,oracle"
@@ -87,6 +87,7 @@ def _out_of_distribution(args: argparse.Namespace) -> None:
     from semla_ros.evaluation.out_of_distribution import OutOfDistribution, as_table
     from semla_ros.pipeline.build import build_pipeline
 
+    refuse(args, ("methods", "mode", "oracle"), "--protocol ood")
     claimed(args.json)
     evaluation = OutOfDistribution(build_pipeline(config(args)), args.images or 40)
     real = evaluation.real(args.data) if args.data else ()

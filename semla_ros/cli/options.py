@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ Run = Callable[[argparse.Namespace], None]
 def task(tasks: Any, name: str, run: Run, about: str) -> argparse.ArgumentParser:
     """Adds a subcommand."""
     out: argparse.ArgumentParser = tasks.add_parser(name, help=about, description=_sentence(about))
-    out.set_defaults(run=run)
+    out.set_defaults(run=run, parser=out)
     return out
 
 
@@ -56,6 +56,23 @@ def config(args: argparse.Namespace) -> NodeConfig:
     return changed(base, given | ({"model.bundle": args.bundle} if args.bundle else {}))
 
 
+def refuse(args: argparse.Namespace, names: Iterable[str], what: str) -> None:
+    """Refuses options that would have no effect.
+
+    Args:
+        args: Parsed options.
+        names: Names of the options without effect, as in `args`.
+        what: What they have no effect on.
+
+    Raises:
+        ConfigError: One of them is given.
+    """
+    for name in names:
+        if getattr(args, name) != args.parser.get_default(name):
+            option = f"--{name.replace('_', '-')}"
+            raise ConfigError(f"{option} has no effect on {what}", got=getattr(args, name), hint="Leave it out.")
+
+
 def natural(text: str, least: int = 0) -> int:
     """Parses a whole number of at least ``least``, for argparse."""
     if not text.isdecimal() or int(text) < least:
@@ -70,12 +87,21 @@ def positive(text: str) -> int:
 
 def above_zero(text: str) -> float:
     """Parses a finite number above 0, for argparse."""
+    return _number(text, "a number above 0", lambda number: number > 0)
+
+
+def zero_or_more(text: str) -> float:
+    """Parses a finite number of at least 0, for argparse."""
+    return _number(text, "a number, 0 or more", lambda number: number >= 0)
+
+
+def _number(text: str, expected: str, is_valid: Callable[[float], bool]) -> float:
     try:
         number = float(text)
     except ValueError:
         number = math.nan
-    if not 0 < number < math.inf:
-        raise argparse.ArgumentTypeError(f"got {text!r}, expected a number above 0")
+    if not (math.isfinite(number) and is_valid(number)):
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected {expected}")
     return number
 
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import math
 import sys
 from pathlib import Path
 from typing import Any
 
-from semla_ros.cli.options import above_zero, task
+from semla_ros.cli.options import above_zero, task, zero_or_more
 
 
 def add(tasks: Any) -> None:
@@ -28,9 +27,13 @@ def add(tasks: Any) -> None:
     play.add_argument(
         "--image-topic", default="", metavar="TOPIC", help="topic of a video or of image files (/camera/image_raw)"
     )
-    play.add_argument("--fps", type=float, help="frame rate of image files; by default 10, or the times in their names")
+    play.add_argument(
+        "--fps", type=above_zero, help="frame rate of image files; by default 10, or the times in their names"
+    )
     play.add_argument("-r", "--rate", type=above_zero, default=1.0, help="speed, as a multiple of the recorded one")
-    play.add_argument("--start", type=_seconds, default=0.0, metavar="S", help="time to leave out at the beginning, s")
+    play.add_argument(
+        "--start", type=zero_or_more, default=0.0, metavar="S", help="time to leave out at the beginning, s"
+    )
     play.add_argument("--duration", type=above_zero, metavar="S", help="time to play, seconds of the recording")
     play.add_argument("-l", "--loop", action="store_true", help="begin again at the end, until Ctrl-C")
     play.add_argument(
@@ -43,7 +46,7 @@ def add(tasks: Any) -> None:
     )
     play.add_argument("--best-effort", action="store_true", help="publish best effort, as many cameras do")
     play.add_argument(
-        "--wait", type=_seconds, default=60.0, metavar="S",
+        "--wait", type=zero_or_more, default=60.0, metavar="S",
         help="longest time to wait for a subscriber of the images (%(default)g s); 0 plays at once",
     )  # fmt: skip
 
@@ -92,14 +95,3 @@ def _renaming(text: str) -> tuple[str, str]:
     if not (old.strip("/") and new.strip("/")):
         raise argparse.ArgumentTypeError(f"got {text!r}, expected two topics, OLD:=NEW")
     return old, new
-
-
-def _seconds(text: str) -> float:
-    """Parses a time of 0 seconds or more, for argparse."""
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not 0 <= number < math.inf:
-        raise argparse.ArgumentTypeError(f"got {text!r}, expected a number of seconds, 0 or more")
-    return number

@@ -8,7 +8,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from semla_ros.cli.options import config, settings, task
+from semla_ros.cli.options import above_zero, config, settings, task
 
 
 def add(tasks: Any) -> None:
@@ -22,7 +22,7 @@ def add(tasks: Any) -> None:
     )
     replay.add_argument("--topic", help="image topic of a bag, needed if the bag has several cameras")
     replay.add_argument(
-        "--fps", type=float, help="frame rate of image files; by default 10, or the times in the file names"
+        "--fps", type=above_zero, help="frame rate of image files; by default 10, or the times in the file names"
     )
     replay.add_argument("--overlay", action="store_true", help="also write the images with the colours of the classes")
     replay.add_argument("--overwrite", action="store_true", help="replace the output if it exists")

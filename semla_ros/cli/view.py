@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from semla_ros.cli.options import config, natural, settings, task
+from semla_ros.cli.options import above_zero, config, natural, settings, task
 from semla_ros.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ def add(tasks: Any) -> None:
         "--camera", default="", help="one camera of a node with several, such as front; default: the first"
     )
     view.add_argument("--images", type=Path, metavar="FILE", help="the camera's recording, for a bag with masks alone")
-    view.add_argument("--topic", help="image topic of a bag, needed if the bag has several cameras")
-    view.add_argument("--fps", type=float, help="frame rate of image files, as for 'semla replay'")
+    view.add_argument("--topic", help="image topic of a bag, or of --images, that has several cameras")
+    view.add_argument("--fps", type=above_zero, help="frame rate of image files, as for 'semla replay'")
     view.add_argument("--port", type=_port, default=PORT, help="port of the page and of Foxglove (%(default)s)")
     view.add_argument(
         "--host", default="127.0.0.1",

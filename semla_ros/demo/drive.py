@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from itertools import groupby, pairwise
 from pathlib import Path
 
-from rosbags.highlevel import AnyReader
-
 from semla_ros import streetworld
 from semla_ros.errors import RecordingError
+from semla_ros.recordings.bag_files import BagFiles
 from semla_ros.streetworld.drive import Drive, write_drive
 
 DOMAIN = "/camera/domain"
@@ -110,8 +109,7 @@ def stretches(bag: Path) -> tuple[Stretch, ...]:
 
 def _moments(bag: Path) -> Iterator[tuple[int, str, bool]]:
     """Yields (stamp_ns, domain, steady) of each image. In a transition the domain is the nearer one."""
-    with AnyReader([bag]) as reader:
-        connections = [each for each in reader.connections if each.topic == DOMAIN]
-        for connection, stamp_ns, data in reader.messages(connections):
-            label = json.loads(reader.deserialize(data, connection.msgtype).data)  # type: ignore[attr-defined]
-            yield stamp_ns, label["domain"], label["steady"]
+    files = BagFiles(bag)
+    for message in files.messages({DOMAIN}):
+        label = json.loads(files.deserialized(message).data)
+        yield message.time_ns, label["domain"], label["steady"]

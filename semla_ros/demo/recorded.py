@@ -2,43 +2,18 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from rosbags.highlevel import AnyReader
-
 from semla_ros.demo.topics import CAMERA_INFO, CONFIDENCE, DIAGNOSTICS, MASK, STATE
 from semla_ros.images.classes import Labels
 from semla_ros.images.encodings import encoding_of, pixels
+from semla_ros.recordings.bag_files import BagFiles
 from semla_ros.recordings.replay import Swap
+from semla_ros.topics.domain import DomainSample
 from semla_ros.topics.messages import stamp_ns
-
-
-@dataclass(frozen=True, slots=True)
-class StateSample:
-    """The node's domain state at one image.
-
-    Attributes:
-        stamp_ns: Stamp of the image, nanoseconds.
-        weights: Weights of the active adapters by name, nearest adapter first.
-        distance: Distance of the moving average of embeddings from the embedding that the mixture was made for.
-        upper_threshold: Distance that starts the debounce timer.
-        lower_threshold: Distance that stops it.
-        support: Support score (paper, Eq. 15).
-        swaps: Number of swaps since the start.
-    """
-
-    stamp_ns: int
-    weights: Mapping[str, float]
-    distance: float
-    upper_threshold: float
-    lower_threshold: float
-    support: float
-    swaps: int
 
 
 @dataclass
@@ -58,16 +33,19 @@ class Recorded:
     confidences: int = 0
     sent_ns: dict[int, int] = field(default_factory=dict)
     arrived_ns: dict[int, int] = field(default_factory=dict)
-    states: list[StateSample] = field(default_factory=list)
+    states: list[DomainSample] = field(default_factory=list)
     figures: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def read(cls, bag: Path) -> Recorded:
-        """Reads the recorder's bag."""
-        recorded = cls()
-        with AnyReader([bag]) as reader:
-            for connection, time_ns, data in reader.messages():
-                recorded._take(connection.topic, time_ns, reader.deserialize(data, connection.msgtype))
+        """Reads the recorder's bag.
+
+        Raises:
+            RecordingError: It is damaged.
+        """
+        recorded, files = cls(), BagFiles(bag)
+        for message in files.messages({MASK, CONFIDENCE, CAMERA_INFO, DIAGNOSTICS, STATE}):
+            recorded._take(message.topic, message.time_ns, files.deserialized(message))
         return recorded
 
     def _take(self, topic: str, time_ns: int, message: Any) -> None:
@@ -87,7 +65,7 @@ class Recorded:
         """Adds a new state. States are repeated every second, and published once before the first image."""
         stamp = stamp_ns(message.header)
         if stamp and (not self.states or stamp > self.states[-1].stamp_ns):
-            self.states.append(_state(stamp, _values(message)))
+            self.states.append(DomainSample.of(stamp, _values(message)))
 
     @property
     def swaps(self) -> tuple[Swap, ...]:
@@ -117,15 +95,3 @@ class Recorded:
 
 def _values(message: Any) -> dict[str, str]:
     return {each.key: each.value for each in message.status[0].values}
-
-
-def _state(stamp: int, values: Mapping[str, str]) -> StateSample:
-    return StateSample(
-        stamp_ns=stamp,
-        weights={each["name"]: each["weight"] for each in json.loads(values["active_adapters"])},
-        distance=float(values["ema_distance"]),
-        upper_threshold=float(values["upper_threshold"]),
-        lower_threshold=float(values["lower_threshold"]),
-        support=float(values["support"]),
-        swaps=int(values["swaps"]),
-    )

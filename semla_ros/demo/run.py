@@ -17,7 +17,7 @@ from semla_ros.demo.examples import Examples
 from semla_ros.demo.film import Film
 from semla_ros.demo.live import perform
 from semla_ros.demo.look import DARK, LIGHT
-from semla_ros.demo.recorded import Recorded, StateSample
+from semla_ros.demo.recorded import Recorded
 from semla_ros.demo.report import write_report
 from semla_ros.demo.scores import Scores, labelled_images
 from semla_ros.demo.summary import Summary, accounts, table
@@ -26,6 +26,7 @@ from semla_ros.demo.topics import IMAGE
 from semla_ros.pipeline.build import build_pipeline
 from semla_ros.recordings import open_recording
 from semla_ros.streetworld.drive import DEMO_LEGS, Drive, Leg
+from semla_ros.topics.domain import DomainSample
 
 if TYPE_CHECKING:
     from semla_ros.pipeline.pipeline import SemlaPipeline
@@ -121,7 +122,7 @@ def _stretch_at(parts: Sequence[Stretch], stamp_ns: int) -> Stretch:
     return parts[bisect_right([part.begin_ns for part in parts], stamp_ns) - 1]
 
 
-def _weights_at(states: Sequence[StateSample], stamp_ns: int) -> Mapping[str, float]:
+def _weights_at(states: Sequence[DomainSample], stamp_ns: int) -> Mapping[str, float]:
     index = bisect_right([state.stamp_ns for state in states], stamp_ns) - 1
     return states[index].weights if index >= 0 else {}
 

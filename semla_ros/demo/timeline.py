@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from semla_ros.demo.drive import Stretch
 from semla_ros.demo.look import LIGHT, Theme, domain_color
-from semla_ros.demo.recorded import StateSample
 from semla_ros.demo.scores import Pair
+from semla_ros.topics.domain import DomainSample
 
 Series = NDArray[np.float64]
 HEIGHTS = {"domain": 0.25, "miou": 1.5, "distance": 1.3, "weights": 1.2, "support": 0.8}
@@ -38,7 +38,7 @@ class Timeline:
     """
 
     stretches: Sequence[Stretch]
-    states: Sequence[StateSample]
+    states: Sequence[DomainSample]
     scores: Mapping[int, Pair]
     swaps_ns: Sequence[int]
 

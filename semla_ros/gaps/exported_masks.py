@@ -11,9 +11,9 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from numpy.typing import NDArray
 
-from semla_ros.errors import ImageError
-from semla_ros.gaps.training_set import CLASSES, IMAGES, LABELS, class_name
-from semla_ros.images.classes import UNLABELLED
+from semla_ros.errors import ConfigError, ImageError
+from semla_ros.gaps.training_set import CLASSES, IMAGES, LABELS
+from semla_ros.images.classes import UNLABELLED, class_names, class_table
 from semla_ros.images.files import read_rgb, write_image
 from semla_ros.library.archives import unpack
 
@@ -46,13 +46,14 @@ def write_labels(export: Path, training_set: Path) -> Labelled:
         training_set: Folder with images/, labels/ and classes.txt, as `semla library gaps` writes it.
 
     Raises:
-        ImageError: The export or the training set is not complete, or a label map cannot be written.
+        ImageError: The export or the training set is not complete, there are more than 255 classes, a class is named
+            twice, two classes have one colour, or a label map cannot be written.
         ArchiveError: The zip file is damaged or not to be trusted.
     """
-    ids = _ids(_file(training_set / CLASSES))
+    ids = _ids(training_set / CLASSES)
     out = Labelled()
     with _folder(export) as folder:
-        ids_by_color = {color: ids.get(name, UNLABELLED) for name, color in _colors(_file(folder / COLORS)).items()}
+        ids_by_color = _ids_by_color(_file(folder / COLORS), ids)
         for image in sorted((training_set / IMAGES).iterdir()):
             mask = folder / MASKS / f"{image.stem}.png"
             if not mask.is_file():
@@ -87,22 +88,37 @@ def _file(path: Path) -> list[str]:
         raise ImageError("unreadable list of classes", where=path, got=error, hint=hint) from error
 
 
-def _ids(lines: list[str]) -> dict[str, int]:
-    return {class_name(line): number for number, line in enumerate(lines)}
+def _ids(file: Path) -> dict[str, int]:
+    """Ids by the names of the classes in labelling tools."""
+    lines = _file(file)
+    if len(lines) > UNLABELLED:
+        raise ImageError("too many classes", where=file, got=len(lines), expected=f"at most {UNLABELLED}")
+    try:
+        names = class_names(class_table(lines))
+    except ConfigError as error:
+        raise ImageError("unusable list of classes", where=file, got=error) from error
+    return {name.strip(): number for number, name in enumerate(names)}
 
 
-def _colors(lines: list[str]) -> dict[str, Color]:
-    """Colours by class, from lines such as "road:128,64,128::"."""
-    colors: dict[str, Color] = {}
+def _ids_by_color(lines: list[str], ids: Mapping[str, int]) -> dict[Color, int]:
+    """Class ids by colour, from lines such as "road:128,64,128::"."""
+    found: dict[Color, int] = {}
     for line in lines:
         if line.strip() and not line.startswith("#"):
-            name, color, *_ = [*line.split(":"), ""]
-            try:
-                red, green, blue = (int(part) for part in color.split(","))
-            except ValueError as error:
-                raise ImageError("class without a colour", where=COLORS, got=line, expected="name:r,g,b::") from error
-            colors[name.strip()] = red, green, blue
-    return colors
+            name, color = _name_and_color(line)
+            number = ids.get(name, UNLABELLED)
+            if found.setdefault(color, number) != number:
+                raise ImageError("two classes with one colour", where=COLORS, got=line, expected="a colour of its own")
+    return found
+
+
+def _name_and_color(line: str) -> tuple[str, Color]:
+    name, color, *_ = [*line.split(":"), ""]
+    try:
+        red, green, blue = (int(part) for part in color.split(","))
+    except ValueError as error:
+        raise ImageError("class without a colour", where=COLORS, got=line, expected="name:r,g,b::") from error
+    return name.strip(), (red, green, blue)
 
 
 def _labels(mask: Path, ids_by_color: Mapping[Color, int]) -> NDArray[np.uint8]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -19,6 +19,7 @@ from semla_ros.images.encodings import encoding_of, pixels
 from semla_ros.images.frame import Frame
 from semla_ros.recordings.bag_files import BagFiles, BagMessage
 from semla_ros.recordings.recording import Readings, Recording
+from semla_ros.topics import outputs
 from semla_ros.topics.messages import stamp_ns
 
 DECODERS: dict[str, Callable[[Any, BitDepth], NDArray[np.uint8]]] = {
@@ -27,6 +28,7 @@ DECODERS: dict[str, Callable[[Any, BitDepth], NDArray[np.uint8]]] = {
 }
 GROUND_TRUTH = "/camera/ground_truth"
 DEPTH_NAMES = {"depth", "depth_registered", "aligned_depth_to_color"}
+OUTPUTS = tuple(f"/{topic.name}" for topic in outputs.TOPICS)
 MASK_ENCODINGS = ("mono8", "mono16", "8UC1", "16UC1")
 
 
@@ -77,20 +79,36 @@ class Bag(Recording):
         return _stamp(image, message.time_ns), pixels(image, encoding)
 
 
-def _only_camera(topics: dict[str, int], path: Path) -> str:
-    """The topic of the only camera, raw rather than compressed."""
-    filled = [name for name, count in topics.items() if count and not (name.endswith(GROUND_TRUTH) or _is_depth(name))]
-    cameras = sorted(name for name in filled if name.removesuffix("/compressed") not in set(filled) - {name})
-    if not cameras:
-        raise RecordingError("no images in it", where=path, expected=" or ".join(DECODERS))
-    if len(cameras) > 1:
-        raise RecordingError("several image topics", where=path, got=_listed(topics), hint="Name one of them.")
-    return cameras[0]
+def cameras(topics: Mapping[str, int]) -> list[str]:
+    """Image topics of cameras in alphabetical order; for a camera with both, the raw topic rather than the compressed.
+
+    Args:
+        topics: Image topics with their numbers of messages.
+    """
+    other = (is_output, _is_depth, lambda name: name.endswith(GROUND_TRUTH))
+    filled = {name for name, count in topics.items() if count and not any(each(name) for each in other)}
+    return sorted(name for name in filled if name.removesuffix("/compressed") not in filled - {name})
+
+
+def is_output(name: str) -> bool:
+    """Whether a topic has outputs of the node, by its name."""
+    return f"/{name}".removesuffix("/compressed").endswith(OUTPUTS)
 
 
 def _is_depth(name: str) -> bool:
     """Whether a topic has depth images, by the names that drivers give them."""
     return name.endswith("/compressedDepth") or bool(DEPTH_NAMES & set(name.split("/")))
+
+
+def _only_camera(topics: dict[str, int], path: Path) -> str:
+    """The topic of the only camera, raw rather than compressed."""
+    if not any(topics.values()):
+        raise RecordingError("no images in it", where=path, expected=" or ".join(DECODERS))
+    found = cameras(topics)
+    if len(found) != 1:
+        what = "several image topics" if found else "no camera images in it"
+        raise RecordingError(what, where=path, got=_listed(topics), hint="Name one of them.")
+    return found[0]
 
 
 def _named(topic: str, topics: dict[str, int], path: Path) -> str:

@@ -18,15 +18,20 @@ from semla_ros.recordings.recording import Readings, Recording
 FRAME_ID = "camera"
 DEFAULT_FPS = 10.0
 MIN_FPS, MAX_FPS = 0.001, 10_000.0
-NANOSECONDS = re.compile(r"[0-2]?\d{16,18}")  # a shorter number is a counter
-SECONDS = re.compile(r"[1-9]\d{9}(\.\d{1,9})?")  # ten digits: the years 2001 to 2286
+LATEST_NS = 2**31 * SECOND_NS - 1  # a header's seconds are a signed 32-bit number
+TIMES = (  # names that are times, with the length of their unit in nanoseconds; other numbers are counters
+    (re.compile(r"\d{17,19}"), 1),
+    (re.compile(r"[1-9]\d{15}"), 1_000),
+    (re.compile(r"[1-9]\d{9}(\.\d{1,9})?"), SECOND_NS),
+)
 
 
 class Images(Recording):
     """Image files in natural order of their names: 2.png before 10.png.
 
-    If all names are times since 1970, they are the stamps: nanoseconds (1403636579763555584.png) or seconds
-    (1403636579.763555.png, 1403636579.png). Otherwise stamps start at 0 and follow the frame rate.
+    If all names are times since 1970, and before 2038, they are the stamps: nanoseconds (1403636579763555584.png),
+    microseconds (1403636579763555.png) or seconds (1403636579.763555.png, 1403636579.png). Otherwise stamps start at 0
+    and follow the frame rate.
     """
 
     kind = "images"
@@ -69,11 +74,19 @@ def _natural(file: Path) -> list[str | int]:
 
 def _stamped(files: Sequence[Path], fps: float | None) -> list[tuple[int, Path]]:
     """Pairs of stamp (ns) and file, in order."""
-    if fps is None and all(NANOSECONDS.fullmatch(file.stem) for file in files):
-        return sorted((int(file.stem), file) for file in files)
-    if fps is None and all(SECONDS.fullmatch(file.stem) for file in files):
-        return sorted((int(Decimal(file.stem) * SECOND_NS), file) for file in files)
+    times = _times(files) if fps is None else None
+    if times is not None:
+        return sorted(zip(times, files, strict=True))
     return [(round(index * SECOND_NS / (fps or DEFAULT_FPS)), file) for index, file in enumerate(files)]
+
+
+def _times(files: Sequence[Path]) -> list[int] | None:
+    """The times in the names, ns; None if the names are not times."""
+    for pattern, unit_ns in TIMES:
+        if all(pattern.fullmatch(file.stem) for file in files):
+            times = [int(Decimal(file.stem) * unit_ns) for file in files]
+            return times if max(times) <= LATEST_NS else None
+    return None
 
 
 def _frame(file: Path, stamp_ns: int, bit_depth: BitDepth) -> Frame:

@@ -14,15 +14,15 @@ from pathlib import Path
 from semla_ros.errors import RecordingError
 from semla_ros.images.frame import SECOND_NS
 from semla_ros.recordings import OnError, Recording, is_bag, open_recording
+from semla_ros.recordings.bag import is_output
 from semla_ros.recordings.bag_files import BagFiles
 from semla_ros.recordings.recording import refuse
 from semla_ros.recordings.writer import STORE, new
-from semla_ros.topics import messages, outputs
+from semla_ros.topics import messages
 
 IMAGE, COMPRESSED, CAMERA_INFO = (f"sensor_msgs/msg/{name}" for name in ("Image", "CompressedImage", "CameraInfo"))
 KINDS = CAMERA_INFO, IMAGE, COMPRESSED  # in the order of publication: image and intrinsics have the same time
 IMAGE_TOPIC = "/camera/image_raw"
-OUR_OUTPUTS = tuple(f"/{topic.name}" for topic in outputs.TOPICS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +177,7 @@ def _chosen(path: Path, wanted: Sequence[str], found: Mapping[str, tuple[str, in
             raise RecordingError("no such camera topic", where=path, got=name, expected=expected)
     if wanted:
         return [spelt[name.strip("/")] for name in wanted]
-    cameras = [name for name, (_, count) in found.items() if count and not name.endswith(OUR_OUTPUTS)]
+    cameras = [name for name, (_, count) in found.items() if count and not is_output(name)]
     if not cameras:
         raise RecordingError("no camera topics in it", where=path, expected=" or ".join(KINDS))
     return cameras

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import av
 import numpy as np
@@ -36,7 +38,7 @@ class Video(Recording):
             stream = container.streams.video[0]
             start = stream.start_time or 0
             packets, end = 0, 0
-            for packet in container.demux(video=0):
+            for packet in _packets(container):
                 if packet.size:  # the last packet is empty
                     packets, end = packets + 1, max(end, (packet.pts or 0) + (packet.duration or 0))
                 try:
@@ -46,6 +48,19 @@ class Video(Recording):
                 else:
                     yield from (partial(_frame, image, start) for image in images)
             _check_complete(stream, packets, end)
+
+
+def _packets(container: Any) -> Iterator[Any]:
+    """Yields the packets of the first video stream; the last one is empty.
+
+    Raises:
+        RecordingError: FFmpeg cannot read on.
+    """
+    try:
+        with suppress(IndexError):  # PyAV's, after the last packet of a file whose damage looks like one more stream
+            yield from container.demux(video=0)
+    except av.FFmpegError as error:
+        raise RecordingError("unreadable data", got=error.strerror) from error
 
 
 def _check_complete(stream: Any, packets: int, end: int) -> None:
@@ -80,7 +95,8 @@ def _opened(path: Path) -> Any:
         RecordingError: FFmpeg cannot read it, or finds no images in it.
     """
     try:
-        container = av.open(f"file:{path}", options={"protocol_whitelist": "file"})  # a playlist downloads nothing
+        options = {"protocol_whitelist": "file"}  # a playlist downloads nothing
+        container = av.open(f"file:{path}", options=options, metadata_errors="replace")
     except av.FFmpegError as error:
         expected = "a bag (.mcap, .db3, .bag or a folder), a video, an image or a folder of images"
         raise RecordingError("unreadable recording", where=path, got=error.strerror, expected=expected) from error
@@ -95,10 +111,13 @@ def _frame(image: Any, start: int) -> Frame:
         raise RecordingError("damaged image")
     if image.pts is None:
         raise RecordingError("image without a time")
-    rgb = image.to_ndarray(format="rgb24")
+    try:
+        rgb = image.to_ndarray(format="rgb24")
+    except av.FFmpegError as error:  # damage may change the format of the pixels to one that cannot be converted
+        _give_up(error)
     upright = np.ascontiguousarray(np.rot90(rgb, image.rotation // 90))  # phones store their orientation
     return Frame(upright, round((image.pts - start) * image.time_base * 1_000_000_000), FRAME_ID)
 
 
-def _give_up(error: av.FFmpegError) -> Frame:
+def _give_up(error: av.FFmpegError) -> NoReturn:
     raise RecordingError("undecodable data", got=error.strerror) from error

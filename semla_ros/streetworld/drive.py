@@ -76,7 +76,8 @@ class Drive:
         start_ns: Stamp of the first image, nanoseconds since the Unix epoch.
 
     Raises:
-        ConfigError: There are no legs, a domain is unknown, a leg has no length, or the rate is not above 0.
+        ConfigError: There are no legs, a domain is unknown, a leg has no length, the rate is not above 0,
+            or the drive is shorter than one frame.
     """
 
     def __init__(
@@ -92,6 +93,9 @@ class Drive:
         self.itinerary = Itinerary(legs, seed)
         self.seed, self.rate_hz, self.start_ns = seed, rate_hz, start_ns
         self.camera = Camera.of_size(size)
+        if not len(self):
+            got = f"{self.itinerary.duration_s:g} s at {rate_hz:g} Hz"
+            raise ConfigError("drive without length", where="legs", got=got, expected="the time of one frame or more")
 
     def __len__(self) -> int:
         """Number of frames."""

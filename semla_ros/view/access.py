@@ -6,7 +6,7 @@ import hmac
 import ipaddress
 import re
 import secrets
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from aiohttp import web
 
@@ -53,7 +53,7 @@ class Access:
                 web.HTTPUnauthorized, "This page needs its token",
                 "Open the whole address that 'semla view' has printed, with ?token= at its end.",
             )  # fmt: skip
-        if not self.token and not is_loopback(_name(f"//{request.host}")):
+        if not self.token and not is_loopback(_split(f"//{request.host}").hostname or ""):
             raise _refused(
                 web.HTTPForbidden, "This name is not served",
                 "Open the address that 'semla view' has printed: http://127.0.0.1 or http://localhost.",
@@ -70,7 +70,7 @@ class Access:
             web.HTTPException: It comes from a page of another origin.
         """
         origin = request.headers.get("Origin")
-        if origin is None or urlsplit(origin).netloc == request.host:
+        if origin is None or _split(origin).netloc == request.host:
             return
         if foxglove and (origin in FOXGLOVE or (self.token and self._matches(request.query.get("token")))):
             return
@@ -93,7 +93,7 @@ class Access:
 
     def _matches(self, offered: str | None) -> bool:
         """Compares in a time that does not depend on how many characters are right."""
-        return hmac.compare_digest((offered or "").encode(), self.token.encode())
+        return hmac.compare_digest((offered or "").encode(errors="replace"), self.token.encode())
 
 
 def is_loopback(host: str) -> bool:
@@ -106,17 +106,20 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def _name(address: str) -> str:
-    """The host of an address, without its port; empty if it is malformed."""
+def _split(address: str) -> SplitResult:
+    """The parts of an address; all of them empty if it is malformed."""
     try:
-        return urlsplit(address).hostname or ""
+        return urlsplit(address)
     except ValueError:
-        return ""
+        return urlsplit("")
 
 
 def _cookie(request: web.Request) -> str:
     """Browsers share cookies between the ports of a host, so the port is part of the name."""
-    return f"semla_view_{request.url.port}"
+    try:
+        return f"semla_view_{request.url.port}"
+    except ValueError:  # the request names a port that does not exist
+        return "semla_view"
 
 
 def _refused(kind: type[web.HTTPException], title: str, text: str) -> web.HTTPException:

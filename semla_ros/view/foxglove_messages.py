@@ -21,7 +21,7 @@ from foxglove.messages import (
 from numpy.typing import NDArray
 
 from semla_ros.images.files import encoded
-from semla_ros.view.history import DomainSample
+from semla_ros.topics.domain import DomainSample
 from semla_ros.view.scene import QUALITY, Scene
 
 FRAME = "camera"

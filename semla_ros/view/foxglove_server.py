@@ -15,9 +15,9 @@ from foxglove.messages import Log, LogLevel
 from foxglove.websocket import Capability, Client, Parameter, ServerListener
 
 from semla_ros.errors import SemlaError
+from semla_ros.topics.domain import DomainSample
 from semla_ros.view import foxglove_messages as messages
 from semla_ros.view.foxglove_services import services
-from semla_ros.view.history import DomainSample
 from semla_ros.view.scene import AnyScene
 from semla_ros.view.source import Source
 
@@ -58,6 +58,7 @@ class FoxgloveServer:
         self._domain = Channel(f"{PREFIX}/domain", schema=DOMAIN_SCHEMA, context=context)
         self._figures = Channel(f"{PREFIX}/figures", schema=FIGURES_SCHEMA, context=context)
         self._log = LogChannel(f"{PREFIX}/log", context=context)
+        self._watched: set[int] = set()
         self._scene: AnyScene | None = None
         self._sample: DomainSample | None = None
         self._known = -1
@@ -78,8 +79,7 @@ class FoxgloveServer:
     @property
     def is_watched(self) -> bool:
         """Whether a client has subscribed to an image, or to what is written over it."""
-        channels = (self._overlay, self._image, self._mask, self._confidence, self._names)
-        return any(channel.has_sinks() for channel in channels)
+        return bool(self._watched_channels())
 
     def update(self) -> None:
         """Publishes the newest image, domain states and notices that have not been published.
@@ -111,11 +111,11 @@ class FoxgloveServer:
         return self.parameters([each.name for each in wanted])
 
     def _update(self) -> None:
-        scene = self._source.newest()
-        if scene is not None and scene is not self._scene:
-            self._scene = scene
-            if self.is_watched:
-                self._publish_scene(scene)
+        before, self._watched = self._watched, self._watched_channels()
+        if self._watched - before:
+            self._scene = None  # is published again, for a recording may be paused
+        if self._watched:  # a recording goes on while it is asked for its newest image
+            self._publish_newest()
         _, samples, self._known = self._source.history.since(self._known)
         for sample in samples:
             self._publish_sample(sample)
@@ -123,14 +123,22 @@ class FoxgloveServer:
             self._figures.log(dict(self._source.status()["figures"]))
         if changed := self._source.changed_parameters():
             self._server.publish_parameter_values(_listed(changed))
-        notices = tuple(each.text for each in self._source.notices())
-        for each in self._source.notices():
+        notices = self._source.notices()
+        for each in notices:
             if each.text not in self._notices:
                 self._server.publish_status(f"{each.text} {each.hint}".strip(), messages.STATUS_LEVELS[each.level])
-        self._notices = notices
+        self._notices = tuple(each.text for each in notices)
 
-    def _publish_scene(self, any_scene: AnyScene) -> None:
-        scene = any_scene.scene
+    def _watched_channels(self) -> set[int]:
+        """Ids of the channels of images that a client has subscribed to."""
+        channels = (self._overlay, self._image, self._mask, self._confidence, self._names)
+        return {channel.id() for channel in channels if channel.has_sinks()}
+
+    def _publish_newest(self) -> None:
+        newest = self._source.newest()
+        if newest is None or newest is self._scene:
+            return
+        self._scene, scene = newest, newest.scene
         stamp = scene.stamp_ns
         if self._overlay.has_sinks():
             self._overlay.log(messages.jpeg(scene.overlay, stamp), log_time=stamp)

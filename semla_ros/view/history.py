@@ -2,85 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import math
 import threading
-from bisect import bisect_right
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+
+from semla_ros.topics.domain import DomainSample
 
 LIMIT = 20_000  # samples; two per second for almost three hours
-
-
-@dataclass(frozen=True, slots=True)
-class DomainSample:
-    """The domain state at one image.
-
-    Attributes:
-        stamp_ns: Stamp of the image, nanoseconds.
-        adapters: Name, weight and distance of each active adapter, nearest adapter first.
-        distance: Distance of the moving average of embeddings from the embedding that the mixture was made for.
-        upper_threshold: Distance that starts the debounce timer.
-        lower_threshold: Distance that stops it.
-        support: Support score (paper, Eq. 15).
-        swaps: Number of swaps since the start.
-        out_of_distribution: Whether the images are unlike the training images of every adapter.
-        frozen: Whether the mixture is held.
-        error: Why the last adaptation failed; empty if it succeeded.
-    """
-
-    stamp_ns: int
-    adapters: tuple[tuple[str, float, float], ...]
-    distance: float
-    upper_threshold: float
-    lower_threshold: float
-    support: float
-    swaps: int
-    out_of_distribution: bool
-    frozen: bool
-    error: str
-
-    @classmethod
-    def of(cls, stamp_ns: int, values: Mapping[str, str]) -> DomainSample:
-        """Reads the pairs of `semla_ros.topics.domain.key_values`.
-
-        Raises:
-            KeyError: A pair is missing.
-            ValueError: A value is not of its type.
-        """
-        adapters = json.loads(values["active_adapters"])
-        return cls(
-            stamp_ns,
-            tuple((str(each["name"]), float(each["weight"]), float(each["distance"])) for each in adapters),
-            float(values["ema_distance"]),
-            float(values["upper_threshold"]),
-            float(values["lower_threshold"]),
-            float(values["support"]),
-            int(values["swaps"]),
-            values["out_of_distribution"] == "true",
-            values["frozen"] == "true",
-            values["error"],
-        )  # fmt: skip
-
-    def repeats(self, other: DomainSample) -> bool:
-        """Whether the two differ in their stamps at most."""
-        return replace(self, stamp_ns=other.stamp_ns) == other
-
-    def as_json(self) -> dict[str, Any]:
-        """The sample for the page: seconds instead of nanoseconds, and null for numbers that are not known."""
-        return {
-            "time": 1e-9 * self.stamp_ns,
-            "adapters": [[name, weight, known(distance)] for name, weight, distance in self.adapters],
-            "distance": known(self.distance),
-            "upper": known(self.upper_threshold),
-            "lower": known(self.lower_threshold),
-            "support": known(self.support),
-            "swaps": self.swaps,
-            "unlike": self.out_of_distribution,
-            "frozen": self.frozen,
-            "error": self.error,
-        }
+LATE_NS = 1_000_000_000  # as the default of tracker.stamp_tolerance_s
 
 
 class History:
@@ -98,12 +25,17 @@ class History:
             return self._samples[-1] if self._samples else None
 
     def add(self, sample: DomainSample) -> None:
-        """Adds a sample, unless it repeats the last one. A stamp that jumps back begins a new history."""
+        """Adds a sample, unless it repeats the last one or is a little older.
+
+        A stamp that jumps back by more than `LATE_NS` begins a new history.
+        """
         with self._lock:
             last = self._samples[-1] if self._samples else None
             if sample == last:
                 return
             if last is not None and sample.stamp_ns < last.stamp_ns:
+                if last.stamp_ns - sample.stamp_ns <= LATE_NS:
+                    return
                 self._begin()
             self._samples.append(sample)
             surplus = len(self._samples) - LIMIT
@@ -120,12 +52,6 @@ class History:
         self._first += len(self._samples) + 1  # one more, so that every reader notices
         self._samples = []
 
-    def at(self, stamp_ns: int) -> DomainSample | None:
-        """The last sample that is not newer than a stamp; None if there is none."""
-        with self._lock:
-            count = bisect_right(self._samples, stamp_ns, key=lambda sample: sample.stamp_ns)
-            return self._samples[count - 1] if count else None
-
     def since(self, number: int) -> tuple[bool, list[DomainSample], int]:
         """What a reader does not know yet.
 
@@ -139,8 +65,3 @@ class History:
             restart = number < self._first
             new = self._samples[0 if restart else number - self._first :]
             return restart, new, self._first + len(self._samples)
-
-
-def known(number: float) -> float | None:
-    """The number; None, which JSON can hold, instead of NaN and infinity."""
-    return number if math.isfinite(number) else None

@@ -19,9 +19,10 @@ from std_msgs.msg import String
 
 from semla_ros.errors import SemlaError
 from semla_ros.node.topic_names import check_topic_name
+from semla_ros.topics.domain import DomainSample
 from semla_ros.topics.messages import stamp_ns
 from semla_ros.topics.outputs import CONFIDENCE, LABELS, MASK, STATE
-from semla_ros.view.history import DomainSample, History
+from semla_ros.view.history import History
 from semla_ros.view.pairing import Pairing, classes_of
 from semla_ros.view.remote import RemoteNode, value_of
 from semla_ros.view.report import GONE_S, Health, figures
@@ -185,6 +186,7 @@ class LiveSource:
             self._remote.close()
         self._remote, self._pairing = RemoteNode(self._node, name), Pairing(self._pairing.classes)
         self._scene = self._sample = None
+        self.history.clear()
         self._has_own_domain = False
 
     def _take_parameters(self, event: Any) -> None:

@@ -54,7 +54,7 @@ class Pairing:
 
     def mask(self, message: Any) -> Scene | None:
         """Takes a mask; returns the scene if it is complete now, or that of the mask before."""
-        late = self._made() if self._mask else None
+        late = self.flush()
         self._mask = stamp_ns(message.header), labels_of(message)
         return self._complete() or late
 
@@ -69,10 +69,10 @@ class Pairing:
         stamp = self._mask[0]
         if self._confidence[0] != stamp or (self.has_images and stamp not in self._images):
             return None
-        return self._made()
+        return self.flush()
 
-    def _made(self) -> Scene | None:
-        """The scene of the present mask, with what has come."""
+    def flush(self) -> Scene | None:
+        """The scene of the mask that waits, with what has come; None if no mask waits."""
         if self._mask is None:
             return None
         stamp, labels = self._mask

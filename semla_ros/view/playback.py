@@ -11,6 +11,7 @@ from semla_ros.view.source import ViewError
 
 SPEEDS = (0.1, 10.0)
 ABSENCE_S = 0.5  # the clock stands while nobody looks for so long
+FIRST_INTERVAL_S = 0.1  # between the first two images if their stamps do not tell
 
 
 class Playback:
@@ -32,6 +33,7 @@ class Playback:
         self.position_s, self.speed = 0.0, 1.0
         self.is_playing, self.is_complete = True, False
         self._clock, self._seen_s = clock, clock()
+        self._stamp_ns, self._interval_s = 0, FIRST_INTERVAL_S
 
     @property
     def length_s(self) -> float:
@@ -42,6 +44,14 @@ class Playback:
     def index(self) -> int:
         """Number of the image at the position, from 0; -1 without images."""
         return bisect_right(self.times, self.position_s) - 1
+
+    def append(self, stamp_ns: int) -> None:
+        """Adds an image at the end. Where stamps do not increase, the interval is that of the images before."""
+        passed_s = 1e-9 * (stamp_ns - self._stamp_ns)
+        if self.times and passed_s > 0:
+            self._interval_s = passed_s
+        self.times.append(self.times[-1] + self._interval_s if self.times else 0.0)
+        self._stamp_ns = stamp_ns
 
     def advance(self) -> int:
         """Moves the position to now, at most to the last image; returns the number of the image there, see `index`."""

@@ -10,7 +10,9 @@ from typing import Any, Protocol
 
 from semla_ros.errors import SemlaError
 from semla_ros.recordings import OnError
-from semla_ros.view.history import DomainSample, History
+from semla_ros.topics.domain import DomainSample
+from semla_ros.view.history import History
+from semla_ros.view.image_states import ImageStates
 from semla_ros.view.playback import Playback
 from semla_ros.view.report import domain_notices
 from semla_ros.view.results import Item
@@ -50,7 +52,7 @@ class Player:
     ) -> None:
         self.title, self.history = title, History()
         self._footage, self._act = footage, act
-        self._spool, self._playback = Spool(), Playback(clock)
+        self._spool, self._states, self._playback = Spool(), ImageStates(), Playback(clock)
         self._lock = threading.RLock()
         self._shown: tuple[int, PackedScene] | None = None
         self._bad, self._last_error, self._failure = 0, "", ""
@@ -139,25 +141,21 @@ class Player:
         raise ViewError("a recording has no parameters", got=", ".join(values), hint="Start it with --set instead.")
 
     def _sample(self) -> DomainSample | None:
-        return self.history.at(self._shown[1].stamp_ns) if self._shown else self.history.newest
+        return self._states[self._shown[0]] if self._shown else self.history.newest
 
     def _read(self) -> None:
         """Runs in the reader's thread until the recording or the view ends."""
-        before_ns: int | None = None
         try:
             for item in self._footage.items(self._count_error):
                 if self._is_closed:
                     return
                 if isinstance(item, DomainSample):
-                    last = self.history.newest
-                    if last is None or not item.repeats(last):  # a long recording has a state for each image
-                        self.history.add(item)
+                    self._take_state(item)
                     continue
                 self._spool.append(item)
-                passed_s = 0.0 if before_ns is None else max(0.0, 1e-9 * (item.stamp_ns - before_ns))
-                before_ns = item.stamp_ns
+                self._states.add_image(item.stamp_ns)
                 with self._lock:
-                    self._playback.times.append(self._playback.length_s + passed_s)
+                    self._playback.append(item.stamp_ns)
                 self._wait_for_viewer()
         except SemlaError as error:
             self._failure = str(error)
@@ -165,6 +163,12 @@ class Player:
             LOG.exception("the reading of %s has failed unexpectedly", self.title)
             self._failure = f"{type(error).__name__}: {error}"
         self._playback.is_complete = True
+
+    def _take_state(self, state: DomainSample) -> None:
+        last = self.history.newest
+        if last is None or not state.repeats(last):  # a long recording has a state for each image
+            self.history.add(state)
+        self._states.add_state(state)
 
     def _count_error(self, error: SemlaError) -> None:
         self._bad, self._last_error = self._bad + 1, str(error)

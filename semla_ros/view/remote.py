@@ -69,9 +69,9 @@ class RemoteNode:
         """Changes parameters, all or none.
 
         Raises:
-            ViewError: The node refused, with its reason, or did not answer.
+            ViewError: The node refused, with its reason, or did not answer, or no parameter can have such a value.
         """
-        messages = [Parameter(name, value=value).to_parameter_msg() for name, value in values.items()]
+        messages = [_message(name, value) for name, value in values.items()]
         result = self._call("set_parameters_atomically", parameters=messages).result
         if not result.successful:
             raise ViewError("parameter refused", where=", ".join(values), hint=result.reason)
@@ -89,6 +89,14 @@ class RemoteNode:
             client.remove_pending_request(future)
             raise ViewError("no answer", where=f"{self.name}/{what}", got=f"nothing within {limit_s:.0f} s")
         return future.result()
+
+
+def _message(name: str, value: Any) -> ParameterMessage:
+    try:
+        return Parameter(name, value=value).to_parameter_msg()
+    except (TypeError, ValueError, OverflowError) as error:
+        expected = "a number, a text, a truth value or a list of one of these kinds"
+        raise ViewError("parameter refused", where=name, got=value, expected=expected) from error
 
 
 def value_of(message: Any) -> Any:

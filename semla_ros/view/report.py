@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from semla_ros.view.history import DomainSample
+from semla_ros.topics.domain import DomainSample
 from semla_ros.view.shown_camera import camera_names
 from semla_ros.view.source import Notice
 

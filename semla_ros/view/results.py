@@ -10,13 +10,14 @@ from typing import Any
 from semla_ros.errors import RecordingError, SemlaError
 from semla_ros.images.frame import Frame
 from semla_ros.recordings import OnError, Recording
-from semla_ros.recordings.bag import GROUND_TRUTH, Bag
+from semla_ros.recordings.bag import Bag, cameras
+from semla_ros.topics.domain import DomainSample
 from semla_ros.topics.messages import stamp_ns
 from semla_ros.topics.outputs import CONFIDENCE, LABELS, MASK, OVERLAY, STATE
-from semla_ros.view.history import DomainSample
 from semla_ros.view.pairing import Pairing, classes_of
 from semla_ros.view.scene import Scene
 
+KINDS = "std_msgs/msg/String", "diagnostic_msgs/msg/DiagnosticArray"  # of the classes and of the domain state
 Item = Scene | DomainSample
 
 
@@ -56,8 +57,8 @@ class Results(Bag):
         takers: dict[str, Callable[[Any], Item | None]] = {
             self.topic: pairing.mask,
             f"{space}{CONFIDENCE}": pairing.confidence,
-            f"{space}{LABELS}": lambda message: _take_labels(pairing, message),
-            f"{space}{STATE}": _sample,
+            self._own_or_common(LABELS): lambda message: _take_labels(pairing, message),
+            self._own_or_common(STATE): _sample,
         }
         if pairing.has_images:
             takers[self._camera] = pairing.image
@@ -68,10 +69,16 @@ class Results(Bag):
                 except (SemlaError, LookupError, TypeError, ValueError) as error:
                     on_error(RecordingError(f"message of {message.topic} at {1e-9 * message.time_ns:.3f} s: {error}"))
                     continue
-                if isinstance(item, Scene) and images:
-                    item = images.beside(item)
                 if item is not None:
-                    yield item
+                    yield images.beside(item) if images and isinstance(item, Scene) else item
+        if last := pairing.flush():
+            yield images.beside(last) if images else last
+
+    def _own_or_common(self, name: str) -> str:
+        """Topic of an output that a node with several cameras may publish once for all of them."""
+        space = self.topic.removesuffix(MASK)
+        common = f"{space.rstrip('/').rpartition('/')[0]}/"
+        return f"{space}{name}" if f"{space}{name}" in self._bag.topics(KINDS) else f"{common}{name}"
 
     @property
     def _is_blended(self) -> bool:
@@ -83,10 +90,10 @@ class Results(Bag):
         if not masks:
             raise NoResultsError("no masks in it", where=path, expected=f"a topic that ends in /{MASK}")
         space = masks[0].removesuffix(MASK)
-        others = [name for name, count in topics.items() if count and not name.startswith(f"{space}segmentation/")]
-        cameras = sorted(name for name in others if not name.endswith(GROUND_TRUTH) and "depth" not in name.lower())
         overlays = [name for name in (f"{space}{OVERLAY}", f"{space}{OVERLAY}/compressed") if topics.get(name)]
-        self._camera = next(iter(cameras + overlays), "")
+        found = cameras(topics)
+        # Which of several cameras has these masks is not known; the overlay certainly belongs to them.
+        self._camera = next(iter(found + overlays if len(found) == 1 else overlays + found), "")
         return masks[0]
 
 

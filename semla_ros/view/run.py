@@ -29,15 +29,15 @@ def open_player(
     Args:
         path: Any recording that `semla_ros.recordings.open_recording` opens, or a bag with the node's masks.
         config: Settings of the pipeline that segments a camera's recording.
-        topic: Image topic of a bag whose images are segmented, even if the bag has masks, too; by default that of the
-            only camera.
+        topic: Image topic of ``images``; without those, of a bag whose images are segmented, even if the bag has masks,
+            too. By default that of the only camera.
         fps: Frame rate of image files.
         images: Recording of the camera, for a bag with masks and without camera images.
 
     Raises:
         RecordingError: There is no such recording, it cannot be read, or an option is given that it does not have.
     """
-    results = None if topic else _results(path, images)
+    results = None if topic and images is None else _results(path, images, topic)
     if results is not None and fps is None:
         return Player(path.name, results)
     if images is not None:
@@ -79,11 +79,11 @@ async def _serve(
         foxglove.close()
 
 
-def _results(path: Path, images: Path | None) -> Results | None:
+def _results(path: Path, images: Path | None, topic: str | None) -> Results | None:
     """The bag of the node's outputs; None where the recording is not one."""
     if not path.exists() or not is_bag(path):
         return None
-    camera: Recording | None = open_recording(images) if images else None
+    camera: Recording | None = open_recording(images, topic) if images else None
     try:
         return Results(path, camera)
     except NoResultsError:

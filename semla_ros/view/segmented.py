@@ -11,8 +11,7 @@ from semla_ros.config import NodeConfig
 from semla_ros.errors import SemlaError
 from semla_ros.images.conversion import to_mono8
 from semla_ros.recordings import OnError, Recording
-from semla_ros.topics.domain import key_values
-from semla_ros.view.history import DomainSample
+from semla_ros.topics.domain import DomainSample, key_values
 from semla_ros.view.results import Item
 from semla_ros.view.scene import Scene
 from semla_ros.view.source import FREEZE, RELOAD, RESET, ViewError

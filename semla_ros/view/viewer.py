@@ -109,6 +109,6 @@ class Viewer:
             self._status = status
             await self._socket.send_str(status)
         restart, samples, self._known = self._source.history.since(self._known)
-        for start in range(0, len(samples), BATCH):
+        for start in range(0, max(len(samples), restart), BATCH):  # a restart is sent without samples, too
             part = [each.as_json() for each in samples[start : start + BATCH]]
             await self._socket.send_json({"samples": part, "restart": restart and start == 0})

@@ -133,6 +133,44 @@ def test_impossible_requests_are_refused_before_measuring(
     assert told.format(file=file) in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("argv", "told"),
+    [
+        (["--bundle", "other"], "--bundle has no effect on the tables"),
+        (["--set", "nonsense=1"], "--set has no effect on the tables"),
+        (["--rate", "5"], "--rate has no effect on the tables"),
+        (["--size", "fisa-vitb16", "--rank", "4"], "--rank has no effect on the tables of FISA"),
+        (["--library", "3", "--set", "fusion.k=1"], "--set has no effect on --library"),
+        (["--swaps", "3", "--size", "vitb16"], "--size has no effect on --swaps"),
+        (["--under-load", "--threads", "1"], "--threads has no effect on --under-load"),
+        (["--startup", "--plot", "growth.png"], "--plot has no effect on --startup"),
+    ],
+)
+def test_options_without_effect_are_refused_before_measuring(
+    argv: list[str], told: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("semla_ros.cli.bench.claimed", lambda *files: pytest.fail("the measurement would begin"))
+    assert main(["bench", *argv]) == 1
+    assert told in capsys.readouterr().err
+
+
+def test_the_name_of_the_plot_may_be_in_capitals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plots = []
+    monkeypatch.setattr("semla_ros.bench.run.run", lambda sizes, options, file, plot: plots.append(plot))
+    assert main(["bench", "--plot", str(tmp_path / "GROWTH.PNG")]) == 0
+    assert plots == [tmp_path / "GROWTH.PNG"]
+
+
+@pytest.mark.parametrize(("repeats", "starts"), [("1", 1), ("15", 7)])
+def test_half_of_the_repeats_are_starts_of_the_node_but_at_least_one(
+    repeats: str, starts: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = []
+    monkeypatch.setattr("semla_ros.bench.startup.startup", lambda settings, rounds: (done.append(rounds), Options())[1])
+    assert main(["bench", "--startup", "--repeats", repeats]) == 0
+    assert done == [starts]
+
+
 @pytest.mark.parametrize("rate", ["0", "-1", "nan", "inf", "fast"])
 def test_a_rate_is_above_zero(rate: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):

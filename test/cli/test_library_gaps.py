@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import json
 import shutil
+from collections.abc import Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from tiny import drive, frame, image
 
 from semla_ros.cli import main
 from semla_ros.config import changed
+from semla_ros.gaps.training_set import write_training_set
+from semla_ros.images.classes import ClassInfo
 from semla_ros.images.files import write_image
 from semla_ros.library.captions import CAPTIONS, CaptionTable, vocabulary
 from semla_ros.pipeline.build import build_pipeline
@@ -85,6 +88,23 @@ def test_the_report_says_when_what_how_much_and_what_is_near(
     assert "Nearest adapters: red at" in page.text
     assert len(page.images) >= 2
     assert all(source.startswith("data:image/jpeg;base64,") for source in page.images)
+
+
+def test_the_report_is_written_although_the_node_replaces_images_meanwhile(
+    record: Path, poor_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def written(folder: Path, images: Sequence[Path], classes: Sequence[ClassInfo]) -> list[Path]:
+        copies = write_training_set(folder, images, classes)
+        for each in images:
+            each.unlink()
+        return copies
+
+    monkeypatch.setattr("semla_ros.gaps.training_set.write_training_set", written)
+    out = tmp_path / "out"
+    assert main(["library", "gaps", str(record), "-o", str(out), "--bundle", str(poor_bundle)]) == 0
+    images = Page(out / "report.html").images
+    assert images
+    assert all(source.startswith("data:image/jpeg;base64,") for source in images)
 
 
 def test_each_gap_becomes_a_training_set_that_waits_for_its_labels(

@@ -1,10 +1,32 @@
 from __future__ import annotations
 
+from argparse import ArgumentTypeError
 from pathlib import Path
 
 import pytest
 
-from semla_ros.cli.options import claimed
+from semla_ros.cli import main
+from semla_ros.cli.options import above_zero, claimed, zero_or_more
+
+
+@pytest.mark.parametrize("text", ["nan", "inf", "-inf", "-1", "fast", ""])
+def test_a_number_that_no_time_or_rate_can_be_is_refused(text: str) -> None:
+    for parse in (above_zero, zero_or_more):
+        with pytest.raises(ArgumentTypeError, match=f"got '{text}', expected a number"):
+            parse(text)
+
+
+def test_zero_is_a_time_but_no_rate() -> None:
+    assert (zero_or_more("0"), above_zero("0.5")) == (0.0, 0.5)
+    with pytest.raises(ArgumentTypeError, match="expected a number above 0"):
+        above_zero("0")
+
+
+@pytest.mark.parametrize("command", [["replay", "in", "-o", "out"], ["view", "in"], ["play", "in"], ["batch", "in"]])
+def test_every_command_refuses_a_frame_rate_of_zero(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main([*command, "--fps", "0"])
+    assert "argument --fps: got '0', expected a number above 0" in capsys.readouterr().err
 
 
 def test_a_result_file_is_not_created_before_the_result_is_there(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from tiny import drive
 
 from semla_ros.config import Config
 from semla_ros.demo.changes import assign, settle_ns
@@ -15,14 +16,17 @@ from semla_ros.demo.checks import checks
 from semla_ros.demo.drive import Stretch
 from semla_ros.demo.examples import Examples
 from semla_ros.demo.film import Film, compose
-from semla_ros.demo.recorded import Recorded, StateSample
+from semla_ros.demo.recorded import Recorded
 from semla_ros.demo.report import mixture, signed, write_report
 from semla_ros.demo.scores import LabelledImage, Pair, Scores
 from semla_ros.demo.summary import Summary, accounts
 from semla_ros.demo.timeline import Timeline, draw
 from semla_ros.images.classes import class_table
 from semla_ros.images.frame import Frame
+from semla_ros.pipeline.pipeline import SemlaPipeline
 from semla_ros.recordings.replay import Swap
+from semla_ros.recordings.writer import result_bag
+from semla_ros.topics.domain import DomainSample
 
 SECOND = 1_000_000_000
 START = 1_700_000_000 * SECOND
@@ -35,6 +39,20 @@ def at(seconds: float) -> int:
 
 def swap(seconds: float, name: str = "fog_day") -> Swap:
     return Swap(at(seconds), (name,), (1.0,))
+
+
+def test_masks_states_and_swaps_are_read_from_a_bag(tmp_path: Path, pipeline: SemlaPipeline) -> None:
+    frames = drive(("blue", 1.0), ("red", 1.0), start=1_700_000_000)
+    with result_bag(tmp_path / "bag", pipeline.classes) as bag:
+        results = [pipeline.process(frame) for frame in frames]
+        for result in results:
+            bag.write(result)
+    read = Recorded.read(tmp_path / "bag")
+    assert list(read.masks) == list(read.arrived_ns) == [frame.stamp_ns for frame in frames]
+    assert read.confidences == len(frames)
+    used = results[0].domain.mixture
+    assert read.swaps[0].names == used.names
+    assert read.states[0].weights == pytest.approx(dict(zip(used.names, used.weights, strict=True)))
 
 
 STRETCHES = (
@@ -62,7 +80,8 @@ def recorded(count: int = 3) -> Recorded:
         "frames_failed": "0",
     }
     stamps = [at(i) for i in range(count)]
-    state = StateSample(at(0), {"clear_day": 0.9, "dusk": 0.1}, 1.0, 11.0, 8.0, 0.2, 1)
+    adapters = ("clear_day", 0.9, 1.0), ("dusk", 0.1, 9.0)
+    state = DomainSample(at(0), adapters, 1.0, 11.0, 8.0, 0.2, 1, False, False, "")
     return Recorded(
         masks=dict.fromkeys(stamps, np.zeros((2, 2), np.uint8)),
         confidences=count,

@@ -109,6 +109,15 @@ def test_the_table_and_the_file_hold_one_row_per_source(
     assert [each["source"] for each in json.loads(file.read_text())] == ["known", "unknown", "fog_day"]
 
 
+@pytest.mark.parametrize("option", [("--methods", "semla"), ("--mode", "sliding"), ("--oracle", "masks")])
+def test_options_of_the_other_protocols_are_refused(
+    option: tuple[str, str], bundle: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(OutOfDistribution, "rendered", lambda self: [])
+    assert main(["evaluate", "--protocol", "ood", "--bundle", str(bundle), *option]) == 1
+    assert f"{option[0]} has no effect on --protocol ood" in capsys.readouterr().err
+
+
 def test_a_table_names_what_should_be_flagged() -> None:
     assert as_table([FlagRate("rain", True, 3, 100.0, 33.333)]).splitlines()[-1] == "| rain | 3 | yes | 100.0 | 33.3 |"
 

@@ -88,6 +88,42 @@ def test_a_bad_mask_is_named_and_skipped_and_the_others_are_written(
     assert [path.name for path in (training_set / "labels").iterdir()] == ["300.png"]
 
 
+def test_classes_with_the_same_first_synonym_are_told_apart_by_their_whole_names(
+    export: Path, training_set: Path
+) -> None:
+    (training_set / "classes.txt").write_text("road, lane\nroad, motorway\nsky\n")
+    lines = "road, lane:119,11,32::", "road, motorway:128,64,128::", "sky:70,130,180::"
+    (export / "labelmap.txt").write_text("\n".join(lines))
+    write_labels(export, training_set)
+    assert read_unchanged(training_set / "labels/100.png").tolist() == [[1, 2], [0, 255]]
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        (
+            [f"class {number}" for number in range(256)],
+            r"too many classes .*classes\.txt.*256, expected at most 255",
+        ),
+        (["road", "sky", "road"], r"unusable list of classes .*classes\.txt.*class named twice"),
+    ],
+)
+def test_classes_that_label_maps_cannot_hold_are_refused_before_anything_is_written(
+    lines: list[str], told: str, export: Path, training_set: Path
+) -> None:
+    (training_set / "classes.txt").write_text("\n".join(lines))
+    with pytest.raises(ImageError, match=told):
+        write_labels(export, training_set)
+    assert list((training_set / "labels").iterdir()) == []
+
+
+def test_a_colour_that_stands_for_two_classes_is_refused(export: Path, training_set: Path) -> None:
+    (export / "labelmap.txt").write_text("road:128,64,128::\nsky:128,64,128::\n")
+    with pytest.raises(ImageError, match=r"two classes with one colour .*got sky:128,64,128::"):
+        write_labels(export, training_set)
+    assert list((training_set / "labels").iterdir()) == []
+
+
 @pytest.mark.parametrize("name", ["labelmap.txt", "classes.txt"])
 def test_a_missing_list_of_classes_is_an_error(name: str, export: Path, training_set: Path) -> None:
     (export if name == "labelmap.txt" else training_set).joinpath(name).unlink()

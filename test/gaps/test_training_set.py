@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
@@ -25,7 +26,8 @@ def images(tmp_path: Path) -> list[Path]:
 
 
 def test_images_are_copied_beside_an_empty_folder_for_labels(images: list[Path], tmp_path: Path) -> None:
-    assert write_training_set(tmp_path / "set", images, CLASSES) == 3
+    copies = write_training_set(tmp_path / "set", images, CLASSES)
+    assert copies == sorted((tmp_path / "set/images").iterdir())
     assert [file.read_bytes() for file in sorted((tmp_path / "set/images").iterdir())] == [
         file.read_bytes() for file in images
     ]
@@ -44,6 +46,21 @@ def test_cvat_gets_names_colours_and_masks(images: list[Path], tmp_path: Path) -
     assert labels[0] == {"name": "road", "color": "#804080", "type": "mask", "attributes": []}
 
 
+def test_classes_with_the_same_first_synonym_have_names_and_colours_of_their_own(
+    images: list[Path], tmp_path: Path
+) -> None:
+    write_training_set(tmp_path / "set", images, class_table(["car, automobile", "car, race car", "sky"]))
+    labels = json.loads((tmp_path / "set/cvat_labels.json").read_text())
+    assert [each["name"] for each in labels] == ["car, automobile", "car, race car", "sky"]
+    assert len({each["color"] for each in labels}) == 3
+
+
+def test_no_class_is_black_which_is_the_background_of_exports(images: list[Path], tmp_path: Path) -> None:
+    write_training_set(tmp_path / "set", images, class_table(["night"], {"night": (0, 0, 0)}))
+    (label,) = json.loads((tmp_path / "set/cvat_labels.json").read_text())
+    assert label["color"] != "#000000"
+
+
 def test_label_studio_gets_a_brush_with_every_class(images: list[Path], tmp_path: Path) -> None:
     write_training_set(tmp_path / "set", images, CLASSES)
     view = ElementTree.parse(tmp_path / "set/label_studio.xml").getroot()
@@ -56,7 +73,22 @@ def test_label_studio_gets_a_brush_with_every_class(images: list[Path], tmp_path
 
 def test_an_image_that_is_missing_is_left_out(images: list[Path], tmp_path: Path) -> None:
     images[1].unlink()
-    assert write_training_set(tmp_path / "set", images, CLASSES) == 2
+    copies = write_training_set(tmp_path / "set", images, CLASSES)
+    assert [copy.name for copy in copies] == ["0.png", "2.png"]
+
+
+def test_an_image_that_its_node_replaces_during_the_copying_is_left_out(
+    images: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copyfile = shutil.copyfile
+
+    def replaced_meanwhile(source: Path, target: Path) -> None:
+        images[2].unlink(missing_ok=True)
+        copyfile(source, target)
+
+    monkeypatch.setattr("shutil.copyfile", replaced_meanwhile)
+    copies = write_training_set(tmp_path / "set", images, CLASSES)
+    assert [copy.name for copy in copies] == ["0.png", "1.png"]
 
 
 def test_a_place_that_cannot_be_written_is_an_error(images: list[Path], tmp_path: Path) -> None:

@@ -164,9 +164,10 @@ def test_options_that_do_not_fit_the_recording_are_refused_with_the_reason(bag: 
         open_playback(tmp_path / "missing")
 
 
-def test_a_bag_without_camera_topics_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["/semla/segmentation/mask", "/semla/segmentation/overlay/compressed"])
+def test_a_bag_with_outputs_of_the_node_alone_is_refused(tmp_path: Path, name: str) -> None:
     with mcap_writer(tmp_path / "bag") as writer:
-        connection = writer.add_connection("/semla/segmentation/mask", IMAGE, typestore=STORE)
+        connection = writer.add_connection(name, IMAGE, typestore=STORE)
         writer.write(connection, START, STORE.serialize_cdr(image(START), IMAGE))
     with pytest.raises(RecordingError, match="no camera topics in it"):
         open_playback(tmp_path / "bag")

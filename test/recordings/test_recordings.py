@@ -4,7 +4,9 @@ import shutil
 import weakref
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import av
@@ -19,7 +21,7 @@ from videos import half_video
 
 from semla_ros.errors import RecordingError, SemlaError
 from semla_ros.images.frame import Frame
-from semla_ros.recordings import IncompleteError, open_recording, with_ground_truth
+from semla_ros.recordings import IncompleteError, open_recording, video, with_ground_truth
 
 ROS1, ROS2 = get_typestore(Stores.ROS1_NOETIC), get_typestore(Stores.ROS2_JAZZY)
 SECOND = 1_000_000_000
@@ -155,6 +157,15 @@ def test_several_cameras_are_refused_with_a_list_unless_one_is_named(tmp_path: P
     with pytest.raises(RecordingError, match=r"several image topics .*/left \(1\), /right \(2\)"):
         open_recording(bag)
     assert len(list(open_recording(bag, "right").frames())) == 2
+
+
+def test_outputs_of_the_node_are_no_cameras(tmp_path: Path) -> None:
+    outputs = [("/front/segmentation/overlay/compressed", 5, jpeg(5)), ("/front/segmentation/mask", 5, image(5))]
+    assert open_recording(write_bag(tmp_path / "bag", [*outputs, ("/usb/image", 5, image(5))])).topic == "/usb/image"
+    results = write_bag(tmp_path / "results", outputs)
+    with pytest.raises(RecordingError, match=r"no camera images in it .*/front/segmentation/mask \(1\).*Name one"):
+        open_recording(results)
+    assert open_recording(results, "/front/segmentation/overlay").topic == "/front/segmentation/overlay/compressed"
 
 
 def test_a_bag_without_images_is_refused(tmp_path: Path) -> None:
@@ -307,7 +318,11 @@ def test_names_that_are_times_in_nanoseconds_are_the_stamps_unless_a_frame_rate_
     assert [frame.stamp_ns for frame in open_recording(folder, fps=2.0).frames()] == [0, SECOND // 2]
 
 
-@pytest.mark.parametrize("name", ["0000000007.png", "99999999999999999999.png"])
+@pytest.mark.parametrize(
+    "name",
+    ["0000000007.png", "0000000000000007.png", "99999999999999999999.png", "2147483648.png", "9000000001.png",
+     "2147483648000000.png", "2147483648000000000.png"],
+)  # fmt: skip
 def test_names_that_are_counters_do_not_become_stamps(tmp_path: Path, name: str) -> None:
     assert [frame.stamp_ns for frame in open_recording(write_images(tmp_path, name)).frames()] == [0]
 
@@ -482,6 +497,70 @@ def test_a_whole_video_has_no_missing_frames(tmp_path: Path, suffix: str) -> Non
     assert len(list(open_recording(tmp_path / f"whole{suffix}").frames())) == 38
 
 
+def test_a_video_whose_title_is_not_in_utf_8_is_read(tmp_path: Path) -> None:
+    with av.open(str(tmp_path / "a.avi"), "w") as container:
+        container.metadata["title"] = "Strasse"
+        stream = container.add_stream("mpeg4", rate=8, width=64, height=48, pix_fmt="yuv420p")
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8), format="rgb24")))
+        container.mux(stream.encode())
+    data = (tmp_path / "a.avi").read_bytes()
+    assert b"Strasse" in data
+    (tmp_path / "a.avi").write_bytes(data.replace(b"Strasse", "Straße\0".encode("latin-1")))
+    assert len(list(open_recording(tmp_path / "a.avi").frames())) == 1
+
+
+def test_damage_that_looks_like_a_further_stream_does_not_end_the_reading(tmp_path: Path) -> None:
+    half_video(tmp_path, ".ts")
+    data = bytearray((tmp_path / "whole.ts").read_bytes())
+    packets = [start for start in range(0, len(data), 188) if data[start + 1 : start + 3] == b"\x41\x00"]
+    data[packets[30] + 2] = 0x23  # the stream of one image: 0x123 instead of 0x100
+    (tmp_path / "damaged.ts").write_bytes(data)
+    frames = list(open_recording(tmp_path / "damaged.ts").frames(lambda error: None))
+    assert 30 < len(frames) < 38
+
+
+class FailingContainer:
+    """An open video whose file cannot be read beyond its tenth packet."""
+
+    def __init__(self, path: str, **options: Any) -> None:
+        self._container = av.open(path)
+        self.streams = self._container.streams
+
+    def __enter__(self) -> FailingContainer:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._container.close()
+
+    def demux(self, video: int) -> Iterator[Any]:
+        yield from islice(self._container.demux(video=video), 10)
+        raise av.OSError(5, "Input/output error")
+
+
+def test_a_video_file_that_cannot_be_read_on_reports_how_many_frames_are_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    half_video(tmp_path)
+    recording = open_recording(tmp_path / "whole.mp4")
+    errors: list[SemlaError] = []
+    monkeypatch.setattr(
+        "semla_ros.recordings.video.av", SimpleNamespace(open=FailingContainer, FFmpegError=av.FFmpegError)
+    )
+    assert 5 < len(list(recording.frames(errors.append))) <= 10
+    (error,) = errors
+    assert isinstance(error, IncompleteError)
+    assert "unreadable data: got Input/output error" in str(error)
+
+
+def test_an_image_of_a_video_that_cannot_be_converted_is_reported() -> None:
+    def fails(format: str) -> None:
+        raise av.OSError(95, "Operation not supported")
+
+    image = SimpleNamespace(is_corrupt=False, pts=0, to_ndarray=fails)
+    with pytest.raises(RecordingError, match="undecodable data: got Operation not supported"):
+        video._frame(image, 0)
+
+
 @pytest.mark.parametrize("name", ["a.png", "a.mp4"])
 def test_a_topic_is_refused_if_the_recording_is_not_a_bag(tmp_path: Path, name: str) -> None:
     path = write_images(tmp_path, name) if name == "a.png" else write_video(tmp_path / name)
@@ -505,9 +584,13 @@ def test_a_frame_rate_is_refused_if_the_recording_has_times(tmp_path: Path, name
         ),
         (["1403636579.png", "1403636581.png"], [1403636579 * SECOND, 1403636581 * SECOND]),
         (["1403636579.25.png", "1403636579.5.png"], [1403636579_250000000, 1403636579_500000000]),
+        (["2147483647.png"], [2147483647 * SECOND]),
+        (["1403636579763555.png", "1403636579813555.png"], [1403636579_763555000, 1403636579_813555000]),
     ],
 )
-def test_names_that_are_times_in_seconds_are_the_stamps(tmp_path: Path, names: list[str], stamps: list[int]) -> None:
+def test_names_that_are_times_in_seconds_or_microseconds_are_the_stamps(
+    tmp_path: Path, names: list[str], stamps: list[int]
+) -> None:
     frames = list(open_recording(write_images(tmp_path, *names)).frames())
     assert [frame.stamp_ns for frame in frames] == stamps
     assert reds(frames) == list(range(len(names)))

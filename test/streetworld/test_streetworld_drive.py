@@ -98,6 +98,11 @@ def test_legs_without_length_or_with_an_unknown_domain_are_refused(legs: tuple[L
         Drive(legs)
 
 
+def test_a_drive_that_ends_before_its_first_frame_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"drive without length .*got 0\.01 s at 10 Hz"):
+        Drive((Leg("fog_day", 0.01),))
+
+
 def test_a_rate_of_zero_is_refused() -> None:
     with pytest.raises(ConfigError, match="rate_hz"):
         Drive(LEGS, rate_hz=0.0)

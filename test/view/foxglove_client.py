@@ -31,6 +31,7 @@ class Foxglove:
 
     def __init__(self, socket: ClientWebSocketResponse) -> None:
         self.socket = socket
+        self.channels: list[dict[str, Any]] = []
 
     async def until(self, operation: str, **wanted: Any) -> dict[str, Any]:
         while True:
@@ -48,12 +49,13 @@ class Foxglove:
             if isinstance(message.data, bytes) and message.data[0] == opcode:
                 return message.data
 
-    async def subscribe(self, topic: str) -> None:
-        channels: list[dict[str, Any]] = []
-        while not any(each["topic"] == topic for each in channels):
-            channels += (await self.until("advertise"))["channels"]
-        number = next(each["id"] for each in channels if each["topic"] == topic)
-        await self.socket.send_json({"op": "subscribe", "subscriptions": [{"id": 1, "channelId": number}]})
+    async def subscribe(self, topic: str, number: int = 1) -> None:
+        """Subscribes to a topic; the number of the subscription is part of its messages."""
+        while not any(each["topic"] == topic for each in self.channels):
+            self.channels += (await self.until("advertise"))["channels"]
+        channel = next(each["id"] for each in self.channels if each["topic"] == topic)
+        wanted = [{"id": number, "channelId": channel}]
+        await self.socket.send_json({"op": "subscribe", "subscriptions": wanted})
 
     async def call(self, name: str, request: dict[str, Any]) -> dict[str, Any]:
         services = (await self.until("advertiseServices"))["services"]

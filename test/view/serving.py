@@ -11,8 +11,9 @@ import numpy as np
 from live.process import until
 
 from semla_ros.images.classes import class_table
+from semla_ros.topics.domain import DomainSample
 from semla_ros.view.access import Access
-from semla_ros.view.history import DomainSample, History
+from semla_ros.view.history import History
 from semla_ros.view.run import serve
 from semla_ros.view.scene import Scene
 from semla_ros.view.source import Notice, ViewError
@@ -61,10 +62,11 @@ class FakeSource:
         return self.told
 
     def status(self) -> dict[str, Any]:
+        newest = self.history.newest
         return {
             "title": self.title,
             "classes": [[each.id, each.name, list(each.color)] for each in CLASSES],
-            "domain": self.history.newest.as_json(),
+            "domain": newest.as_json() if newest else None,
             "figures": {"fps": 9.8, "latency_ms": 85.0, "latency_p95_ms": 120.0, "received": 40, "dropped": 4},
             "actions": ["freeze", "reset", "reload_library"],
         }

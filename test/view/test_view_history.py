@@ -6,9 +6,9 @@ import pytest
 from live.stand_in import DAY
 from view.serving import SECOND, sample
 
-from semla_ros.topics.domain import key_values
+from semla_ros.topics.domain import DomainSample, key_values
 from semla_ros.view import history
-from semla_ros.view.history import DomainSample, History
+from semla_ros.view.history import History
 
 
 def test_a_sample_is_read_from_the_published_pairs_and_written_without_nan() -> None:
@@ -55,13 +55,14 @@ def test_only_the_newest_samples_are_kept(monkeypatch: pytest.MonkeyPatch) -> No
     assert [each.stamp_ns // SECOND for each in course.since(-1)[1]] == [2, 3, 4]
 
 
-def test_the_sample_at_a_stamp_is_the_last_one_before_it() -> None:
+def test_a_state_that_is_a_little_late_is_left_out_and_does_not_begin_a_new_history() -> None:
     course = History()
-    assert course.at(0) is None
-    for i in (1, 2, 3):
-        course.add(sample(i))
-    assert course.at(SECOND - 1) is None
-    assert course.at(2 * SECOND + 5).stamp_ns == 2 * SECOND
+    course.add(sample(10))
+    _, _, number = course.since(-1)
+    course.add(sample(9.5))
+    course.add(sample(11))
+    restart, new, _ = course.since(number)
+    assert (restart, [each.stamp_ns // SECOND for each in new]) == (False, [11])
 
 
 def test_a_history_that_is_cleared_begins_anew_for_every_reader() -> None:

@@ -24,6 +24,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import Image
 from view.browser import Browser, installed
 from view.foxglove_client import Foxglove, with_foxglove
+from view.serving import sample
 
 from semla_ros.topics.domain import key_values
 from semla_ros.view import live
@@ -228,8 +229,10 @@ def test_another_node_is_shown_only_when_the_first_is_gone(
     monkeypatch.setattr(live, "GONE_S", 1e9)
     for _ in range(20):
         assert reported("/one/semla", "/two/semla") == "/one/semla"
+    shown.history.add(sample(1))
     monkeypatch.setattr(live, "GONE_S", 0.5)
     robot.until(lambda: reported("/two/semla") == "/two/semla", "the second node to be shown")
+    assert shown.history.newest is None  # the timeline of the first node is gone
 
 
 def test_a_message_that_cannot_be_used_is_reported_and_the_view_goes_on(source: tuple[Robot, LiveSource]) -> None:

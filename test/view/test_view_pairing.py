@@ -43,6 +43,13 @@ def test_a_mask_whose_image_does_not_come_is_shown_without_it_and_counted() -> N
     assert (scene.stamp_ns, scene.rgb, pairing.missing) == (1, None, 1)
 
 
+def test_at_the_end_the_last_mask_is_shown_with_what_has_come() -> None:
+    pairing = Pairing(CLASSES)
+    pairing.mask(message(1, LABELS))
+    assert pairing.flush().stamp_ns == 1
+    assert pairing.flush() is None
+
+
 def test_where_no_images_are_expected_none_is_waited_for() -> None:
     pairing = Pairing(CLASSES, has_images=False)
     pairing.mask(message(1, LABELS))

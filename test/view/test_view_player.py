@@ -127,9 +127,62 @@ def test_a_state_that_does_not_change_is_kept_once_so_that_the_timeline_holds_lo
     player = watched("drive", Steady())
     until(lambda: player.status()["player"]["complete"], "the recording to be read")
     assert [each.stamp_ns // SECOND - 100 for each in player.history.since(-1)[1]] == [0, 10, 20]
-    state = player.history.at(119 * SECOND)
-    assert state is not None
-    assert state.distance == 1.0
+    assert distance(player, 19) == 1.0
+    player.close()
+
+
+class Stated(Footage):
+    """Images and domain states in a given order, named by their seconds."""
+
+    def __init__(self, *items: str) -> None:
+        super().__init__()
+        self.order = items
+
+    def items(self, on_error: Any) -> Iterator[Any]:
+        for number, item in enumerate(self.order):
+            seconds = 100 + int(item.removeprefix("state"))
+            yield sample(seconds, distance=float(number)) if item.startswith("state") else scene(seconds)
+
+
+def distance(player: Player, index: int) -> float | None:
+    """The distance that the view shows with an image."""
+    player.act("pause")
+    player.act("seek", 0)
+    player.act("step", index)
+    player.newest()
+    domain = player.status()["domain"]
+    return domain["distance"] if domain else None
+
+
+def test_every_image_can_be_shown_although_stamps_start_over_or_repeat() -> None:
+    player = watched("drive", Stated("0", "5", "5", "0", "5"))
+    until(lambda: player.status()["player"]["complete"], "the recording to be read")
+    player.act("pause")
+    shown = [player.newest()]
+    for _ in range(4):
+        player.act("step", 1)
+        shown.append(player.newest())
+    assert [each.stamp_ns // SECOND - 100 for each in shown] == [0, 5, 5, 0, 5]
+    assert player.status()["player"]["length"] == 20
+    player.close()
+
+
+@pytest.mark.parametrize(
+    ("items", "expected"),
+    [
+        ("state0 0 state5 5 state0 0 state5 5", [0, 2, 4, 6]),  # stamps start over
+        ("0 state0 5 state5 0 state0 5 state5", [1, 3, 5, 7]),  # each state comes after its image
+        ("state0 0 2 4 state5 5 0 2 state2 4", [0, 0, 0, 4, 4, 8, 8]),  # not every image has a state
+        ("state0 state2 0 2 state4 4", [0, 1, 4]),  # an image comes after the state of the next one
+        ("state2 0 2", [None, 0]),  # no state is as old as the first image
+    ],
+)
+def test_the_domain_state_is_that_of_the_shown_image_whatever_the_order(
+    items: str, expected: list[float | None]
+) -> None:
+    player = watched("drive", Stated(*items.split()))
+    until(lambda: player.status()["player"]["complete"], "the recording to be read")
+    assert [distance(player, index) for index in range(len(expected))] == expected
     player.close()
 
 

@@ -17,14 +17,17 @@ from tiny import drive
 from semla_ros.config import NodeConfig, changed
 from semla_ros.errors import RecordingError
 from semla_ros.pipeline.pipeline import SemlaPipeline
-from semla_ros.recordings.writer import result_bag
-from semla_ros.view.history import DomainSample
+from semla_ros.recordings import open_recording
+from semla_ros.recordings.writer import STORE, mcap_writer, new, result_bag
+from semla_ros.topics import messages
+from semla_ros.topics.domain import DomainSample
 from semla_ros.view.player import Player
 from semla_ros.view.results import NoResultsError, Results
 from semla_ros.view.run import open_player
 from semla_ros.view.scene import Scene
 from semla_ros.view.source import ViewError
 
+SECOND = 1_000_000_000
 FRAMES = drive(("blue", 1.0), ("red", 1.0))
 
 
@@ -81,6 +84,81 @@ def test_the_cameras_own_recording_gives_the_images(tmp_path: Path, pipeline: Se
     player.close()
 
 
+def bag_of_images(folder: Path, *topics: str) -> Path:
+    """A bag with one image of equal stamp in each topic: grey levels 0, 10, 20, ... in the order of the topics."""
+    with mcap_writer(folder) as writer:
+        for number, topic in enumerate(topics):
+            pixels = np.full((4, 6) if "segmentation" in topic else (4, 6, 3), 10 * number, np.uint8)
+            message = messages.image(messages.header(SECOND, "camera", new), pixels, new)
+            connection = writer.add_connection(topic, message.__msgtype__, typestore=STORE)
+            writer.write(connection, SECOND, STORE.serialize_cdr(message, message.__msgtype__))
+    return folder
+
+
+def renamed(bag: Path, folder: Path, names: dict[str, str]) -> Path:
+    """A copy of a bag with other names of topics; topics without a new name are left out."""
+    with mcap_writer(folder) as writer, Reader(bag) as reader:
+        wanted = [each for each in reader.connections if each.topic in names]
+        connections = {
+            each.id: writer.add_connection(names[each.topic], each.msgtype, typestore=STORE) for each in wanted
+        }
+        for connection, time_ns, data in reader.messages(wanted):
+            writer.write(connections[connection.id], time_ns, bytes(data))
+    return folder
+
+
+@pytest.mark.parametrize("space", ["/", "/front/"], ids=["one state of all cameras", "a state of each camera"])
+def test_a_bag_of_a_node_with_several_cameras_gives_classes_and_domain_states(
+    tmp_path: Path, pipeline: SemlaPipeline, space: str
+) -> None:
+    names = {f"/semla/segmentation/{name}": f"/front/segmentation/{name}" for name in ("mask", "confidence")}
+    names |= {"/semla/segmentation/labels": "/segmentation/labels", "/semla/domain/state": f"{space}domain/state"}
+    bag = renamed(written(tmp_path / "one", pipeline), tmp_path / "several", names)
+    scenes, samples, _ = read(Results(bag))
+    assert len(scenes) == len(samples) == len(FRAMES)
+    assert [each.name for each in scenes[0].classes] == ["road", "sky", "car"]
+
+
+@pytest.mark.parametrize("count", [1, 2], ids=["without images", "with images"])
+def test_the_last_mask_is_shown_although_its_confidence_is_missing(tmp_path: Path, count: int) -> None:
+    topics = "/semla/segmentation/mask", "/camera/image_raw"
+    (scene,), _, errors = read(Results(bag_of_images(tmp_path / "bag", *topics[:count])))
+    assert (scene.rgb is None, scene.confidence) == (count == 1, None)
+    assert errors == []
+
+
+def test_the_last_mask_without_confidence_gets_its_image_from_the_other_recording(tmp_path: Path) -> None:
+    masks = bag_of_images(tmp_path / "masks", "/semla/segmentation/mask")
+    images = bag_of_images(tmp_path / "images", "/camera/image_raw")
+    (scene,), _, _ = read(Results(masks, open_recording(images)))
+    assert scene.rgb is not None
+
+
+def test_outputs_of_another_camera_are_not_taken_for_camera_images(tmp_path: Path) -> None:
+    names = "mask", "confidence"
+    outputs = [f"/{camera}/segmentation/{name}" for camera in ("front", "rear") for name in names]
+    ((scene,), _, _) = read(Results(bag_of_images(tmp_path / "bag", *outputs, "/usb/front/image_raw")))
+    assert scene.rgb is not None
+    assert scene.rgb[0, 0].tolist() == [40, 40, 40]
+    assert not scene.blended
+
+
+def test_the_overlay_is_preferred_where_the_bag_has_several_cameras(tmp_path: Path, pipeline: SemlaPipeline) -> None:
+    outputs = [f"/semla/segmentation/{name}" for name in ("mask", "confidence", "overlay")]
+    results = Results(bag_of_images(tmp_path / "bag", *outputs, "/left/image_raw", "/right/image_raw"))
+    ((scene,), _, _) = read(results)
+    assert scene.blended
+
+
+def test_a_topic_names_the_camera_in_the_recording_of_the_images(tmp_path: Path, pipeline: SemlaPipeline) -> None:
+    masks = bag_of_images(tmp_path / "masks", "/semla/segmentation/mask", "/semla/segmentation/confidence")
+    cameras = bag_of_images(tmp_path / "cameras", "/left/image_raw", "/right/image_raw")
+    player = watched(masks, NodeConfig(), topic="/right/image_raw", images=cameras)
+    until(lambda: player.newest(), "the image")
+    assert player.newest().scene.rgb.mean() == pytest.approx(10, abs=4)
+    player.close()
+
+
 def test_a_bag_without_masks_holds_no_results(tmp_path: Path) -> None:
     with pytest.raises(NoResultsError):
         Results(images(tmp_path / "images"))
@@ -95,8 +173,6 @@ def test_a_damaged_bag_is_refused_with_the_remedy(tmp_path: Path, pipeline: Seml
 
 
 def test_a_damaged_message_is_counted_and_the_rest_is_shown(tmp_path: Path, pipeline: SemlaPipeline) -> None:
-    from semla_ros.recordings.writer import STORE, mcap_writer
-
     bag = written(tmp_path / "bag", pipeline)
     with mcap_writer(tmp_path / "copy") as writer:
         topic = writer.add_connection("/semla/segmentation/mask", "sensor_msgs/msg/Image", typestore=STORE)
@@ -118,8 +194,6 @@ def test_a_damaged_message_is_counted_and_the_rest_is_shown(tmp_path: Path, pipe
 def test_classes_that_are_no_classes_are_counted_and_the_rest_is_shown(
     tmp_path: Path, pipeline: SemlaPipeline, text: str
 ) -> None:
-    from semla_ros.recordings.writer import STORE
-
     bag = written(tmp_path / "bag", pipeline)
     labels = "/semla/segmentation/labels"
     with Reader(bag) as reader:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import struct
 import threading
 import time
 from collections.abc import Iterator
+from itertools import count
 from typing import Any
 
 import pytest
@@ -22,6 +24,7 @@ from view.serving import FakeSource, sample, scene, serving
 
 from semla_ros.view.access import Access, is_loopback
 from semla_ros.view.foxglove_server import FoxgloveServer
+from semla_ros.view.player import Player
 from semla_ros.view.source import Notice, ViewError
 
 TOKEN = "a_token-of.some~length"
@@ -185,6 +188,33 @@ def test_a_foxglove_app_of_any_origin_may_connect_with_the_token(guarded: str) -
     assert handshake(address.replace("token=a", "token=b"), (FOXGLOVE,), Origin="file://") == 401
 
 
+def raw_status(url: str, path: str, *headers: bytes) -> int:
+    """The status of a request with headers that a client's library would refuse to send."""
+    host, _, port = url.removeprefix("http://").rstrip("/").partition(":")
+    with socket.create_connection((host, int(port)), timeout=LIMIT_S) as connection:
+        connection.sendall(b"\r\n".join([b"GET %s HTTP/1.1" % path.encode(), *headers, b"Connection: close", b"", b""]))
+        return int(connection.makefile("rb").readline().split()[1])
+
+
+@pytest.mark.parametrize(
+    "header",
+    [b"Authorization: Bearer \xff", b"Cookie: semla_view_80=\xff", b"Host: 127.0.0.1:99999", b"Host: [::1"],
+)
+def test_malformed_headers_are_refused_for_want_of_the_token(guarded: str, header: bytes) -> None:
+    host = () if header.startswith(b"Host") else (b"Host: 127.0.0.1:80",)
+    assert raw_status(guarded, "/", *host, header) in (400, 401)
+
+
+@pytest.mark.parametrize("path", ["/live", "/"])
+def test_a_malformed_origin_is_refused(page: str, path: str) -> None:
+    upgrade = b"Upgrade: websocket", b"Sec-WebSocket-Version: 13", b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA=="
+    assert raw_status(page, path, b"Host: 127.0.0.1:80", *upgrade, b"Origin: http://[::1") == 403
+
+
+def test_a_malformed_port_does_not_hinder_those_who_have_the_token(guarded: str) -> None:
+    assert raw_status(guarded, f"/?token={TOKEN}", b"Host: 127.0.0.1:99999") == 200
+
+
 def test_a_token_is_made_for_every_address_but_loopback() -> None:
     assert Access("127.0.0.1").token == ""
     made = {Access("0.0.0.0").token, Access("192.168.1.5").token, Access("robot.local").token}
@@ -223,6 +253,18 @@ def test_a_browser_receives_image_status_and_timeline(page: str) -> None:
             assert status["notices"] == []
             await socket.send_json({"ready": True})
             assert stamp(await image_of(socket)) == 10**9
+
+    ask(work)
+
+
+def test_a_browser_learns_that_the_timeline_begins_anew_before_there_is_a_new_state(
+    page: str, source: FakeSource
+) -> None:
+    async def work(session: ClientSession) -> None:
+        async with session.ws_connect(f"{page}live") as socket:
+            assert len(await received(socket, "samples")) == 1
+            source.history.clear()
+            assert await received(socket, "restart") is True
 
     ask(work)
 
@@ -321,6 +363,59 @@ def test_a_source_is_watched_only_while_a_browser_is_connected(page: str, source
     assert source.watched[-1] is False
     ask(work)
     until(lambda: source.watched[-1] is False, "the source to be left alone")
+
+
+class Images:
+    """A hundred images, one per second."""
+
+    def items(self, on_error: Any) -> Iterator[Any]:
+        yield from map(scene, range(100))
+
+
+class CountingPlayer(Player):
+    """Counts the looks of the servers, for which a quarter of a second has passed at each."""
+
+    looks = 0
+
+    def __init__(self) -> None:
+        quarters = count()
+        super().__init__("drive", Images(), clock=lambda: 0.25 * next(quarters))
+
+    def watch(self, is_watched: bool) -> None:
+        super().watch(is_watched)
+        self.looks += 1
+
+    @property
+    def position(self) -> float:
+        return float(self.status()["player"]["position"])
+
+
+def test_a_recording_is_played_only_while_somebody_looks() -> None:
+    player = CountingPlayer()
+
+    async def work(client: Foxglove) -> None:
+        await client.subscribe("/semla/overlay")
+        await client.binary(1)
+        while player.position == 0:
+            await asyncio.sleep(0.01)
+
+    with serving(player) as (page, _):
+        until(lambda: player.looks > 10, "the servers to look for viewers")
+        assert player.position == 0
+        with_foxglove(page, work)
+    player.close()
+
+
+def test_every_panel_and_client_of_foxglove_gets_the_image_of_a_paused_recording(page: str, source: FakeSource) -> None:
+    async def work(client: Foxglove) -> None:
+        for number, topic in enumerate(("overlay", "mask"), 1):
+            await client.subscribe(f"/semla/{topic}", number)
+            while struct.unpack_from("<I", await client.binary(1), 1)[0] != number:
+                pass
+
+    for _ in range(2):
+        until(lambda: source.watched[-2:] == [False, False], "the server to see that nobody is connected")
+        with_foxglove(page, work)
 
 
 @pytest.mark.parametrize("topic", ["overlay", "image", "mask", "confidence", "annotations"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,9 +46,11 @@ def _gaps(args: argparse.Namespace) -> None:
         raise RecordingError("no record of gaps", where=args.record, hint=hint)
     _check_free(args.out)
     bundle, folder = opened(args)
-    found = sections(gaps, record, _library(bundle, folder.path), _words(bundle))
-    for each in found:
-        write_training_set(args.out / each.folder, each.images, bundle.class_table())
+    found = [
+        # The report shows the copies, because a running node may remove images from its record.
+        replace(each, images=write_training_set(args.out / each.folder, each.images, bundle.class_table()))
+        for each in sections(gaps, record, _library(bundle, folder.path), _words(bundle))
+    ]
     args.out.mkdir(parents=True, exist_ok=True)
     write_report(args.out / REPORT, gaps, found, str(folder.path))
     share = percent(gaps.count, gaps.seen)
