@@ -16,7 +16,7 @@ from semla_ros.library.bundle import ADAPTERS, Bundle, Defaults
 from semla_ros.library.captions import CAPTIONS
 from semla_ros.library.image_statistics import statistics_of
 from semla_ros.library.manifest import write_manifest
-from semla_ros.modeling.catseg.architecture import STREETWORLD, STREETWORLD_DETAILED, CatSegArch
+from semla_ros.modeling.catseg.architecture import STREETWORLD, CatSegArch
 from semla_ros.modeling.catseg.loss import SegmentationLoss
 from semla_ros.modeling.navigators.clip import ClipNavigator
 from semla_ros.progress import ProgressBar
@@ -41,7 +41,7 @@ ABOUT = "A small stand-in model, trained from scratch on rendered StreetWorld im
 
 @dataclass(frozen=True)
 class Recipe:
-    """Amounts of data and schedules of the training.
+    """Amounts of data and schedules of the training. The defaults are those of `models/streetworld`.
 
     Attributes:
         base_images: Number of clear-day images, for CLIP and the segmenter.
@@ -65,11 +65,11 @@ class Recipe:
     domains: tuple[str, ...] = tuple(DOMAINS)
     arch: CatSegArch = STREETWORLD
     clip: Schedule = Schedule(steps=300, batch=128, lr=1e-3, warmup=50, weight_decay=0.1)
-    segmenter: Schedule = Schedule(steps=900, batch=16, lr=8e-4, warmup=100)
+    segmenter: Schedule = Schedule(steps=6000, batch=8, lr=8e-4, warmup=300)
     adapter: Schedule = PRESETS["small"].schedule
     captions: Schedule = SCHEDULE
-    balance: float = 0.0
-    patch_weight: float = 0.0
+    balance: float = 0.5
+    patch_weight: float = 0.2
 
     @property
     def counts(self) -> dict[str, int]:
@@ -79,21 +79,10 @@ class Recipe:
     @property
     def loss(self) -> str:
         """Loss of the segmenter and the adapters, in words; see `semla_ros.modeling.catseg.loss.SegmentationLoss`."""
-        loss = "binary cross-entropy per class and pixel"
-        if self.balance:
-            loss += f", in which the pixels of a class of share f among T classes count (T f)^-{self.balance:g} times"
-        if self.patch_weight:
-            loss += f", plus {self.patch_weight:g} times the cross-entropy of the patches"
-        return loss
-
-
-RECIPES = {
-    "bundled": Recipe(),  # models/streetworld
-    "detailed": Recipe(
-        arch=STREETWORLD_DETAILED, segmenter=Schedule(steps=6000, batch=8, lr=8e-4, warmup=300), balance=0.5,
-        patch_weight=0.2,
-    ),
-}  # fmt: skip
+        return (
+            "binary cross-entropy per class and pixel, in which the pixels of a class of share f among T classes count"
+            f" (T f)^-{self.balance:g} times, plus {self.patch_weight:g} times the cross-entropy of the patches"
+        )
 
 
 def train_world(work: Path, out: Path, recipe: Recipe) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from semla_ros.modeling.catseg.architecture import STREETWORLD, STREETWORLD_DETAILED, VIT_B16, VIT_L14_336, CatSegArch
+from semla_ros.modeling.catseg.architecture import STREETWORLD, VIT_B16, VIT_L14_336, CatSegArch
 from semla_ros.modeling.catseg.network import CatSeg
 
 
@@ -113,7 +113,7 @@ def test_every_adapted_layer_has_an_effect_on_the_output() -> None:
     assert every - layers.keys() == {last + "q_proj", last + "k_proj"}
 
 
-@pytest.mark.parametrize("arch", [ARCH, STREETWORLD, STREETWORLD_DETAILED, VIT_B16, VIT_L14_336])
+@pytest.mark.parametrize("arch", [ARCH, STREETWORLD, VIT_B16, VIT_L14_336])
 def test_an_architecture_is_restored_from_its_plain_values(arch: CatSegArch) -> None:
     assert CatSegArch.from_dict(arch.to_dict()) == arch
 

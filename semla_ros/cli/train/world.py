@@ -8,8 +8,6 @@ from typing import Any
 
 from semla_ros.cli.options import task
 
-RECIPES = ("bundled", "detailed")
-
 
 def add(train: Any) -> None:
     """Adds the subcommand."""
@@ -17,7 +15,8 @@ def add(train: Any) -> None:
         train,
         "world",
         _train,
-        "render StreetWorld and train a bundle such as the bundled one; continues where it was interrupted",
+        "render StreetWorld and train a bundle as models/streetworld was, three hours on two cores; continues where"
+        " it was interrupted",
     )
     world.add_argument(
         "-o", "--out", type=Path, default=Path("out/streetworld"), help="folder of the bundle (%(default)s)"
@@ -25,14 +24,9 @@ def add(train: Any) -> None:
     world.add_argument(
         "--work", type=Path, default=Path("out/world"), help="folder of data sets, checkpoints and logs (%(default)s)"
     )
-    world.add_argument(
-        "--recipe", choices=RECIPES, default="bundled",
-        help="bundled: the model in models/streetworld, an hour on two cores; detailed: sharper masks,"
-        " three times the training, three hours on two cores (%(default)s)",
-    )  # fmt: skip
 
 
 def _train(args: argparse.Namespace) -> None:
-    from semla_ros.training.world import RECIPES, train_world
+    from semla_ros.training.world import Recipe, train_world
 
-    train_world(args.work, args.out, RECIPES[args.recipe])
+    train_world(args.work, args.out, Recipe())
