@@ -60,7 +60,9 @@ def test_without_a_network_the_node_segments_swaps_and_outlives_its_library(bund
             robot.until(lambda: "clear_day" in shown("clear_day")["active_adapters"], "the mixture of the day")
             (bundle / ADAPTERS).rename(away)
             robot.until(lambda: "unreadable adapter" in shown("clear_night")["error"], "the error of the swap")
-            assert "clear_day" in robot.state()["active_adapters"]
+            # The mixture of the day stays, unless the adapter of the night is still in memory: it is used alone then.
+            active = robot.state()["active_adapters"]
+            assert "clear_day" in active or "clear_night" in active
             robot.until(lambda: f"{bundle / ADAPTERS} is gone" in robot.report().message, "the warning about it")
             assert not robot.call(Trigger, "semla/reload_library").success
             shown("clear_night")
