@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from semla_ros.cli.options import above_zero, claimed, config, positive, refuse, settings, task
+from semla_ros.cli.options import above_zero, claimed, config, flag, positive, refuse, settings, task
 from semla_ros.errors import ConfigError
 
 MOST_CLASSES = 256  # the official code, and our reference with it, pads to this number
@@ -85,7 +85,7 @@ def _check(args: argparse.Namespace, other: str | None) -> None:
         other: Name of the measurement in `OTHERS`; None for the tables.
     """
     if other:
-        what, read = f"--{other.replace('_', '-')}", OTHERS[other][1]
+        what, read = flag(other), OTHERS[other][1]
     else:
         what, read = ("the tables of FISA", FISA_TABLES) if _fisa_sizes(args) else ("the tables", TABLES)
     refuse(args, [name for name in OPTIONS if name not in read], what)

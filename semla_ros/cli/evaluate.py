@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from semla_ros.cli.options import claimed, config, positive, refuse, settings, task
+from semla_ros.cli.options import claimed, config, flag, positive, refuse, settings, task
 from semla_ros.errors import ConfigError
 
 METHODS = "zero_shot,uniform,semla,oracle"
@@ -102,8 +102,7 @@ def _take_semla_options(args: argparse.Namespace) -> None:
     for name, default in SEMLA_OPTIONS.items():
         given = getattr(args, name)
         if given is not None and args.protocol != "semla":
-            option = f"--{name.replace('_', '-')}"
-            raise ConfigError("option of another protocol", where=option, got=given, expected="--protocol semla")
+            raise ConfigError("option of another protocol", where=flag(name), got=given, expected="--protocol semla")
         setattr(args, name, default if given is None else given)
 
 

@@ -69,8 +69,12 @@ def refuse(args: argparse.Namespace, names: Iterable[str], what: str) -> None:
     """
     for name in names:
         if getattr(args, name) != args.parser.get_default(name):
-            option = f"--{name.replace('_', '-')}"
-            raise ConfigError(f"{option} has no effect on {what}", got=getattr(args, name), hint="Leave it out.")
+            raise ConfigError(f"{flag(name)} has no effect on {what}", got=getattr(args, name), hint="Leave it out.")
+
+
+def flag(name: str) -> str:
+    """An option as it is typed, such as "--image-size", by its name in parsed options, "image_size"."""
+    return f"--{name.replace('_', '-')}"
 
 
 def natural(text: str, least: int = 0) -> int:

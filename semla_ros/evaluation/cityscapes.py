@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from semla_ros.errors import ImageError, RecordingError
 from semla_ros.evaluation.dataset import LabelledImage
 from semla_ros.images.bit_depth import BitDepth
-from semla_ros.images.classes import CITYSCAPES_COLORS, UNLABELLED
+from semla_ros.images.classes import CITYSCAPES_COLORS, UNLABELLED, first_synonym
 from semla_ros.images.files import read_rgb, read_unchanged
 
 LOG = logging.getLogger(__name__)
@@ -129,7 +129,7 @@ def train_id_table() -> NDArray[np.uint8]:
 
 def _to_classes(classes: Sequence[str]) -> NDArray[np.uint8]:
     """Table from train id to class index, (256,) uint8; 255 for train ids that are not evaluated."""
-    names = [name.split(",")[0].strip() for name in classes]
+    names = [first_synonym(name) for name in classes]
     table = np.full(256, UNLABELLED, np.uint8)
     for train_id, name in enumerate(CITYSCAPES_COLORS):
         if name in names:

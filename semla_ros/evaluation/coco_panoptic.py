@@ -17,7 +17,7 @@ from semla_ros.errors import ImageError, RecordingError
 from semla_ros.evaluation.dataset import LabelledImage
 from semla_ros.images import panoptic
 from semla_ros.images.bit_depth import BitDepth
-from semla_ros.images.classes import UNLABELLED
+from semla_ros.images.classes import UNLABELLED, first_synonym
 from semla_ros.images.files import read_rgb
 from semla_ros.streetworld.panoptic import ANNOTATIONS
 
@@ -163,11 +163,6 @@ def _entry(
     return Entry(image, png, classes, frozenset(instances))
 
 
-def _first(name: str) -> str:
-    """The first of comma-separated names."""
-    return name.split(",")[0].strip()
-
-
 def _check_names(names: Mapping[int, str], path: Path) -> None:
     """Refuses categories that their names do not distinguish: they would be one class, or none."""
     blank = [number for number, name in names.items() if not name]
@@ -180,8 +175,8 @@ def _check_names(names: Mapping[int, str], path: Path) -> None:
 
 def _class_indices(classes: Sequence[str], names: Mapping[int, str], path: Path) -> dict[int, int]:
     """Category id to class index, for the categories that are classes."""
-    whole, first = ({key(name): index for index, name in enumerate(classes)} for key in (str.strip, _first))
-    found = {number: whole.get(name, first.get(_first(name))) for number, name in names.items()}
+    whole, first = ({key(name): index for index, name in enumerate(classes)} for key in (str.strip, first_synonym))
+    found = {number: whole.get(name, first.get(first_synonym(name))) for number, name in names.items()}
     indices = {number: index for number, index in found.items() if index is not None}
     if not indices:
         raise RecordingError("no category is one of the classes", where=path, got=[*names.values()], expected=[*first])

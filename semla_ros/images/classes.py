@@ -72,26 +72,27 @@ def class_table(
     twice = sorted({name for name in stripped if stripped.count(name) > 1})
     if twice:
         raise ConfigError("class named twice", where="segmenter.classes", got=twice)
-    known = {_first(name): color for name, color in colors.items()} | dict(colors)
+    known = {first_synonym(name): color for name, color in colors.items()} | dict(colors)
     return tuple(
-        ClassInfo(i, name, known.get(name.strip(), known.get(_first(name), _hue(i)))) for i, name in enumerate(names)
+        ClassInfo(i, name, known.get(name.strip(), known.get(first_synonym(name), _hue(i))))
+        for i, name in enumerate(names)
     )
+
+
+def first_synonym(name: str) -> str:
+    """Returns the first of the comma-separated synonyms of a class."""
+    return name.split(",")[0].strip()
 
 
 def class_names(classes: Sequence[ClassInfo]) -> list[str]:
     """Returns the first synonym of each class; the whole name where two classes have the same first synonym."""
-    first = [_first(info.name) for info in classes]
+    first = [first_synonym(info.name) for info in classes]
     return [name if first.count(name) == 1 else info.name for name, info in zip(first, classes, strict=True)]
 
 
 def unlabelled(labels: Labels) -> int:
     """Returns the value that marks unlabelled pixels in a label image: 255 for uint8, 65535 for uint16."""
     return int(np.iinfo(labels.dtype).max)
-
-
-def _first(name: str) -> str:
-    """The first synonym of a class."""
-    return name.split(",")[0].strip()
 
 
 def _hue(index: int) -> tuple[int, int, int]:

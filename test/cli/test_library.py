@@ -345,11 +345,9 @@ def test_options_of_describe_without_effect_are_refused(library, tmp_path):
 def test_a_clip_with_another_tokenizer_is_refused(library, tmp_path):
     write_clip(tmp_path, dimension=8)
     file = tmp_path / "open_clip_config.json"
-    config = json.loads(file.read_text())
+    model = json.loads(file.read_text())["model_cfg"]
     for change in ({"vocab_size": 250100}, {"hf_tokenizer_name": "xlm"}):
-        file.write_text(
-            json.dumps({"model_cfg": config["model_cfg"] | {"text_cfg": config["model_cfg"]["text_cfg"] | change}})
-        )
+        file.write_text(json.dumps({"model_cfg": model | {"text_cfg": model["text_cfg"] | change}}))
         said = library.refused("describe", "--clip", tmp_path / "clip.safetensors")
         assert "unsupported text encoder" in said
         assert next(iter(change)) in said

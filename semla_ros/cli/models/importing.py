@@ -7,7 +7,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from semla_ros.cli.options import above_zero, positive, task
+from semla_ros.cli.options import above_zero, flag, positive, task
 from semla_ros.errors import ConfigError
 
 IMAGE_SIZE = 896  # pixels
@@ -92,16 +92,12 @@ def _import_parts(args: argparse.Namespace, kind: str) -> None:
 
 def _refuse(args: argparse.Namespace, hint: str, *names: str) -> None:
     """Refuses options without effect."""
-    unused = [_option(name) for name in names if getattr(args, name)]
+    unused = [flag(name) for name in names if getattr(args, name)]
     if unused:
         raise ConfigError("option of another kind of import", where="models import", got=unused, hint=hint)
 
 
-def _option(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
-
-
 def _need(args: argparse.Namespace, *names: str) -> None:
-    missing = [_option(name) for name in names if getattr(args, name) is None]
+    missing = [flag(name) for name in names if getattr(args, name) is None]
     if missing:
         raise ConfigError("missing option", where="models import", expected=" and ".join(missing))

@@ -63,7 +63,7 @@ class ClipNavigatorArch(Architecture):
                 raise BundleError(f"unknown {field}", where=where, got=got, expected=" or ".join(known))
         for field, least in (("mean", -np.inf), ("std", 0.0)):
             numbers = getattr(self, field)
-            if not _are_colours(numbers, least):
+            if not _is_triple(numbers, least):
                 expected = f"three numbers{' above 0' if least == 0 else ''}: red, green, blue"
                 raise BundleError(
                     f"impossible {field}", where=f"navigator.{field}", got=repr(numbers), expected=expected
@@ -115,7 +115,7 @@ class ClipNavigator:
         return (torch.from_numpy(square).permute(2, 0, 1) / 255 - mean) / std
 
 
-def _are_colours(numbers: object, least: float) -> bool:
+def _is_triple(numbers: object, least: float) -> bool:
     """Whether these are three finite numbers above ``least``."""
     if not isinstance(numbers, tuple) or len(numbers) != 3:
         return False
