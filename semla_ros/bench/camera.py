@@ -3,7 +3,9 @@
 Usage: ``python -m semla_ros.bench.camera FRAMES EVERY CHANGE RELOAD FILE.npy PERIOD``. FRAMES masks are waited for.
 After each EVERY frames the next image of the array (N, H, W, 3) uint8 is shown, after each CHANGE frames a node
 parameter is changed, and after each RELOAD frames its library is read again. PERIOD is the time between two frames in
-seconds; 0 waits for the mask. It prints JSON per mask, with the numbers of masks, swaps, changes and reloads so far.
+seconds; 0 waits for the mask. It prints JSON per mask: the numbers of masks, swaps, changes, reloads and dropped frames
+so far, the milliseconds from the frame to this mask, whether a reload is under way or has just ended, and the seconds
+that the last reload took.
 """
 
 from __future__ import annotations
@@ -22,6 +24,8 @@ from semla_ros.node.environment import name_prefix
 RATE_HZ = 10.0  # by the stamps
 PATIENCE_S = 300.0  # for the first mask or the next one
 RESEND_S = 5.0  # after which a frame counts as lost
+SETTLED_S = 1.0  # after a reload: by then the next embedding has brought the new library's adapters
+POLL_S = 0.5
 
 
 class Camera:
@@ -45,7 +49,9 @@ class Camera:
         from std_srvs.srv import Trigger
 
         self.images, self.every, self.sent, self._swaps = images, every, 0, 0
-        self.counts = {"masks": 0, "swaps": 0, "changes": 0, "reloads": 0}
+        self.counts = {"masks": 0, "swaps": 0, "changes": 0, "reloads": 0, "dropped": 0}
+        self._sent_s: dict[int, float] = {}  # stamp, nanoseconds, to the time by the monotonic clock
+        self._reload_begin_s = self._reload_end_s = -SETTLED_S
         self._change_every, self._reload_every = change_every, reload_every
         self.node = rclpy.create_node("bench_camera")
         self._publisher = self.node.create_publisher(Image, "image", QoSProfile(depth=1))
@@ -64,6 +70,7 @@ class Camera:
         message.header.frame_id = "camera"
         message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp_ns, 10**9)
         message.data = array.array("B", rgb.tobytes())
+        self._sent_s[stamp_ns] = time.monotonic()
         self._publisher.publish(message)
         self.sent += 1
         if self.sent % self._change_every == 0:
@@ -84,15 +91,30 @@ class Camera:
     def _reload(self) -> None:
         from std_srvs.srv import Trigger
 
+        self._reload_begin_s = time.monotonic()
         answer = self._library.call_async(Trigger.Request())
-        answer.add_done_callback(lambda done: self._count("reloads", done.result().success))
+        answer.add_done_callback(self._on_reload)
+
+    def _on_reload(self, done: Any) -> None:
+        self._reload_end_s = time.monotonic()
+        self._count("reloads", done.result().success)
 
     def _count(self, what: str, number: int) -> None:
         self.counts[what] += int(number)
 
-    def _on_mask(self, _: Any) -> None:
+    def _on_mask(self, message: Any) -> None:
+        now = time.monotonic()
+        stamp_ns = 10**9 * message.header.stamp.sec + message.header.stamp.nanosec
+        older = [each for each in self._sent_s if each < stamp_ns]  # their masks would have come before this one
+        sent_s = self._sent_s.pop(stamp_ns)
+        for each in older:
+            del self._sent_s[each]
         self._count("masks", 1)
-        print(json.dumps(self.counts), flush=True)
+        self._count("dropped", len(older))
+        took_s = self._reload_end_s - self._reload_begin_s
+        at_reload = took_s < 0 or now < self._reload_end_s + SETTLED_S
+        figures = {"latency_ms": 1e3 * (now - sent_s), "at_reload": at_reload, "reload_s": max(0.0, took_s)}
+        print(json.dumps(self.counts | figures), flush=True)
 
     def _on_state(self, message: Any) -> None:
         """Adds up the swaps; the node counts from 0 again when it has read its library."""
@@ -108,16 +130,16 @@ def main(frames: int, every: int, change_every: int, reload_every: int, file: Pa
 
     rclpy.init()
     camera = Camera(np.load(file), every, change_every, reload_every)
-    seen, begin, last = -1, time.monotonic(), 0.0
-    while (masks := camera.counts["masks"]) < frames and time.monotonic() < begin + PATIENCE_S:
+    seen, begin, due = -1, time.monotonic(), 0.0
+    while (masks := camera.counts["masks"]) < frames and (now := time.monotonic()) < begin + PATIENCE_S:
         is_new = masks > seen
         if is_new:
-            begin = time.monotonic()
-        if (is_new and not period_s) or time.monotonic() > last + (period_s or RESEND_S):
-            last = time.monotonic()
+            begin = now
+        if (is_new and not period_s) or now >= due:
+            due = max(due + period_s, now) if period_s else now + RESEND_S
             camera.send()
         seen = masks
-        rclpy.spin_once(camera.node, timeout_sec=0.1 * period_s or 0.5)
+        rclpy.spin_once(camera.node, timeout_sec=min(POLL_S, max(0.0, due - time.monotonic())))
     camera.node.destroy_node()
     rclpy.shutdown()
     return int(camera.counts["masks"] < frames)

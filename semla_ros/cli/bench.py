@@ -41,6 +41,9 @@ def add(tasks: Any) -> None:
     others = bench.add_argument_group("other measurements, each instead of the tables").add_mutually_exclusive_group()
     others.add_argument("--swaps", type=positive, metavar="N", help="N swaps at a steady rate: is any frame late?")
     others.add_argument(
+        "--reloads", type=positive, metavar="N", help="N reloads of the library of the live node: is any frame late?"
+    )
+    others.add_argument(
         "--soak", type=positive, metavar="N",
         help="N frames in a pipeline and in the live node, with swaps, parameter changes and reloads of the library:"
         " do memory, threads or open files grow? (one hour at 10 Hz: 36000)",
@@ -63,7 +66,9 @@ def add(tasks: Any) -> None:
     others.add_argument(
         "--cameras", type=positive, metavar="N", help="N cameras on one node, beside a node each: memory and speed"
     )
-    bench.add_argument("--rate", type=above_zero, default=10.0, help="frames per second of --swaps (%(default)s)")
+    bench.add_argument(
+        "--rate", type=above_zero, default=10.0, help="frames per second of --swaps and --reloads (%(default)s)"
+    )
     settings(bench)
 
 
@@ -135,6 +140,12 @@ def _swaps(args: argparse.Namespace) -> dict[str, Any]:
     return asdict(lateness(pipeline, _images(), args.swaps, args.rate, every))
 
 
+def _reloads(args: argparse.Namespace) -> dict[str, Any]:
+    from semla_ros.bench.reloads import reloads
+
+    return asdict(reloads(_images()[0], args.reloads, args.rate, _differences(args)))
+
+
 def _soak(args: argparse.Namespace) -> dict[str, Any]:
     from semla_ros.bench.live_soak import live_soak
     from semla_ros.bench.stress import soak, stress, stress_settings
@@ -192,6 +203,7 @@ def _cameras(args: argparse.Namespace) -> dict[str, Any]:
 # Each with the options that it depends on.
 OTHERS: dict[str, tuple[Callable[[argparse.Namespace], dict[str, Any]], tuple[str, ...]]] = {
     "swaps": (_swaps, ("rate", *SETTINGS)),
+    "reloads": (_reloads, ("rate", *SETTINGS)),
     "soak": (_soak, SETTINGS),
     "startup": (_startup, ("repeats", "quick", *SETTINGS)),
     "under_load": (_under_load, ("quick", *SETTINGS)),
