@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
+import numpy as np
 import torch
 
 from semla_ros.config import Config
 from semla_ros.errors import ConfigError
+from semla_ros.images.frame import Frame
 from semla_ros.library.bundle import Bundle, find_bundle
 from semla_ros.modeling.base import MakeSegmenter, Navigator, segmenter_kind
 from semla_ros.modeling.threads import ThreadChooser, halvings
@@ -17,6 +19,7 @@ from semla_ros.pipeline.gap_recorder import GapRecorder
 from semla_ros.pipeline.pipeline import SemlaPipeline
 
 LOG = logging.getLogger(__name__)
+EMPTY_SIZE = 480, 640  # pixels
 ALL_THREADS = torch.get_num_threads()  # read before any thread of a navigator reduces it
 
 
@@ -66,12 +69,27 @@ def build_live_pipeline(config: Config) -> SemlaPipeline:
     """Builds a pipeline for a live camera. Arguments and errors are those of `build_pipeline`.
 
     The navigator has a thread of its own. On the CPU the number of threads follows the time that frames take, unless
-    ``model.threads`` sets it; the last digits of confidences depend on that number.
+    ``model.threads`` sets it; the last digits of confidences depend on that number. The models have computed once, so
+    that the camera's first frame is not late.
     """
     pipeline = build_pipeline(config, lambda navigator: AsynchronousEmbedder(navigator, config.navigator.max_share))
     if pipeline.segmenter.device.type == "cpu" and not config.model.threads:
         pipeline.threads = ThreadChooser(halvings(ALL_THREADS))
+    _warm_up(pipeline)
     return pipeline
+
+
+def _warm_up(pipeline: SemlaPipeline) -> None:
+    """Embeds and segments an empty image: what is done only once (threads, buffers, compiled code) is done now."""
+    empty = Frame(np.zeros((*EMPTY_SIZE, 3), np.uint8), 0, "")
+    try:
+        pipeline.embedder.submit(empty)
+        pipeline.embedder.take(wait=True)
+        pipeline.segment_instances(empty.rgb)
+    except Exception as error:  # the frames of the camera may be fine, and report their own errors
+        LOG.warning("the models could not compute an empty image: %s", error)
+    finally:
+        pipeline.embedder.clear()
 
 
 def _segmenter_of(bundle: Bundle, official_compat: bool) -> MakeSegmenter:
@@ -95,7 +113,7 @@ def choose_device(name: str) -> torch.device:
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
-        LOG.warning("no CUDA device: running on the CPU (model.device: cpu silences this)")
+        LOG.warning("no CUDA device: running on the CPU")
         return torch.device("cpu")
     if name == "cuda" and not torch.cuda.is_available():
         raise ConfigError("no CUDA device", where="model.device", got="cuda", expected="auto or cpu on this machine")

@@ -66,6 +66,15 @@ class DomainFollower:
         self._library, self.tracker.metric = library, library.index.distance
         self._report(newest="; ".join(str(error) for error in library.rejected))
 
+    def read_ahead(self, library: AdapterLibrary, effective: EffectiveSettings) -> None:
+        """Starts to read the adapters that will be retrieved from another library, unless the domain changes before.
+
+        It changes nothing here, so that another thread may call it.
+        """
+        average = self.tracker.ema
+        if average is not None:
+            library.prefetch(library.retrieve(average, effective.k, effective.temperature).names)
+
     def use_settings(self, config: Config, effective: EffectiveSettings) -> None:
         """Puts settings in force."""
         self._config, self._effective, self.tracker.config = config, effective, config.tracker

@@ -268,7 +268,7 @@ class SemlaPipeline:
         self.use_library(self.read_library())
 
     def read_library(self, pause: Callable[[], None] = lambda: None) -> AdapterLibrary:
-        """Reads the adapters from disk again, without using them yet.
+        """Reads the adapters from disk again, without using them yet. Those of the next mixtures are read ahead.
 
         It changes nothing in the pipeline, so that another thread may call it while frames are processed.
 
@@ -285,7 +285,9 @@ class SemlaPipeline:
                 "no adapters", where=self.bundle.path / ADAPTERS, expected="one folder per adapter",
                 hint="The previous library stays in use.",
             )  # fmt: skip
-        EffectiveSettings.of(self.config, self.bundle.defaults, library)
+        effective = EffectiveSettings.of(self.config, self.bundle.defaults, library)
+        for follower in list(self._followers.values()):
+            follower.read_ahead(library, effective)
         return library
 
     def use_library(self, library: AdapterLibrary) -> None:

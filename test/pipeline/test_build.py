@@ -11,7 +11,9 @@ from semla_ros.config import Config, changed
 from semla_ros.errors import AdapterError, BundleError, ConfigError
 from semla_ros.library.bundle import ADAPTERS
 from semla_ros.modeling.catseg.official_compat import OfficialSegmenter
-from semla_ros.pipeline.build import build_pipeline, choose_device
+from semla_ros.modeling.catseg.segmenter import CatSegSegmenter
+from semla_ros.modeling.navigators.clip import ClipNavigator
+from semla_ros.pipeline.build import build_live_pipeline, build_pipeline, choose_device
 
 
 def config(bundle: Path, **settings: object) -> Config:
@@ -42,6 +44,30 @@ def test_half_precision_covers_the_segmenter_and_what_is_fused_into_it(pristine_
     assert {layer.weight.dtype for layer in pipeline.adapted.fuser.layers.values()} == {getattr(torch, name)}
     assert result.domain.swaps == 1
     assert result.domain.error == ""
+
+
+def test_the_models_of_a_live_pipeline_have_computed_before_the_first_frame(
+    pristine_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used: list[str] = []
+    for kind, method in ((ClipNavigator, "embed"), (CatSegSegmenter, "segment")):
+        compute = getattr(kind, method)
+        monkeypatch.setattr(kind, method, lambda *given, of=compute: used.append(of.__name__) or of(*given))
+    pipeline = build_live_pipeline(config(pristine_bundle))
+    assert used == ["embed", "segment"]
+    assert (pipeline.domain.mixture.names, pipeline.domain.swaps) == ((), 0)
+    state = pipeline.process(frame("red", 1.0)).domain  # its embedding is its own, not that of the empty image
+    assert (state.mixture.names[0], state.swaps) == ("red", 1)
+
+
+def test_a_model_that_cannot_compute_an_empty_image_is_used_nevertheless(
+    pristine_bundle: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with monkeypatch.context() as broken:
+        broken.setattr(ClipNavigator, "embed", lambda *_: 1 / 0)
+        pipeline = build_live_pipeline(config(pristine_bundle))
+    assert "could not compute an empty image: division by zero" in caplog.text
+    assert pipeline.process(frame("red", 1.0)).domain.mixture.names[0] == "red"
 
 
 @pytest.mark.slow
