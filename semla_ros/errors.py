@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from semla_ros.text import on_one_line
+
 MAX_LENGTH = 300  # of each part: a value from outside may be a megabyte long
 
 
@@ -23,7 +25,7 @@ class SemlaError(Exception):
         if got is not None:
             parts.append(f"got {_short(got)}")
         if expected is not None:
-            parts.append(f"expected {expected}")
+            parts.append(f"expected {_short(expected)}")
         message = ": ".join([parts[0], ", ".join(parts[1:])] if parts[1:] else parts)
         super().__init__(message if hint is None else f"{message.removesuffix('.')}. {hint}")
 
@@ -78,6 +80,6 @@ class SegmentationError(SemlaError):
 
 def _short(value: object) -> str:
     """Text of a value, with its middle left out where it is long."""
-    text = str(value)
+    text = on_one_line(value)
     half = MAX_LENGTH // 2
     return text if len(text) <= MAX_LENGTH else f"{text[:half]}... ({len(text)} characters) ...{text[-half:]}"

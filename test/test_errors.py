@@ -44,3 +44,7 @@ def test_a_long_value_is_shortened() -> None:
 
 def test_a_hint_follows_one_full_stop() -> None:
     assert str(SemlaError("gone", expected="a folder.", hint="Make one.")) == "gone: expected a folder. Make one."
+
+
+def test_a_value_from_outside_stays_on_one_line() -> None:
+    assert str(SemlaError("lost", where="new\nline\x1b.png", got="a\tb")) == r"lost (new\nline\x1b.png): got a\tb"

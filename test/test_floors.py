@@ -13,6 +13,7 @@ from paths import PACKAGE
 
 # From the ground up. Folders on one line do not import each other.
 FLOORS = (
+    ("text",),
     ("errors", "progress"),
     ("plain_yaml", "resources", "machine", "template", "whole_file"),
     ("config",),

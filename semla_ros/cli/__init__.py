@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import signal
 import sys
 import threading
@@ -26,6 +27,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         Exit code: 0 for success, 1 for an error that was reported on standard error, 130 for an interruption.
     """
     limit_spinning()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files that the terminal cannot show
     args = parser().parse_args(argv)
     try:
         with _ended_by_sigterm():

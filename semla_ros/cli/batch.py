@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from semla_ros.cli.options import above_zero, config, positive, settings, task
+from semla_ros.text import counted
 
 
 def add(tasks: Any) -> None:
@@ -52,7 +53,8 @@ def _batch(args: argparse.Namespace) -> None:
             sources, args.out, given, workers, args.distance, lambda error: print(f"semla: {error}", file=sys.stderr)
         )
         summary = run.run()
-    print(f"{args.out}: {summary.images} images segmented, {summary.new} of them now, in {summary.total_s:.0f} s")
+    images = counted(summary.images, "image")
+    print(f"{args.out}: {images} segmented, {summary.new} of them now, in {summary.total_s:.0f} s")
     print(f"  {summary.clusters} clusters, {summary.fusions} fusions, {summary.workers} workers")
     if summary.skipped:
         raise BatchError(

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from semla_ros.cli.options import natural, task
+from semla_ros.cli.options import seed, task
 
 
 def add(tasks: Any) -> None:
@@ -14,7 +14,7 @@ def add(tasks: Any) -> None:
     demo = task(tasks, "demo", _demo, "run the live node on a rendered drive through four domains and write a report")
     demo.add_argument("-o", "--out", type=Path, default=Path("out/demo"), help="folder of the results (%(default)s)")
     demo.add_argument(
-        "--seed", type=natural, default=3, help="seed of the drive; seeds 0 to 2 were used for tuning (%(default)s)"
+        "--seed", type=seed, default=3, help="seed of the drive; seeds 0 to 2 were used for tuning (%(default)s)"
     )
     demo.add_argument(
         "--bundle", default="", metavar="BUNDLE",

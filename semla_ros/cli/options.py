@@ -12,6 +12,7 @@ from semla_ros.config import NodeConfig, changed, load
 from semla_ros.errors import ConfigError
 from semla_ros.plain_yaml import parse_yaml
 
+LARGEST_SEED = 2**31 - 1
 Run = Callable[[argparse.Namespace], None]
 
 
@@ -87,6 +88,14 @@ def natural(text: str, least: int = 0) -> int:
 def positive(text: str) -> int:
     """Parses a whole number of at least 1, for argparse."""
     return natural(text, 1)
+
+
+def seed(text: str) -> int:
+    """Parses the seed of random generators, for argparse."""
+    number = natural(text)
+    if number > LARGEST_SEED:
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected at most {LARGEST_SEED}")
+    return number
 
 
 def above_zero(text: str) -> float:

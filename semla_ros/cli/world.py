@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from semla_ros.cli.options import group, natural, positive, task
+from semla_ros.cli.options import group, positive, seed, task
 from semla_ros.errors import ConfigError
 
 LONGEST_S = 86_400  # of a leg
@@ -19,7 +19,7 @@ def add(tasks: Any) -> None:
     dataset.add_argument("domain", help="clear_day, fog_night, ..., or 'all': every domain in its own subfolder")
     dataset.add_argument("-o", "--out", type=Path, required=True, help="folder to write")
     dataset.add_argument("-n", "--count", type=positive, default=100, help="number of images (%(default)s)")
-    dataset.add_argument("--seed", type=natural, default=0, help="seed of the streets (%(default)s)")
+    dataset.add_argument("--seed", type=seed, default=0, help="seed of the streets (%(default)s)")
     dataset.add_argument(
         "--layout", choices=("plain", "cityscapes", "coco"), default="plain",
         help="plain: label maps, for 'semla train adapter'; cityscapes: those of 'semla evaluate --protocol semla';"
@@ -32,7 +32,7 @@ def add(tasks: Any) -> None:
         "write a ROS 2 bag of a drive through changing weather, 10 images per second, with ground truth",
     )
     drive.add_argument("-o", "--out", type=Path, required=True, help="folder of the bag")
-    drive.add_argument("--seed", type=natural, default=0, help="seed of street and weather (%(default)s)")
+    drive.add_argument("--seed", type=seed, default=0, help="seed of street and weather (%(default)s)")
     drive.add_argument(
         "--leg",
         action="append",

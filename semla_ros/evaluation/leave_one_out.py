@@ -20,6 +20,7 @@ from semla_ros.evaluation.tally import Tally
 from semla_ros.modeling.base import Mode
 from semla_ros.pipeline.pipeline import SemlaPipeline
 from semla_ros.progress import ProgressBar
+from semla_ros.text import counted
 
 LOG = logging.getLogger(__name__)
 METHODS = ("zero_shot", "uniform", "semla", "oracle")
@@ -93,7 +94,7 @@ class LeaveOneOut:
         self.library = pipeline.library
         self._needs_adapters = set(methods) != {"zero_shot"}
         if len(self.library.names) < 2 and self._needs_adapters:
-            got, hint = f"{len(self.library.names)} adapters", "The method zero_shot needs none."
+            got, hint = counted(len(self.library.names), "adapter"), "The method zero_shot needs none."
             raise AdapterError("nothing to leave out", got=got, expected="two or more", hint=hint)
         self._fused: Mixture | None = None
 

@@ -15,6 +15,7 @@ from semla_ros.evaluation.dataset import Dataset, LabelledImage
 from semla_ros.images.bit_depth import BitDepth
 from semla_ros.images.classes import UNLABELLED
 from semla_ros.images.files import IMAGE_SUFFIXES, read_rgb, read_unchanged
+from semla_ros.text import counted, on_one_line
 
 LOG = logging.getLogger(__name__)
 LABEL_SUFFIXES = {".png", ".bmp", ".pgm", ".tif", ".tiff"}  # without those that lose values by compression
@@ -47,14 +48,19 @@ class PairedFolders:
             raise RecordingError("no images", where=images, expected=" ".join(sorted(IMAGE_SUFFIXES)))
         self._pairs = [(image, maps[stem]) for stem, image in found.items() if stem in maps]
         if not self._pairs:
-            example = next(iter(found)).with_suffix(".png")
+            example, number = next(iter(found)).with_suffix(".png"), counted(len(found), "image")
             raise RecordingError(
-                "images without label maps", where=labels, got=f"{len(maps)} label maps, none for {len(found)} images",
+                "images without label maps", where=labels, got=f"{counted(len(maps), 'label map')}, none for {number}",
                 expected=f"{example} for {next(iter(found.values())).name}",
+                hint=f"Label maps are files of {' '.join(sorted(LABEL_SUFFIXES))}; JPEG does not keep class ids.",
             )  # fmt: skip
         for stem, image in found.items():
             if stem not in maps:
                 self._skip(image, "it has no label map")
+        if unused := [path for stem, path in maps.items() if stem not in found]:
+            LOG.warning(
+                "%s: %s without an image, such as %s", self.name, counted(len(unused), "label map"), unused[0].name
+            )
 
     def __len__(self) -> int:
         return len(self._pairs)
@@ -86,7 +92,11 @@ class PairedFolders:
             raise RecordingError("not a folder" if folder.exists() else "no such folder", where=folder)
         files: dict[Path, Path] = {}
         for path in sorted(folder.rglob("*")):
-            if path.suffix.lower() in suffixes and not path.name.startswith("."):
+            if path.suffix.lower() not in suffixes or path.name.startswith("."):
+                continue
+            if not path.is_file():
+                self._skip(path, "it is no file")
+            else:
                 first = files.setdefault(path.relative_to(folder).with_suffix(""), path)
                 if first != path:
                     self._skip(path, f"{first.name} has the same name before the suffix")
@@ -94,13 +104,13 @@ class PairedFolders:
 
     def _skip(self, image: Path, reason: str) -> None:
         self.skipped[image] = reason
-        LOG.warning("%s: skipped %s: %s", self.name, image.name, reason)
+        LOG.warning("%s: skipped %s: %s", self.name, on_one_line(image.name), reason)
 
     def _checked(self, ids: NDArray[np.integer], rgb: NDArray[np.uint8], path: Path) -> NDArray[np.uint8]:
         if ids.ndim != 2 or ids.dtype != np.uint8:
             raise RecordingError(
                 "not a label map", where=path, got=f"{ids.dtype} {ids.shape}", expected="uint8 (H, W)",
-                hint="Label maps hold class ids in one grey channel, not colours.",
+                hint="Label maps hold class ids of 8 bits in one grey channel, without colours or a palette.",
             )  # fmt: skip
         if ids.shape != rgb.shape[:2]:
             raise RecordingError("label map of another size", where=path, got=ids.shape, expected=rgb.shape[:2])

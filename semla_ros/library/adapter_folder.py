@@ -152,17 +152,17 @@ class AdapterFolder:
         difference = self.difference.read(device, dtype) if self.difference else {}
         return Adapter(self.name, factors, self.scale, difference)
 
-    def copy_to(self, library: Path) -> None:
-        """Copies the adapter and its card, and no other files of its folder, into ``library / name``.
+    def copy_to(self, target: Path) -> None:
+        """Copies the adapter and its card, and no other files of its folder, into a new folder of any name.
 
         Raises:
             OSError: A file cannot be read or written.
         """
-        target = library / self.name
         target.mkdir(parents=True)
         card = [name for name in CARD if (self.path / name).is_file() and not (self.path / name).is_symlink()]
-        for name in (*self.files, statistics_file(self.path).name, *card):
+        for name in (*self.files, *card):
             shutil.copyfile(self.path / name, target / name)
+        shutil.copyfile(statistics_file(self.path), statistics_file(target))
         write_manifest(target)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ import numpy as np
 from semla_ros.errors import AdapterError
 from semla_ros.library.adapter_folder import AdapterFolder, check_statistics, read_statistics
 from semla_ros.library.base_model import BaseModel
-from semla_ros.library.inventory import Centroids, neighbours
+from semla_ros.library.inventory import neighbours
 from semla_ros.modeling.lora import Adapter
 
 SAME_CENTROID = 1e-5  # relative distance below which two centroids were computed from the same images
@@ -34,19 +34,19 @@ class Finding:
     detail: str
 
 
-def library_findings(paths: Iterable[Path], base: BaseModel) -> Iterator[Finding]:
-    """Yields what is wrong with each adapter of a library, and which adapters have the same centroid.
+def centroid_findings(paths: Mapping[str, Path]) -> Iterator[Finding]:
+    """Yields which adapters have the centroid of another one: retrieval cannot tell them apart.
 
     Args:
-        paths: Folders of the adapters.
-        base: What they must fit.
+        paths: Name to the folder of an adapter. Those without usable statistics are left out.
     """
     centroids = {}
-    for path in paths:
-        yield from adapter_findings(path, base)
+    for name, path in paths.items():
         with suppress(AdapterError):
-            centroids[path.name] = read_statistics(path).centroid
-    yield from _duplicates(centroids)
+            centroids[name] = read_statistics(path).centroid
+    for name, (other, distance) in neighbours(centroids).items():
+        if distance <= SAME_CENTROID * np.linalg.norm(centroids[name]):
+            yield Finding(name, "centroid", f"the same as that of {other}: were they trained on the same images?")
 
 
 def adapter_findings(path: Path, base: BaseModel) -> Iterator[Finding]:
@@ -90,10 +90,3 @@ def _named(modules: Sequence[str]) -> str:
     """The first few names, and how many there are."""
     more = f" and {len(modules) - NAMED} more" if len(modules) > NAMED else ""
     return ", ".join(modules[:NAMED]) + more
-
-
-def _duplicates(centroids: Centroids) -> Iterator[Finding]:
-    """Yields adapters whose centroid is that of another one: retrieval cannot tell them apart."""
-    for name, (other, distance) in neighbours(centroids).items():
-        if distance <= SAME_CENTROID * np.linalg.norm(centroids[name]):
-            yield Finding(name, "centroid", f"the same as that of {other}: were they trained on the same images?")

@@ -66,7 +66,7 @@ def import_models(
         for folder in folders:
             folder.check(linear_layers(network), dict(network.named_parameters()))
             check_statistics(folder.statistics, navigator_arch.embed_dim, EUCLIDEAN, folder.path)
-            folder.copy_to(path / ADAPTERS)
+            folder.copy_to(path / ADAPTERS / folder.name)
     return Bundle.open(out)
 
 

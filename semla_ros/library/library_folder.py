@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -13,6 +14,9 @@ from tempfile import TemporaryDirectory
 from semla_ros.errors import AdapterError
 from semla_ros.library.adapter_folder import AdapterFolder, check_name, is_adapter_name
 
+REMEDY = "Free space on the disk, or work on a copy of the library that is writable."
+CHANGED = "Another command has changed the library meanwhile: try again."
+REMEDIES = {errno.ENOTEMPTY: CHANGED, errno.EEXIST: CHANGED, errno.ENOENT: CHANGED}
 LOG = logging.getLogger(__name__)
 REMOVED = ".removed"  # folder in the library; what is taken out of the library goes there
 
@@ -56,12 +60,13 @@ class LibraryFolder:
             hint=f"Did you mean {similar[0]}?" if similar else None,
         )  # fmt: skip
 
-    def add(self, folders: Sequence[AdapterFolder], overwrite: bool = False) -> dict[str, Path]:
+    def add(self, folders: Sequence[AdapterFolder], overwrite: bool = False, name: str = "") -> dict[str, Path]:
         """Copies adapters into the library, all of them or none.
 
         Args:
-            folders: Adapters of different names.
+            folders: The adapters.
             overwrite: Whether an adapter may replace one of its name, which is then removed as by `remove`.
+            name: Name in the library, for a single adapter; empty for that of its folder.
 
         Returns:
             The name of each adapter that was replaced, and where its folder is now.
@@ -70,20 +75,21 @@ class LibraryFolder:
             AdapterError: Two adapters have one name, a name is hidden, or the library cannot be written to. Nothing has
                 changed then.
         """
-        self._check_names([each.name for each in folders], overwrite)
+        names = [name or each.name for each in folders]
+        self._check_names(names, overwrite)
         removed = self._new_place()
-        replaced = {each.name: removed / each.name for each in folders if each.name in self.names}
+        replaced = {each: removed / each for each in names if each in self.names}
         with (
             self._errors_explained(),
             TemporaryDirectory(prefix=".adding.", dir=self.path) as place,
             ExitStack() as undo,
         ):
-            for each in folders:
-                each.copy_to(Path(place))
-            for name, new_place in replaced.items():
-                _move(self.path / name, new_place, undo)
-            for each in folders:
-                _move(Path(place, each.name), self.path / each.name, undo)
+            for adapter, each in zip(folders, names, strict=True):
+                adapter.copy_to(Path(place, each))
+            for each, new_place in replaced.items():
+                _move(self.path / each, new_place, undo)
+            for each in names:
+                _move(Path(place, each), self.path / each, undo)
             undo.pop_all()
         self.paths = adapter_paths(self.path)
         return replaced
@@ -112,16 +118,13 @@ class LibraryFolder:
             check_name(name, self.path)
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
-            raise AdapterError(
-                "two adapters of one name",
-                got=", ".join(twice),
-                hint="Rename one of the folders, and in it the file <name>_statistics.npz.",
-            )
+            hint = "Add them one by one, and give one of them another name with --name."
+            raise AdapterError("two adapters of one name", got=", ".join(twice), hint=hint)
         present = sorted(set(names) & set(self.names))
         if present and not overwrite:
             raise AdapterError(
                 "the library has an adapter of this name", where=self.path, got=", ".join(present),
-                hint="Choose another name, or replace it with --overwrite.",
+                hint="Give it another name with --name, or replace it with --overwrite.",
             )  # fmt: skip
 
     def _new_place(self) -> Path:
@@ -134,8 +137,8 @@ class LibraryFolder:
             yield
         except OSError as error:
             raise AdapterError(
-                "adapter library cannot be changed", where=error.filename or self.path, got=error.strerror or error,
-                hint="Nothing has changed. Free space on the disk, or work on a copy of the library that is writable.",
+                "adapter library cannot be changed", where=error.filename2 or error.filename or self.path,
+                got=error.strerror or error, hint=f"Nothing has changed. {REMEDIES.get(error.errno or 0, REMEDY)}",
             ) from error  # fmt: skip
 
 

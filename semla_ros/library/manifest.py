@@ -22,7 +22,10 @@ MANIFEST = "SHA256SUMS"
 DOCUMENTS = ".md", ".png"
 MAX_BYTES = 2**20
 LINE = re.compile(r"([0-9a-f]{64}) [ *]([^/\0]+)")
-HINT = "Get it again, or accept what is there with: semla models verify --accept BUNDLE"
+HINT = (
+    "Get it again; or accept what is there with: semla models verify --accept BUNDLE (outside a bundle, delete the "
+    f"adapter's {MANIFEST})"
+)
 
 
 def check_listed(file: Path, error: type[SemlaError], content: bytes | None = None) -> None:

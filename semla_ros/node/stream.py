@@ -25,6 +25,7 @@ from semla_ros.node.signals import Stopped, Stopping
 from semla_ros.node.statistics import Statistics
 from semla_ros.node.throttled_log import ThrottledLogger, explained, reason
 from semla_ros.node.worker import Worker
+from semla_ros.text import counted
 from semla_ros.topics.messages import stamp_ns
 
 if TYPE_CHECKING:
@@ -205,7 +206,7 @@ class Stream:
             library = self._pipeline.read_library(self._reader.pause)
         self._between_frames(partial(self._pipeline.use_library, library)).result()
         rejected = "; ".join(str(error) for error in library.rejected)
-        return f"{len(library.names)} adapters in use" + (f", left out: {rejected}" if rejected else "")
+        return f"{counted(len(library.names), 'adapter')} in use" + (f", left out: {rejected}" if rejected else "")
 
     def _between_frames(self, task: Callable[[], None]) -> Future[None]:
         """Runs a task after the frame in progress."""

@@ -25,6 +25,7 @@ from semla_ros.training.adapter_card import write_adapter_card
 from semla_ros.training.adapter_place import AdapterPlace
 from semla_ros.training.best import Best, Validation
 from semla_ros.training.device import accelerator_on
+from semla_ros.training.fingerprint import Fingerprint
 from semla_ros.training.fitting import fit_adapter
 from semla_ros.training.held_out import HeldOut
 from semla_ros.training.images import Images
@@ -120,15 +121,19 @@ def train_adapter(task: AdapterTask) -> Outcome:
     dataset = open_dataset(task.images, task.labels, classes)
     with accelerator.main_process_first():
         if accelerator.is_main_process:
-            place.claim({**asdict(task), **asdict(preset), **NOT_COMPARED, "found": len(dataset)})
-    train, held_out = _split(Images.read(dataset, loss.image_size, loss.label_size), task.validation_share, classes)
+            place.claim(
+                {**asdict(task), **asdict(preset), **NOT_COMPARED, "found": len(dataset), "bundle": bundle.path}
+            )
+    images = Images.read(dataset, loss.image_size, loss.label_size)
+    fingerprint = Fingerprint.of(images, network.state_dict())
+    train, held_out = _split(images, task.validation_share, classes)
     # 4. Training by the method. With a validation, the values with the highest mIoU are the result.
     network.to(accelerator.device)
     score = HeldOut(segmenter, held_out, accelerator).miou if len(held_out) else None
     validation = Validation(score, preset.validate_every, preset.patience) if score else None
     adapter, best = fit_adapter(
         place.name, task.method, loss, segmenter.adapted_layers(), train, preset, place.work, task.seed, accelerator,
-        validation,
+        validation, fingerprint,
     )  # fmt: skip
     adapter, error = of_rank(adapter, task.export_rank) if task.export_rank else (adapter, math.nan)
     outcome = Outcome(task, preset, len(train), len(held_out), _skipped(dataset), best, error)

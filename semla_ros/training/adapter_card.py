@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from matplotlib.figure import Figure
 
 from semla_ros.library.bundle import Bundle
+from semla_ros.text import counted, on_one_line
 from semla_ros.training.log import read_rows
 from semla_ros.training.recyclelora import RecycleLora
 
@@ -59,13 +60,18 @@ def write_adapter_card(folder: Path, outcome: Outcome, classes: Sequence[str], b
     text = TEXT.format(
         name=folder.name, bundle=bundle.path.name, method=task.method, result=result(outcome), curve=CURVE,
         images=task.images, labels=task.labels, count=outcome.images, held_out=outcome.held_out or "none: too few",
-        skipped=", ".join(path.name for path in outcome.skipped) or "none", classes="; ".join(classes),
+        skipped=names(outcome.skipped) or "none", classes="; ".join(classes),
         about=outcome.preset.about, rank=_rank(outcome), steps=schedule.steps, batch=schedule.batch, lr=schedule.lr,
         peak=schedule.peak,
         warmup=schedule.warmup, decay=schedule.decay, weight_decay=schedule.weight_decay, seed=task.seed,
     )  # fmt: skip
-    (folder / CARD).write_text(text)
+    (folder / CARD).write_text(text, errors="backslashreplace")  # names of files may be no text
     _draw_curve(folder / CURVE, log, outcome)
+
+
+def names(files: Iterable[Path]) -> str:
+    """Returns the names of files in one line."""
+    return ", ".join(on_one_line(file.name) for file in files)
 
 
 def result(outcome: Outcome) -> str:
@@ -73,10 +79,10 @@ def result(outcome: Outcome) -> str:
     best = outcome.best
     if not outcome.held_out:
         return "The mIoU was not measured, because there are too few images to hold some out."
-    steps = f"after {best.step} steps" if best.step < outcome.preset.schedule.steps else "at the end"
+    steps = f"after step {best.step}" if best.step < outcome.preset.schedule.steps else "at the end"
+    images = counted(outcome.held_out, "held-out image")
     return (
-        f"mIoU on {outcome.held_out} held-out images: {best.before:.1f} % before, {best.miou:.1f} % after the training "
-        f"(the best state, {steps})."
+        f"mIoU on {images}: {best.before:.1f} % before, {best.miou:.1f} % after the training (the best state, {steps})."
     )
 
 

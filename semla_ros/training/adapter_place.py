@@ -46,7 +46,7 @@ class AdapterPlace:
 
     def _check_replaceable(self, out: Path, overwrite: bool | None) -> None:
         if overwrite is not None and not is_adapter(self.out):
-            hint = f"Name the new adapter: {out / 'NAME'}."
+            hint = f"Name the new adapter: {out / 'NAME'}." if out.is_dir() else "Choose another name."
             raise TrainingError("this exists and is no adapter", where=out, hint=hint)
         if not overwrite:
             replaced = ", or add --overwrite: the old one stays until the new one is complete"

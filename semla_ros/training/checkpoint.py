@@ -94,7 +94,7 @@ class Checkpoint:
             raise TrainingError(
                 "checkpoint cannot be written", where=self.path,
                 got="not all of it could be written" if incomplete else " ".join(str(error).split()),
-                hint="Free space on the disk and run the command again: it continues from the last checkpoint.",
+                hint="Free space on the disk and run the command again. It continues from the last checkpoint, if any.",
             ) from error  # fmt: skip
 
     @torch.no_grad()

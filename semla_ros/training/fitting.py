@@ -12,6 +12,7 @@ from torch import nn
 from semla_ros.modeling.base import TrainingLoss
 from semla_ros.modeling.lora import Adapter
 from semla_ros.training.best import Best, Validation
+from semla_ros.training.fingerprint import Fingerprint
 from semla_ros.training.images import Images
 from semla_ros.training.loop import fit
 from semla_ros.training.methods import METHODS
@@ -22,6 +23,7 @@ from semla_ros.training.segmenter import batches
 def fit_adapter(
     name: str, method: str, loss: TrainingLoss, layers: Mapping[str, nn.Linear], images: Images, preset: Preset,
     folder: Path, seed: int, accelerator: Accelerator, validation: Validation | None = None,
+    fingerprint: Fingerprint | None = None,
 ) -> tuple[Adapter, Best]:  # fmt: skip
     """Trains an adapter. The network has its base weights again when this returns.
 
@@ -36,6 +38,7 @@ def fit_adapter(
         seed: Seed of the initial factors, the batches and the prompts.
         accelerator: Device and processes.
         validation: Score of the present weights; None trains without.
+        fingerprint: Checksum of what the training reads; None continues it with whatever is there.
 
     Returns:
         The adapter with the highest mIoU, or without a validation the last one, on the CPU; and the scores.
@@ -49,7 +52,7 @@ def fit_adapter(
     try:
         groups, schedule = trained.groups(preset.schedule.lr), preset.schedule
         draw = batches(loss, images, schedule.batch)
-        best = fit(name, loss, draw, schedule, folder, seed, accelerator, groups, validation)
+        best = fit(name, loss, draw, schedule, folder, seed, accelerator, groups, validation, fingerprint)
         return trained.export(name), best
     finally:
         trained.detach()

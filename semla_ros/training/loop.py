@@ -18,6 +18,7 @@ from semla_ros.errors import TrainingError
 from semla_ros.progress import ProgressBar
 from semla_ros.training.best import Best, Validation
 from semla_ros.training.checkpoint import Checkpoint
+from semla_ros.training.fingerprint import Fingerprint
 from semla_ros.training.log import Log
 from semla_ros.training.schedule import Schedule
 
@@ -27,7 +28,7 @@ ROW = 20  # steps per row of the log
 
 def fit(
     name: str, loss: nn.Module, draw: Draw, schedule: Schedule, folder: Path, seed: int, accelerator: Accelerator,
-    groups: Sequence[dict[str, Any]] = (), validation: Validation | None = None,
+    groups: Sequence[dict[str, Any]] = (), validation: Validation | None = None, fingerprint: Fingerprint | None = None,
 ) -> Best:  # fmt: skip
     """Trains until the schedule ends, or until the validation improves no more. Continues from the last checkpoint.
 
@@ -46,6 +47,7 @@ def fit(
         accelerator: Device and processes; the first process alone writes files.
         groups: Parameter groups of the optimiser with base learning rates of their own; by default one group.
         validation: Score of the present weights; None trains without.
+        fingerprint: Checksum of what the training reads; None continues it with whatever is there.
 
     Returns:
         The highest mIoU and the one before the training; NaN without a validation.
@@ -63,6 +65,7 @@ def fit(
         state = trained | _running_averages(loss)
         best = Best(state, validation.patience if validation else 0, schedule.warmup)
         parts = {"optimizer": optimizer, "best": best} | ({"scaler": accelerator.scaler} if accelerator.scaler else {})
+        parts |= {"fingerprint": fingerprint} if fingerprint else {}
         checkpoint = Checkpoint(folder / f"{name}.pt", state, parts, writes=main)
         first = checkpoint.restore()
         accelerator.wait_for_everyone()  # before the first process replaces the checkpoint

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from torch import nn
 
+from semla_ros.errors import TrainingError
 from semla_ros.training.schedule import Schedule
 
 SMALL_NETWORK = 50_000_000  # parameters; the smallest published CAT-Seg has three times as many
@@ -41,8 +42,15 @@ class Preset:
         """Returns the settings with other values; 0 keeps a value, and so does None for ``patience``.
 
         With another number of steps, the warm-up and the steps between two validations change in proportion.
+
+        Raises:
+            TrainingError: The rank of the sub adapter leaves none for the main adapter.
         """
         old, rank = self.schedule, rank or self.rank
+        if sub_rank >= rank:
+            raise TrainingError(
+                "no rank is left for the main adapter", where="--sub-rank", got=sub_rank, expected=f"less than {rank}"
+            )
         share = (steps or old.steps) / old.steps
         return replace(
             self, schedule=old.changed(steps, batch, lr), rank=rank, sub_rank=min(sub_rank or self.sub_rank, rank - 1),

@@ -24,7 +24,7 @@ def claim(work: Path, settings: Mapping[str, Any], begun: bool = True) -> None:
 
     Raises:
         OSError: The folder cannot be written.
-        TrainingError: The folder holds a training with other settings.
+        TrainingError: The folder holds a training with other settings, or its settings are damaged.
     """
     text = json.dumps(settings, indent=2, default=lambda path: str(path.absolute())) + "\n"
     file = work / SETTINGS
@@ -32,10 +32,7 @@ def claim(work: Path, settings: Mapping[str, Any], begun: bool = True) -> None:
     if not (begun and file.exists()):
         with whole_file(file) as partial:
             partial.write_text(text)
-    try:
-        before = dict(flatten(json.loads(file.read_text())))
-    except ValueError:
-        before = {}
+    before = dict(flatten(_read(file)))
     wanted = dict(flatten(json.loads(text)))
     other = [key for key in before | wanted if before.get(key) != wanted.get(key)]
     if other:
@@ -44,3 +41,16 @@ def claim(work: Path, settings: Mapping[str, Any], begun: bool = True) -> None:
             expected=", ".join(f"{key} {wanted.get(key)}" for key in other),
             hint="Repeat the command with the same settings to continue it, or delete the folder to start over.",
         )  # fmt: skip
+
+
+def _read(file: Path) -> Mapping[str, Any]:
+    try:
+        found = json.loads(file.read_text())
+    except ValueError:
+        found = None
+    if not isinstance(found, Mapping):
+        raise TrainingError(
+            "settings of a training that cannot be read", where=file, expected="a JSON object",
+            hint="Delete the folder to start over.",
+        )  # fmt: skip
+    return found

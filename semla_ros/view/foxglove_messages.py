@@ -20,6 +20,7 @@ from foxglove.messages import (
 )  # fmt: skip
 from numpy.typing import NDArray
 
+from semla_ros.images.classes import class_names
 from semla_ros.images.files import encoded
 from semla_ros.topics.domain import DomainSample
 from semla_ros.view.scene import QUALITY, Scene
@@ -66,7 +67,7 @@ def names(scene: Scene) -> ImageAnnotations:
 
 def regions(scene: Scene) -> Iterator[tuple[str, float, tuple[float, float], tuple[int, int, int]]]:
     """Yields (name, share of the image, centre of the largest region in pixels, colour) of each class in the image."""
-    for info in scene.classes:
+    for info, name in zip(scene.classes, class_names(scene.classes), strict=True):
         mask = (scene.labels == info.id).astype(np.uint8)
         share = float(mask.mean())
         if share < LEAST_SHARE:
@@ -74,7 +75,7 @@ def regions(scene: Scene) -> Iterator[tuple[str, float, tuple[float, float], tup
         # The point that is farthest from the region's edge lies inside it, unlike its centroid.
         depth = cv2.distanceTransform(cv2.copyMakeBorder(mask, 1, 1, 1, 1, cv2.BORDER_CONSTANT), cv2.DIST_L2, 3)
         y, x = np.unravel_index(int(depth.argmax()), depth.shape)
-        yield info.name.split(",")[0], share, (float(x - 1), float(y - 1)), info.color
+        yield name, share, (float(x - 1), float(y - 1)), info.color
 
 
 def domain(sample: DomainSample) -> dict[str, Any]:

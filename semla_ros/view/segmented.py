@@ -11,6 +11,7 @@ from semla_ros.config import NodeConfig
 from semla_ros.errors import SemlaError
 from semla_ros.images.conversion import to_mono8
 from semla_ros.recordings import OnError, Recording
+from semla_ros.text import counted
 from semla_ros.topics.domain import DomainSample, key_values
 from semla_ros.view.results import Item
 from semla_ros.view.scene import Scene
@@ -87,4 +88,4 @@ def _done(pipeline: SemlaPipeline, action: str, value: bool) -> str:
         pipeline.use_library(library)
     except SemlaError as error:
         raise ViewError("the library cannot be read again", hint=str(error)) from error
-    return f"the library was read again: {len(library.names)} adapters in use"
+    return f"the library was read again: {counted(len(library.names), 'adapter')} in use"

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
+import sys
 
 import pytest
 
@@ -89,3 +91,27 @@ def test_numbers_out_of_range_are_refused_before_the_work(capsys, argv):
     with pytest.raises(SystemExit):
         main(argv)
     assert "expected a whole number of at least" in capsys.readouterr().err
+
+
+def test_a_terminal_that_cannot_show_a_name_gets_it_escaped(monkeypatch, capsys, tmp_path, pristine_bundle):
+    shown = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(shown, encoding="ascii"))
+    library = tmp_path / "straße"
+    library.mkdir()
+    assert (
+        main(
+            [
+                "library",
+                "add",
+                str(pristine_bundle / "adapters/red"),
+                "--library",
+                str(library),
+                "--bundle",
+                str(pristine_bundle),
+            ]
+        )
+        == 0
+    )
+    sys.stdout.flush()
+    assert rb"red: added to" in shown.getvalue()
+    assert rb"stra\xdfe" in shown.getvalue()

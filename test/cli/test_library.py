@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,18 +14,20 @@ import torch
 from safetensors.torch import load_file, save_file
 from tiny import COLORS, image
 
+from semla_ros.adaptation.statistics import Statistics
 from semla_ros.cli import main
 from semla_ros.images.files import write_image
 from semla_ros.library.adapter_folder import WEIGHTS, read_statistics, statistics_file
 from semla_ros.library.bundle import ADAPTERS
 from semla_ros.library.captions import CAPTIONS, Caption, CaptionTable
+from semla_ros.library.image_statistics import write_statistics
 
 
 class Command:
     """Runs ``semla library`` on a bundle and keeps what it printed."""
 
     def __init__(self, bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        self._bundle, self._capsys = bundle, capsys
+        self.bundle, self._capsys = bundle, capsys
 
     def __call__(self, *argv: object) -> str:
         """Runs a command that succeeds; returns its output."""
@@ -41,7 +45,7 @@ class Command:
     def run(self, *argv: object) -> tuple[int, str, str]:
         """Runs a command; returns its exit code, output and messages."""
         self._capsys.readouterr()
-        code = main(["library", *map(str, argv), "--bundle", str(self._bundle)])
+        code = main(["library", *map(str, argv), "--bundle", str(self.bundle)])
         return code, *self._capsys.readouterr()
 
 
@@ -54,7 +58,8 @@ def library(bundle: Path, capsys: pytest.CaptureFixture[str]) -> Command:
 def new(bundle: Path, tmp_path: Path) -> Path:
     """An adapter outside the library, named amber."""
     path = Path(shutil.copytree(bundle / ADAPTERS / "red", tmp_path / "new/amber"))
-    (path / "red_statistics.npz").rename(statistics_file(path))
+    (path / "red_statistics.npz").unlink()
+    write_statistics(Statistics.of(np.random.default_rng(5).normal(size=(20, 8))), path)
     return path
 
 
@@ -207,6 +212,44 @@ def test_an_existing_name_is_refused_unless_it_is_overwritten(library, bundle, t
     assert "red: moved to" in library("add", red, "--overwrite")
 
 
+def test_an_adapter_gets_another_name_in_the_library(library, bundle, tmp_path):
+    library("remove", "red")
+    (removed,) = (bundle / ADAPTERS / ".removed").glob("*/red")
+    assert "crimson: added to" in library("add", removed, "--name", "crimson")
+    assert "nothing wrong" in library("check")
+    assert {path.name for path in (bundle / ADAPTERS / "crimson").glob("*.npz")} == {"crimson_statistics.npz"}
+
+
+def test_one_name_for_several_adapters_is_refused(library, bundle, new):
+    assert "one name for several adapters" in library.refused("add", new, bundle / ADAPTERS / "red", "--name", "x")
+
+
+def test_an_adapter_with_the_centroid_of_another_one_is_not_added(library, bundle, new):
+    copy = bundle / ADAPTERS / "red"
+    shown = library.refused("add", new, copy, "--name", "") + library.refused("add", copy, "--name", "copy")
+    assert "the library has an adapter of this name" in shown
+    assert "copy is not added: its centroid is the same as that of red" in shown
+    assert not (bundle / ADAPTERS / "amber").exists()
+
+
+def test_a_closed_standard_output_is_no_error(library, monkeypatch):
+    monkeypatch.setattr(sys, "stdout", None)
+    assert main(["library", "list", "--bundle", str(library.bundle)]) == 0
+
+
+def test_a_narrow_terminal_shows_whole_numbers(library, monkeypatch):
+    class Narrow(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    shown = Narrow()
+    monkeypatch.setattr(sys, "stdout", shown)
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setenv("TERM", "xterm")
+    assert main(["library", "list", "--bundle", str(library.bundle)]) == 0
+    assert "…" not in shown.getvalue()
+
+
 def test_an_unknown_adapter_is_not_removed_and_the_nearest_name_is_offered(library):
     assert "Did you mean green?" in library.refused("remove", "gren")
 
@@ -224,7 +267,7 @@ def test_missing_statistics_are_computed_and_existing_ones_are_kept(library, bun
     statistics_file(adapters / "red").unlink()
     shown = library("build", images)
     assert "red: 3 images" in shown
-    assert "2 adapters have statistics already" in shown
+    assert "kept the statistics of 2 adapters" in shown
     assert statistics_file(adapters / "blue").read_bytes() == kept
     assert read_statistics(adapters / "red").count == 3
     assert "nothing wrong" in library("check")
@@ -232,7 +275,7 @@ def test_missing_statistics_are_computed_and_existing_ones_are_kept(library, bun
 
 def test_statistics_of_another_navigator_are_replaced_when_asked(library, bundle, images):
     np.savez(statistics_file(bundle / ADAPTERS / "red"), train_average_embedding=np.zeros((1, 5)))
-    assert "3 adapters have statistics" in library("build", images)
+    assert "kept the statistics of 3 adapters" in library("build", images)
     library("build", images, "red", "--overwrite")
     assert "nothing wrong" in library("check")
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from semla_ros.cli import main
-from semla_ros.cli.options import above_zero, claimed, zero_or_more
+from semla_ros.cli.options import LARGEST_SEED, above_zero, claimed, seed, zero_or_more
 
 
 @pytest.mark.parametrize("text", ["nan", "inf", "-inf", "-1", "fast", ""])
@@ -20,6 +20,12 @@ def test_zero_is_a_time_but_no_rate() -> None:
     assert (zero_or_more("0"), above_zero("0.5")) == (0.0, 0.5)
     with pytest.raises(ArgumentTypeError, match="expected a number above 0"):
         above_zero("0")
+
+
+def test_a_seed_that_a_random_generator_cannot_take_is_refused() -> None:
+    assert seed(str(LARGEST_SEED)) == LARGEST_SEED
+    with pytest.raises(ArgumentTypeError, match="expected at most 2147483647"):
+        seed(str(LARGEST_SEED + 1))
 
 
 @pytest.mark.parametrize("command", [["replay", "in", "-o", "out"], ["view", "in"], ["play", "in"], ["batch", "in"]])

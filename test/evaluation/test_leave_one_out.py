@@ -156,7 +156,7 @@ def test_a_table_without_domains_has_no_mean() -> None:
 
 
 def test_a_library_with_one_adapter_is_refused(pristine_bundle: Path) -> None:
-    with pytest.raises(AdapterError, match="got 1 adapters, expected two or more"):
+    with pytest.raises(AdapterError, match="got 1 adapter, expected two or more"):
         LeaveOneOut(opened(pristine_bundle, library__exclude=["red", "green"]))
 
 

@@ -88,7 +88,7 @@ def test_images_without_any_label_map_are_refused_with_an_example(tmp_path: Path
     write(tmp_path, "b_mask")
     (tmp_path / "images/b_mask.png").unlink()
     with pytest.raises(
-        RecordingError, match=r"without label maps.*got 1 label maps, none for 2 images, expected a\.png for a\.png"
+        RecordingError, match=r"without label maps.*got 1 label map, none for 2 images, expected a\.png for a\.png"
     ):
         opened(tmp_path)
 
@@ -152,7 +152,7 @@ def test_ids_without_a_class_are_refused_and_listed(tmp_path: Path) -> None:
 @pytest.mark.parametrize("labels", [np.zeros((2, 3, 3), np.uint8), np.zeros((2, 3), np.uint16)])
 def test_colours_and_sixteen_bits_are_no_label_map(tmp_path: Path, labels: NDArray[np.generic]) -> None:
     write(tmp_path, "a", labels)
-    with pytest.raises(RecordingError, match=r"not a label map.*a\.png.*expected uint8 \(H, W\).*not colours"):
+    with pytest.raises(RecordingError, match=r"not a label map.*a\.png.*expected uint8 \(H, W\).*without colours"):
         list(opened(tmp_path))
 
 

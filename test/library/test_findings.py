@@ -14,7 +14,7 @@ from semla_ros.adaptation.statistics import Statistics
 from semla_ros.library.adapter_folder import CONFIG, WEIGHTS, statistics_file
 from semla_ros.library.base_model import BaseModel
 from semla_ros.library.bundle import Bundle
-from semla_ros.library.findings import Finding, adapter_findings, library_findings
+from semla_ros.library.findings import Finding, adapter_findings, centroid_findings
 from semla_ros.library.library_folder import LibraryFolder
 from semla_ros.modeling.lora import Adapter
 
@@ -105,10 +105,10 @@ def test_an_adapter_that_changes_nothing_is_found(tmp_path: Path, base: BaseMode
     assert "changes nothing" in only(adapter_findings(tmp_path / "zero", base)).detail
 
 
-def test_equal_centroids_are_found_in_both_adapters(fog: Path, base: BaseModel) -> None:
+def test_equal_centroids_are_found_in_both_adapters(fog: Path) -> None:
     for seed, name in enumerate(("copy", "other")):
         embeddings = np.random.default_rng(seed).normal(size=(20, 8))
         save_unlisted(random_adapter(name, NETWORK), Statistics.of(embeddings), fog.parent)
-    findings = list(library_findings(LibraryFolder(fog.parent).paths, base))
+    findings = list(centroid_findings({path.name: path for path in LibraryFolder(fog.parent).paths}))
     assert [(each.adapter, each.subject) for each in findings] == [("copy", "centroid"), ("fog", "centroid")]
     assert "that of fog" in findings[0].detail

@@ -166,7 +166,7 @@ def test_a_fully_trained_adapter_is_listed(folder: Path, base: BaseModel) -> Non
 
 
 def test_a_fully_trained_adapter_is_copied_and_checked(folder: Path, base: BaseModel, tmp_path: Path) -> None:
-    AdapterFolder(folder).copy_to(tmp_path / "library")
+    AdapterFolder(folder).copy_to(tmp_path / "library" / folder.name)
     assert list(adapter_findings(tmp_path / "library/fog", base)) == []
     zero = {name: torch.zeros_like(delta) for name, delta in load_file(folder / DIFFERENCE).items()}
     save_file(zero, folder / DIFFERENCE)

@@ -196,6 +196,66 @@ def test_an_unfinished_training_is_not_continued_with_other_settings(
     assert "fog: continues after step 2 of 2" in capsys.readouterr().err
 
 
+@pytest.fixture
+def unfinished(data: Path, pristine_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A training that was interrupted after its last step; it has a checkpoint."""
+    with monkeypatch.context() as interrupted:
+        interrupted.setattr(adapter_module, "_statistics", interrupt)
+        assert main(command(data, pristine_bundle, tmp_path / "fog", "--steps", "2")) == 130
+    return tmp_path / ".fog.training"
+
+
+@pytest.mark.parametrize("changed", ["images/039.png", "labels/000.png"])  # held out and trained with
+def test_an_unfinished_training_is_not_continued_with_other_data(
+    data: Path,
+    pristine_bundle: Path,
+    tmp_path: Path,
+    unfinished: Path,
+    capsys: pytest.CaptureFixture[str],
+    changed: str,
+) -> None:
+    before = (data / changed).read_bytes()
+    (data / changed).write_bytes((data / changed).with_name("020.png").read_bytes())
+    shown = refused(capsys, data, pristine_bundle, tmp_path / "fog", "--steps", "2")
+    assert "checkpoint of another training" in shown
+    assert f"({unfinished / 'fog.pt'}): got other images, label maps or base weights than now" in shown
+    (data / changed).write_bytes(before)
+    train(data, pristine_bundle, tmp_path / "fog", "--steps", "2")
+
+
+def test_an_unfinished_training_is_not_continued_with_other_base_weights(
+    data: Path, bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as interrupted:
+        interrupted.setattr(adapter_module, "_statistics", interrupt)
+        assert main(command(data, bundle, tmp_path / "fog", "--steps", "2")) == 130
+    with monkeypatch.context() as changed:
+        changed.setattr(Bundle, "load_network", lambda self: random_network(seed=5))
+        assert "base weights" in refused(capsys, data, bundle, tmp_path / "fog", "--steps", "2")
+
+
+def test_the_same_bundle_under_another_path_continues_a_training(
+    data: Path, pristine_bundle: Path, tmp_path: Path, unfinished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(pristine_bundle.parent)
+    train(data, Path(pristine_bundle.name), tmp_path / "fog", "--steps", "2")
+    assert not unfinished.exists()
+
+
+@pytest.mark.parametrize("content", ["[]", '{"a', "\udcff"])
+def test_an_unfinished_training_with_damaged_settings_is_refused(
+    data: Path,
+    pristine_bundle: Path,
+    tmp_path: Path,
+    unfinished: Path,
+    capsys: pytest.CaptureFixture[str],
+    content: str,
+) -> None:
+    (unfinished / "settings.json").write_bytes(content.encode(errors="surrogateescape"))
+    shown = refused(capsys, data, pristine_bundle, tmp_path / "fog", "--steps", "2")
+    assert "settings of a training that cannot be read" in shown
+
+
 def test_a_training_that_was_refused_for_its_data_can_be_repeated_with_other_settings(
     data: Path, pristine_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -326,6 +386,45 @@ def test_a_corrupt_image_in_the_middle_is_named_skipped_and_counted(
     assert "Skipped (1): 007.png" in shown
     assert [record.message for record in caplog.records if "skipped 007.png" in record.message]
     assert "| skipped images | 007.png |" in (out / "README.md").read_text()
+
+
+def test_what_is_named_like_an_image_and_is_no_file_is_skipped(
+    data: Path, pristine_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for folder in ("images", "labels"):
+        os.mkfifo(data / folder / "900.png")
+    (data / "images/901.png").mkdir()
+    (data / "images/902.png").symlink_to(tmp_path / "nothing")
+    train(data, pristine_bundle, tmp_path / "fog", "--steps", "2")
+    assert "Skipped (4): 900.png, 901.png, 902.png, 900.png" in capsys.readouterr().out
+
+
+def test_a_skipped_file_whose_name_is_no_text_or_has_a_line_break_is_named_nevertheless(
+    data: Path, pristine_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in (b"\xff.png", b"new\nline.png"):
+        Path(os.fsdecode(bytes(data / "images") + b"/" + name)).write_bytes(b"damaged")
+    out = train(data, pristine_bundle, tmp_path / "fog", "--steps", "2")
+    names = "new\\nline.png, \\udcff.png"
+    assert f"Skipped (2): {names}" in capsys.readouterr().out
+    assert f"| skipped images | {names} |" in (out / "README.md").read_text()
+
+
+def test_label_maps_without_images_are_counted(
+    data: Path, pristine_bundle: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("005", "006"):
+        (data / f"images/{name}.png").unlink()
+    train(data, pristine_bundle, tmp_path / "fog", "--steps", "2")
+    assert "images: 2 label maps without an image, such as 005.png" in caplog.text
+
+
+def test_label_maps_as_jpeg_are_refused_with_the_reason(
+    data: Path, pristine_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for file in (data / "labels").iterdir():
+        file.rename(file.with_suffix(".jpg"))
+    assert "JPEG does not keep class ids" in refused(capsys, data, pristine_bundle, tmp_path / "fog")
 
 
 def test_images_without_labels_are_refused_and_nothing_is_written(
@@ -499,6 +598,9 @@ def test_a_library_leaves_a_training_that_is_under_way_out(
         (("--preset", "huge"), "no such preset (--preset): got huge, expected small or "),
         (("--rank", "40", "--method", "recyclelora"), "rank too large for a layer"),
         (("--device", "cuda"), "no CUDA device"),
+        (("--sub-rank", "3"), "--sub-rank has no effect on the method lora"),
+        (("--rank", "3", "--method", "full"), "--rank has no effect on the method full"),
+        (("--sub-rank", "8", "--method", "recyclelora"), "--sub-rank): got 8, expected less than 8"),
     ],
 )
 def test_settings_that_make_no_training_are_refused(
@@ -572,7 +674,7 @@ def test_a_second_training_of_the_same_adapter_is_refused(
 
 def test_the_method_is_kept_where_peft_does_not_mind_it(data: Path, pristine_bundle: Path, tmp_path: Path) -> None:
     for method in ("lora", "recyclelora", "full"):
-        out = train(data, pristine_bundle, tmp_path / method, "--method", method, "--rank", "4", "--steps", "2")
+        out = train(data, pristine_bundle, tmp_path / method, "--method", method, "--steps", "2")
         assert AdapterFolder(out).method == method
         config = out / "adapter_config.json"
         assert config.exists() is (method != "full")

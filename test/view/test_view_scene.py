@@ -77,3 +77,10 @@ def test_small_regions_get_no_name() -> None:
     labels = np.zeros((60, 60), np.uint8)
     labels[0, :3] = 2
     assert [name for name, *_ in regions(Scene(1, None, labels, None, CLASSES))] == ["road"]
+
+
+def test_a_region_has_the_first_synonym_of_its_class_unless_two_classes_share_it() -> None:
+    labels = np.array([[0, 1, 2]] * 30, np.uint8).repeat(20, axis=1)
+    classes = class_table([" road , street", "car,white", "car,red"])
+    found = [name for name, *_ in regions(Scene(1, None, labels, None, classes))]
+    assert found == ["road", "car,white", "car,red"]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from semla_ros.cli.library.place import accepts_place, base_of, opened
 from semla_ros.cli.options import task
-from semla_ros.errors import AdapterError
+from semla_ros.errors import AdapterError, ConfigError
 
 RELOAD = "A running node takes the change with: ros2 service call /semla/reload_library std_srvs/srv/Trigger"
 
@@ -22,6 +23,7 @@ def add(library: Any) -> None:
     adding.add_argument(
         "--overwrite", action="store_true", help="replace adapters of the same names; the old ones are removed as below"
     )
+    adding.add_argument("--name", default="", help="name in the library, for a single adapter (that of its folder)")
     accepts_place(adding)
     about = "move adapters out of the library, all of them or none; they are kept in its hidden folder .removed"
     removing = task(library, "remove", _remove, about)
@@ -31,16 +33,24 @@ def add(library: Any) -> None:
 
 def _add(args: argparse.Namespace) -> None:
     from semla_ros.library.adapter_folder import AdapterFolder
-    from semla_ros.library.findings import adapter_findings
+    from semla_ros.library.findings import adapter_findings, centroid_findings
 
+    if args.name and len(args.folders) > 1:
+        raise ConfigError("one name for several adapters", where="--name", got=args.name, hint="Add them one by one.")
     bundle, folder = opened(args)
     base, paths = base_of(bundle), [each.resolve() for each in args.folders]
     for path in paths:
         for finding in adapter_findings(path, base):
-            raise AdapterError(f"adapter not added: {finding.detail}")
-    _print_moved(args, folder.add([AdapterFolder(path, base.module_name) for path in paths], args.overwrite))
-    for path in paths:
-        print(f"{path.name}: added to {folder.path}")
+            raise AdapterError(f"{path.name} is not added: {finding.detail}")
+    names = [args.name or path.name for path in paths]
+    present = {path.name: path for path in folder.paths}
+    for finding in centroid_findings(present | dict(zip(names, paths, strict=True))):
+        if finding.adapter in names:
+            raise AdapterError(f"{finding.adapter} is not added: its centroid is {finding.detail}")
+    adapters = [AdapterFolder(path, base.module_name) for path in paths]
+    _print_moved(args, folder.add(adapters, args.overwrite, args.name))
+    for name in names:
+        print(f"{name}: added to {folder.path}")
     print(RELOAD)
 
 
@@ -55,7 +65,7 @@ def _remove(args: argparse.Namespace) -> None:
 
 def _print_moved(args: argparse.Namespace, moved: dict[str, Path]) -> None:
     given = {"--bundle": args.bundle, "--library": args.library}
-    options = "".join(f" {name} {value}" for name, value in given.items() if value)
+    options = "".join(f" {name} {quote(str(value))}" for name, value in given.items() if value)
     for name, place in moved.items():
         print(f"{name}: moved to {place}")
-        print(f"  to bring it back: semla library add {place}{options}")
+        print(f"  to bring it back: semla library add {quote(str(place))}{options}")

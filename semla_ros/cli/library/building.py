@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from semla_ros.cli.library.place import accepts_place, opened
 from semla_ros.cli.options import task
 from semla_ros.errors import AdapterError, ConfigError
+from semla_ros.text import counted
 
 if TYPE_CHECKING:
     from semla_ros.errors import ImageError
@@ -40,7 +41,7 @@ def _build(args: argparse.Namespace) -> None:
     paths = [folder.find(name) for name in args.names] or folder.paths
     chosen = [path for path in paths if args.overwrite or not _has_statistics(path)]
     if len(chosen) < len(paths):
-        print(f"{len(paths) - len(chosen)} adapters have statistics already; --overwrite replaces them")
+        print(f"kept the statistics of {counted(len(paths) - len(chosen), 'adapter')}; --overwrite replaces them")
     images = {path: images_of(args.images, path.name) for path in chosen}
     if images:
         navigator = bundle.load_navigator()
@@ -68,4 +69,4 @@ def _build_one(path: Path, files: list[Path], navigator: Navigator) -> None:
         raise AdapterError("no readable images for adapter", where=path.name, got=f"{len(skipped)} damaged files")
     write_statistics(statistics, path)
     damaged = f", {len(skipped)} damaged skipped" if skipped else ""
-    print(f"{path.name}: {statistics.count} images{damaged}")
+    print(f"{path.name}: {counted(len(files) - len(skipped), 'image')}{damaged}")

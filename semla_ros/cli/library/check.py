@@ -10,6 +10,7 @@ from semla_ros.cli.library.place import accepts_json, accepts_place, base_of, op
 from semla_ros.cli.library.table import new_table, show
 from semla_ros.cli.options import claimed, task
 from semla_ros.errors import AdapterError
+from semla_ros.text import counted
 
 if TYPE_CHECKING:
     from semla_ros.library.findings import Finding
@@ -24,22 +25,24 @@ def add(library: Any) -> None:
 
 
 def _check(args: argparse.Namespace) -> None:
-    from semla_ros.library.findings import library_findings
+    from semla_ros.library.findings import adapter_findings, centroid_findings
     from semla_ros.progress import ProgressBar
 
     claimed(args.json)
     bundle, folder = opened_with_adapters(args)
+    base = base_of(bundle)
     with ProgressBar(folder.paths, desc="check", unit="adapter", leave=False) as bar:
-        findings = list(library_findings(bar, base_of(bundle)))
+        findings = [finding for path in bar for finding in adapter_findings(path, base)]
+    findings += centroid_findings({path.name: path for path in folder.paths})
     write_json(args.json, [asdict(each) for each in findings])
     if findings:
         _show(findings)
         concerned = len({each.adapter for each in findings})
         raise AdapterError(
             "library has findings", where=folder.path,
-            got=f"{len(findings)} finding{'s' * (len(findings) > 1)} in {concerned} of {len(folder.paths)} adapters",
+            got=f"{counted(len(findings), 'finding')} in {concerned} of {counted(len(folder.paths), 'adapter')}",
         )  # fmt: skip
-    print(f"{folder.path}: {len(folder.paths)} adapters, nothing wrong")
+    print(f"{folder.path}: {counted(len(folder.paths), 'adapter')}, nothing wrong")
 
 
 def _show(findings: list[Finding]) -> None:

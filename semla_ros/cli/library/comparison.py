@@ -62,8 +62,8 @@ def _show(layers: list[LayerComparison], total: LayerComparison, names: tuple[st
     table = new_table(f"{len(largest)} of {len(layers)} changed layers, the largest changes first")
     table.add_column("layer", no_wrap=True)
     for name in names:
-        table.add_column(f"{name}, % of |W|", justify="right")
-    table.add_column("cosine", justify="right")
+        table.add_column(f"{name}, % of |W|", justify="right", no_wrap=True)
+    table.add_column("cosine", justify="right", no_wrap=True)
     for each in (*largest, total):
         table.add_section() if each is total else None
         table.add_row(each.layer, f"{100 * each.first:.2f}", f"{100 * each.second:.2f}", f"{each.cosine:.2f}")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from semla_ros.cli.library.place import accepts_place, base_of, opened
 from semla_ros.cli.options import task
 from semla_ros.errors import RecordingError
+from semla_ros.text import counted
 
 if TYPE_CHECKING:
     from semla_ros.gaps.section import Describe
@@ -57,7 +58,8 @@ def _gaps(args: argparse.Namespace) -> None:
     print(f"{args.out / REPORT}: {gaps.count} of {gaps.seen} embedded images ({share}) are in gaps")
     for each in found:
         near = ", ".join(f"{other.name} {other.distance:.2f}" for other in each.neighbours)
-        print(f"  {each.folder}: {each.gap.count} images, {len(each.images)} to label; nearest adapters: {near}")
+        images = counted(each.gap.count, "image")
+        print(f"  {each.folder}: {images}, {len(each.images)} to label; nearest adapters: {near}")
 
 
 def _check_free(out: Path) -> None:

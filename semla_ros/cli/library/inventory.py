@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from semla_ros.cli.library.place import accepts_json, accepts_place, base_of, opened, write_json
 from semla_ros.cli.library.table import new_table, show
 from semla_ros.cli.options import claimed, task
+from semla_ros.text import counted
 
 if TYPE_CHECKING:
     from semla_ros.library.inventory import Entry
@@ -37,14 +38,14 @@ def _list(args: argparse.Namespace) -> None:
 
 
 def _show(entries: list[Entry], place: Path) -> None:
-    table = new_table(f"{len(entries)} adapters in {place}")
+    table = new_table(f"{counted(len(entries), 'adapter')} in {place}")
     for column in ("name", "method"):
         table.add_column(column, no_wrap=True)
     for column in ("rank", "size", "images", "mean distance"):
-        table.add_column(column, justify="right")
+        table.add_column(column, justify="right", no_wrap=True)
     table.add_column("nearest neighbour", no_wrap=True)
     for column in ("distance", "layers"):
-        table.add_column(column, justify="right")
+        table.add_column(column, justify="right", no_wrap=True)
     for each in entries:
         table.add_row(*_cells(each))
     show(table)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
-from semla_ros.cli.options import above_zero, natural, positive, task
+from semla_ros.cli.options import above_zero, natural, positive, refuse, seed, task
 from semla_ros.errors import ConfigError
+from semla_ros.text import counted
 
-METHODS = ("lora", "recyclelora", "full")
+WITHOUT_EFFECT = {"lora": ("sub_rank",), "recyclelora": (), "full": ("rank", "sub_rank")}  # of options
+METHODS = tuple(WITHOUT_EFFECT)
 EPILOG = """\
 presets (rank 8 unless noted; without --preset, the first that fits the size of the bundle's network and the method):
   small, small_recyclelora, small_full   networks such as the bundled one: 60 steps of 16 images
@@ -67,7 +70,7 @@ def add(train: Any) -> None:
         "3 of 6 validations, the others 8 of 40, counted after the warm-up. The best state is kept",
     )  # fmt: skip
     adapter.add_argument(
-        "--seed", type=natural, default=0, help="seed; the same one gives the same adapter on a CPU (%(default)s)"
+        "--seed", type=seed, default=0, help="seed; the same one gives the same adapter on a CPU (%(default)s)"
     )
     adapter.add_argument(
         "--device", choices=("auto", "cpu", "cuda"), default="auto", help="(%(default)s: a GPU if there is one)"
@@ -79,11 +82,12 @@ def _train(args: argparse.Namespace) -> None:
 
     from semla_ros.library.bundle import ADAPTERS, find_bundle
     from semla_ros.training.adapter import AdapterTask, train_adapter
-    from semla_ros.training.adapter_card import result
+    from semla_ros.training.adapter_card import names, result
     from semla_ros.training.presets import PRESETS
 
     if args.preset and args.preset not in PRESETS:
         raise ConfigError("no such preset", where="--preset", got=args.preset, expected=" or ".join(PRESETS))
+    refuse(args, WITHOUT_EFFECT[args.method], f"the method {args.method}")
     changes = {name: getattr(args, name) for name in ("steps", "batch", "lr", "rank", "sub_rank", "patience")}
     outcome = train_adapter(
         AdapterTask(
@@ -93,17 +97,17 @@ def _train(args: argparse.Namespace) -> None:
     )  # fmt: skip
     if not PartialState().is_main_process:
         return
-    print(f"{args.out}: trained with {outcome.images} images. {result(outcome)}")
+    print(f"{args.out}: trained with {counted(outcome.images, 'image')}. {result(outcome)}")
     if outcome.replaced:
         print(f"The adapter of this name is now in {outcome.replaced}.")
     if outcome.skipped:
-        print(f"Skipped ({len(outcome.skipped)}): {', '.join(path.name for path in outcome.skipped)}")
+        print(f"Skipped ({len(outcome.skipped)}): {names(outcome.skipped)}")
     if args.export_rank:
         print(f"The rank was reduced to {args.export_rank} with a relative error of {outcome.rank_error:.2g}.")
     if outcome.best.miou < outcome.best.before:
         print("The adapter is worse than the base model on these images. Try more steps or another --lr.")
     if args.out.absolute().parent != (find_bundle(args.bundle) / ADAPTERS).absolute():
-        print(f"To add it to the library: semla library add {args.out} --bundle {args.bundle}")
+        print(f"To add it to the library: semla library add {quote(str(args.out))} --bundle {quote(args.bundle)}")
 
 
 def _classes(file: Path | None) -> tuple[str, ...]:

@@ -6,8 +6,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from semla_ros.cli.options import above_zero, natural, positive, task
+from semla_ros.cli.options import above_zero, natural, positive, seed, task
 from semla_ros.errors import ConfigError
+from semla_ros.text import counted
 
 EPILOG = """\
 presets (without --preset, the first for networks such as the bundled one, else the second):
@@ -47,7 +48,7 @@ def add(train: Any) -> None:
         metavar="N",
         help="convolutions of the Distribution Adapter (those of --bundle)",
     )
-    fisa.add_argument("--seed", type=natural, default=0, help="seed of first weights and batches (%(default)s)")
+    fisa.add_argument("--seed", type=seed, default=0, help="seed of first weights and batches (%(default)s)")
     fisa.add_argument(
         "--device", choices=("auto", "cpu", "cuda"), default="auto", help="(%(default)s: a GPU if there is one)"
     )
@@ -62,4 +63,4 @@ def _train(args: argparse.Namespace) -> None:
     fields = {} if args.adapter_layers is None else {"adapter_layers": args.adapter_layers}
     places = args.images, args.annotations, args.out, args.bundle
     images = train_fisa(FisaTask(*places, args.trained, args.preset, changes, fields, args.seed, args.device))
-    print(f"{args.out}: trained with {images} images. The losses are in {args.out / 'training.csv'}.")
+    print(f"{args.out}: trained with {counted(images, 'image')}. The losses are in {args.out / 'training.csv'}.")

@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from semla_ros.cli.options import above_zero, natural, positive, task
+from semla_ros.cli.options import above_zero, positive, seed, task
+from semla_ros.text import counted
 
 
 def add(train: Any) -> None:
@@ -25,7 +26,7 @@ def add(train: Any) -> None:
     masks.add_argument("--steps", type=positive, default=0, help="number of steps (3000)")
     masks.add_argument("--batch", type=positive, default=0, help="images per step, over all GPUs (8)")
     masks.add_argument("--lr", type=above_zero, default=0, help="base learning rate (0.0005)")
-    masks.add_argument("--seed", type=natural, default=0, help="seed of initial weights and batches (%(default)s)")
+    masks.add_argument("--seed", type=seed, default=0, help="seed of initial weights and batches (%(default)s)")
 
 
 def _train(args: argparse.Namespace) -> None:
@@ -33,4 +34,4 @@ def _train(args: argparse.Namespace) -> None:
 
     schedule = SCHEDULE.changed(args.steps, args.batch, args.lr)
     images = train_masks(args.images, args.annotations, args.out, schedule, args.seed)
-    print(f"{args.out}: trained with {images} images. The losses are in {args.out / 'training.csv'}.")
+    print(f"{args.out}: trained with {counted(images, 'image')}. The losses are in {args.out / 'training.csv'}.")
