@@ -20,9 +20,11 @@ from semla_ros.adaptation.retrieval import Mixture
 from semla_ros.batch.rows import Embedded
 from semla_ros.batch.sources import STATE, Source
 from semla_ros.errors import BatchError
+from semla_ros.text import storable
 
 Array = NDArray[np.float64]
 Numbers = NDArray[np.int64]
+RECORDING = "recording "  # followed by its path: name of its fingerprint among the settings
 CHUNK = 4096  # embeddings that are read at a time
 TABLES = """
 CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -32,6 +34,8 @@ CREATE TABLE IF NOT EXISTS frames (
     embedding BLOB NOT NULL, cluster INTEGER, done INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (source, number));
 CREATE TABLE IF NOT EXISTS clusters (id INTEGER PRIMARY KEY, centroid BLOB NOT NULL, mixture TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS skipped (source INTEGER NOT NULL, number INTEGER NOT NULL, error TEXT NOT NULL,
+    PRIMARY KEY (source, number));
+CREATE TABLE IF NOT EXISTS files (source INTEGER NOT NULL, number INTEGER NOT NULL, size INTEGER NOT NULL,
     PRIMARY KEY (source, number));
 CREATE INDEX IF NOT EXISTS frames_by_cluster ON frames (cluster, source, number);
 """
@@ -52,11 +56,13 @@ class Ledger:
 
     def __init__(self, folder: Path, settings: Mapping[str, str], sources: Sequence[Source]) -> None:
         self.folder, self._sources = folder, sources
+        self._sizes = [each.sizes() for each in sources]
         self._db = sqlite3.connect(folder / STATE, timeout=1.0)
         try:
             self._open()
-            recordings = {f"recording {each.path.resolve()}": each.fingerprint() for each in sources}
+            recordings = {f"{RECORDING}{storable(each.path.resolve())}": each.fingerprint() for each in sources}
             self._claim(dict(settings) | recordings)
+            self._check_sizes()
         except BaseException:
             self.close()
             raise
@@ -78,8 +84,12 @@ class Ledger:
     def add_embedding(self, row: Embedded) -> None:
         """Adds a frame with its embedding."""
         query = "INSERT OR REPLACE INTO frames (source, number, name, stamp_ns, embedding) VALUES (?, ?, ?, ?, ?)"
+        sizes = self._sizes[row.source]
         with self._changing():
             self._db.execute(query, (row.source, row.number, row.name, row.stamp_ns, row.embedding))
+            if sizes:
+                file = row.source, row.number, sizes[row.number]
+                self._db.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?)", file)
 
     def skip(self, source: int, number: int, error: str) -> None:
         """Notes that a frame cannot be read or segmented in this run, and why."""
@@ -178,16 +188,28 @@ class Ledger:
         stored = dict(self._db.execute("SELECT name, value FROM settings").fetchall())
         changed = sorted(name for name in stored.keys() | settings.keys() if stored.get(name) != settings.get(name))
         if stored and changed:
+            name = changed[0]
+            got, expected = _difference(name, settings.get(name), stored.get(name))
             raise BatchError(
-                "output folder of another run", where=self.folder,
-                got=f"{changed[0]}: {settings.get(changed[0], 'absent')}", expected=stored.get(changed[0], "absent"),
+                "output folder of another run", where=self.folder, got=got, expected=expected,
                 hint="Repeat the command as it was, or choose another folder. A recording must not change meanwhile.",
             )  # fmt: skip
         with self._changing():
             self._db.execute("DELETE FROM skipped")  # they are tried again
             self._db.executemany("INSERT OR IGNORE INTO settings VALUES (?, ?)", settings.items())
-            rows = [(i, each.label, str(each.path)) for i, each in enumerate(self._sources)]
+            rows = [(i, each.label, storable(each.path)) for i, each in enumerate(self._sources)]
             self._db.executemany("INSERT OR IGNORE INTO sources (id, label, path) VALUES (?, ?, ?)", rows)
+
+    def _check_sizes(self) -> None:
+        """Refuses images that are not those that were embedded."""
+        for source, number, size in self._db.execute("SELECT source, number, size FROM files"):
+            if self._sizes[source][number] != size:
+                raise BatchError(
+                    "an image has changed since it was embedded",
+                    where=f"{self._sources[source].path}, image {self.name(source, number)}",
+                    got=f"{self._sizes[source][number]} bytes", expected=f"{size} bytes",
+                    hint="Choose another output folder.",
+                )  # fmt: skip
 
     @contextmanager
     def _changing(self) -> Iterator[None]:
@@ -207,6 +229,15 @@ class Ledger:
                 hint="Wait for its end, or choose another folder." if busy
                 else "Free space on the disk or choose another folder, then run the command again: it continues.",
             ) from error  # fmt: skip
+
+
+def _difference(name: str, now: str | None, before: str | None) -> tuple[str, str]:
+    """What a setting or a recording is, and what it was in the run that is continued."""
+    if not name.startswith(RECORDING):
+        return f"{name}: {now or 'absent'}", before or "absent"
+    if now and before:
+        return f"{name} with other files", "the same files"
+    return (f"a new {name}", "the recordings of the run") if now else (f"no {name}", "it, as in the run")
 
 
 def _vector(data: bytes) -> Any:

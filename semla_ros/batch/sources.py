@@ -11,6 +11,7 @@ from semla_ros.errors import RecordingError
 from semla_ros.images.files import IMAGE_SUFFIXES
 from semla_ros.recordings import Recording, is_bag, open_recording
 from semla_ros.recordings.bag_files import STORAGES
+from semla_ros.text import storable
 
 STATE = "run.sqlite"  # in the output folder of a run
 VIDEOS = {".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm"}
@@ -48,11 +49,21 @@ class Source:
             return None
 
     def fingerprint(self) -> str:
-        """A checksum that changes when images are added, removed or renamed, or when a bag or a video changes."""
+        """A checksum that changes when images are added, removed or renamed, or when a bag or a video changes.
+
+        A damaged image may be replaced by a whole one: for those that have been read, see `sizes`.
+        """
         files = sorted(file for file in self.path.iterdir() if file.is_file()) if self.path.is_dir() else [self.path]
         images = [file.name for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
         content = images or [f"{file.name} {file.stat().st_size}" for file in files]
-        return hashlib.sha256("\n".join(content).encode()).hexdigest()
+        return hashlib.sha256(storable("\n".join(content)).encode()).hexdigest()
+
+    def sizes(self) -> list[int]:
+        """Size of each image's own file in bytes, by the number of the image; empty for a bag or a video."""
+        try:
+            return self.open().file_sizes()
+        except RecordingError:
+            return []
 
 
 def find_sources(inputs: Sequence[Path], out: Path, topic: str | None = None, fps: float | None = None) -> list[Source]:
@@ -65,18 +76,20 @@ def find_sources(inputs: Sequence[Path], out: Path, topic: str | None = None, fp
         fps: Images per second of image files.
 
     Raises:
-        RecordingError: An input does not exist, or there is no recording in it.
+        RecordingError: An input does not exist, is the output folder, or has no recording in it.
     """
     sources: list[Source] = []
     labels: set[str] = set()
     for path in inputs:
         if not path.exists():
             raise RecordingError("no such recording", where=path)
+        if path.resolve() == out.resolve():
+            raise RecordingError("output folder that is an input, too", where=out, hint="Choose another output folder.")
         found = list(_recordings(path, out.resolve()))
         if not found:
             raise RecordingError("no images, videos or bags in it", where=path, expected="at least one recording")
         for each in found:
-            label = _free(each.resolve().stem if each.is_file() else each.resolve().name, labels)
+            label = _free(storable(each.resolve().stem if each.is_file() else each.resolve().name), labels)
             labels.add(label)
             bag = is_bag(each)
             images = not bag and (each.is_dir() or each.suffix.lower() in IMAGE_SUFFIXES)
@@ -96,7 +109,7 @@ def _recordings(path: Path, out: Path) -> Iterator[Path]:
         if each.is_dir():
             if _is_searched(each, out):
                 yield from _recordings(each, out)
-        elif each.suffix.lower() in VIDEOS | STORAGES | {".bag"}:
+        elif each.suffix.lower() in VIDEOS | STORAGES | {".bag"} and each.is_file():
             yield each
 
 

@@ -55,7 +55,8 @@ def _batch(args: argparse.Namespace) -> None:
         summary = run.run()
     images = counted(summary.images, "image")
     print(f"{args.out}: {images} segmented, {summary.new} of them now, in {summary.total_s:.0f} s")
-    print(f"  {summary.clusters} clusters, {summary.fusions} fusions, {summary.workers} workers")
+    parts = (summary.clusters, "cluster"), (summary.fusions, "fusion"), (summary.workers, "worker")
+    print(f"  {', '.join(counted(*part) for part in parts)}")
     if summary.skipped:
         raise BatchError(
             "images were skipped", where=args.out / "manifest.jsonl",

@@ -50,6 +50,8 @@ def write_labels(export: Path, training_set: Path) -> Labelled:
             twice, two classes have one colour, or a label map cannot be written.
         ArchiveError: The zip file is damaged or not to be trusted.
     """
+    if not export.exists():
+        raise ImageError("no such export", where=export, expected="CVAT's zip file, or its folder")
     ids = _ids(training_set / CLASSES)
     out = Labelled()
     with _folder(export) as folder:

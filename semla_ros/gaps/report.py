@@ -13,6 +13,7 @@ from semla_ros.images.frame import SECOND_NS
 from semla_ros.template import rendered
 
 TEMPLATE = Path(__file__).with_name("report.html.jinja")
+LATEST_NS = 2**63  # 2262
 EARLIEST_NS = 10**18  # stamps before 2001 are not times of the day, but times since the start of a recording
 
 
@@ -38,7 +39,7 @@ def write_report(path: Path, gaps: Gaps, sections: Sequence[Section], bundle: st
 
 def when(stamp_ns: int) -> str:
     """A stamp as date and time, or as seconds if it counts from the start of a recording."""
-    if stamp_ns < EARLIEST_NS:
+    if not EARLIEST_NS <= stamp_ns < LATEST_NS:
         return f"{stamp_ns / SECOND_NS:.0f} s"
     return datetime.fromtimestamp(stamp_ns / SECOND_NS, timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")
 

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from semla_ros.adaptation.gaps import Gap, Gaps
 from semla_ros.adaptation.retrieval import checked
+from semla_ros.errors import ImageError
 from semla_ros.images.data_uri import data_uri
+from semla_ros.images.files import read_rgb
 from semla_ros.library.adapter_library import AdapterLibrary
 from semla_ros.pipeline.gap_record import GapRecord
 
@@ -46,6 +48,7 @@ class Section:
         closed: Whether an adapter of the library fits the centroid today.
         words: Words that describe the images; empty if none are known.
         images: Files of the examples, in order of time.
+        lost: Number of examples whose files are missing or damaged.
         folder: Name of the folder with the training set.
     """
 
@@ -55,6 +58,7 @@ class Section:
     closed: bool
     words: str
     images: Sequence[Path]
+    lost: int
     folder: str
 
     @property
@@ -85,11 +89,19 @@ def sections(gaps: Gaps, record: GapRecord, library: AdapterLibrary, describe: D
     return [_section(gap, number, record, library, describe) for number, gap in enumerate(ordered, 1)]
 
 
+def _is_readable(file: Path) -> bool:
+    try:
+        read_rgb(file)
+    except ImageError:
+        return False
+    return True
+
+
 def _section(gap: Gap, number: int, record: GapRecord, library: AdapterLibrary, describe: Describe) -> Section:
     centroid = checked(gap.centroid, library.index.centroids.shape[1])
     rows, distances = library.index.nearest(centroid, NEIGHBOURS)
     near = [Neighbour(library.names[row], float(distance)) for row, distance in zip(rows, distances, strict=True)]
     files = [record.image(stamp) for stamp in sorted(gap.examples)]
-    images = [file for file in files if file.is_file()]
+    images = [file for file in files if _is_readable(file)]
     fits = library.is_in_distribution(centroid)
-    return Section(gap, number, near, fits, describe(centroid), images, f"gap_{number}")
+    return Section(gap, number, near, fits, describe(centroid), images, len(files) - len(images), f"gap_{number}")

@@ -45,6 +45,19 @@ class LibraryFolder:
         """Names of the adapters, sorted. Nothing is known yet about the content of their folders."""
         return tuple(path.name for path in self.paths)
 
+    @property
+    def identity(self) -> tuple[object, ...]:
+        """Differs from that of an earlier look if the folder was replaced, or an adapter added, removed or replaced.
+
+        Raises:
+            AdapterError: The folder or an adapter is gone.
+        """
+        try:
+            adapters = [(each.name, each.stat().st_ctime_ns) for each in self.paths]
+            return self.path.stat().st_ino, *adapters
+        except OSError as error:
+            raise AdapterError("unreadable adapter library", where=self.path, hint=str(error)) from error
+
     def find(self, name: str) -> Path:
         """Returns the folder of an adapter.
 

@@ -11,7 +11,7 @@ from typing import TypeVar
 from semla_ros.node.signals import Stopped
 
 Result = TypeVar("Result")
-REST = 3.0  # seconds of rest per second of work
+REST = 9.0  # seconds of rest per second of work
 LONGEST_REST_S = 0.2
 
 

@@ -13,6 +13,8 @@ from std_srvs.srv import SetBool, Trigger
 from semla_ros.node.stream import Stream
 from semla_ros.node.throttled_log import reason
 
+PREVIOUS = "The previous library stays in use."
+
 
 class Services:
     """Answers services while frames are computed; what they change is in force from the next frame on.
@@ -52,10 +54,16 @@ class Services:
         done: RosFuture[None] = RosFuture()
         reload.add_done_callback(lambda _: done.set_result(None))
         await done
-        return self._answer(response, lambda _: f"the library was read again: {reload.result()}")
+        return self._answer(response, lambda _: f"the library was read again: {reload.result()}", PREVIOUS)
 
-    def _answer(self, response: Any, action: Callable[[Stream], str]) -> Any:
-        """Fills ``success`` and ``message``, which is logged; an error becomes the message of a refusal."""
+    def _answer(self, response: Any, action: Callable[[Stream], str], otherwise: str = "") -> Any:
+        """Fills ``success`` and ``message``, which is logged; an error becomes the message of a refusal.
+
+        Args:
+            response: What is filled.
+            action: Returns the message.
+            otherwise: A sentence that is added to the message of a refusal.
+        """
         stream = self._stream()
         if stream is None:
             response.success, response.message = False, "not configured: no models are loaded"
@@ -64,5 +72,7 @@ class Services:
             response.success, response.message = True, action(stream)
             self._logger.info(response.message)
         except Exception as error:
-            response.success, response.message = False, reason(error)
+            message = reason(error)
+            response.success = False
+            response.message = f"{message.removesuffix('.')}. {otherwise}" if otherwise else message
         return response

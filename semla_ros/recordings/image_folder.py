@@ -14,6 +14,7 @@ from semla_ros.images.conversion import decode_file
 from semla_ros.images.files import IMAGE_SUFFIXES
 from semla_ros.images.frame import SECOND_NS, Frame
 from semla_ros.recordings.recording import Readings, Recording
+from semla_ros.text import storable
 
 FRAME_ID = "camera"
 DEFAULT_FPS = 10.0
@@ -49,7 +50,7 @@ class Images(Recording):
         if fps is not None and not MIN_FPS <= fps <= MAX_FPS:
             expected = f"{MIN_FPS:g} to {MAX_FPS:g} images per second"
             raise RecordingError("frame rate out of range", got=fps, expected=expected)
-        found = [path] if path.is_file() else [file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES]
+        found = [path] if path.is_file() else [file for file in path.iterdir() if _is_image(file)]
         if not found:
             raise RecordingError(
                 "folder holds neither a bag nor images", where=path, expected=" ".join(sorted(IMAGE_SUFFIXES))
@@ -60,12 +61,21 @@ class Images(Recording):
 
     def frame_name(self, number: int) -> str:
         """See `Recording.frame_name`. Files that differ in their suffix alone are named by their numbers."""
-        return self._stamped[number][1].stem if self._has_unique_stems else super().frame_name(number)
+        return storable(self._stamped[number][1].stem) if self._has_unique_stems else super().frame_name(number)
+
+    def file_sizes(self) -> list[int]:
+        """See `Recording.file_sizes`. A file that is missing has no bytes."""
+        return [file.stat().st_size if file.exists() else 0 for _, file in self._stamped]
 
     def _images(self) -> Readings[Frame]:
         bit_depth = BitDepth()
         for stamp_ns, file in self._stamped:
             yield partial(_frame, file, stamp_ns, bit_depth)
+
+
+def _is_image(file: Path) -> bool:
+    """Whether a file has the name of an image; not for a folder or a pipe, which would block. Broken links count."""
+    return file.suffix.lower() in IMAGE_SUFFIXES and (file.is_file() or not file.exists())
 
 
 def _natural(file: Path) -> list[str | int]:

@@ -25,6 +25,7 @@ class Preset:
         validate_every: Number of steps between two validations.
         patience: The training ends early after so many validations in a row without improvement; those during the
             warm-up do not count. 0 never ends it.
+        method: Name of the method that they are for.
     """
 
     about: str
@@ -34,6 +35,7 @@ class Preset:
     sub_rank: int = 2
     validate_every: int = 75
     patience: int = 8
+    method: str = "lora"
 
     def changed(
         self, steps: int = 0, batch: int = 0, lr: float = 0, rank: int = 0, sub_rank: int = 0,
@@ -67,14 +69,20 @@ def _semla(about: str, steps: int, batch: int, weight_decay: float, warmup_facto
 
 def _recyclelora(about: str, sub_rank: int) -> Preset:
     schedule = Schedule(40_000, 4, 1e-4, warmup=0, weight_decay=0.0, decay="poly")
-    return Preset(f"RecycleLoRA, {about}", schedule, 32 + sub_rank, sub_rank=sub_rank, validate_every=1000)
+    return Preset(
+        f"RecycleLoRA, {about}", schedule, 32 + sub_rank, sub_rank=sub_rank, validate_every=1000, method="recyclelora"
+    )
 
 
 _SMALL = Schedule(60, 16, 3e-3, warmup=10, weight_decay=0.0)
 PRESETS = {
     "small": Preset("small networks such as the bundled one, LoRA", _SMALL, validate_every=10, patience=3),
-    "small_recyclelora": Preset("small networks, RecycleLoRA", replace(_SMALL, lr=1e-2), validate_every=10, patience=3),
-    "small_full": Preset("small networks, all parameters", replace(_SMALL, lr=3e-4), validate_every=10, patience=3),
+    "small_recyclelora": Preset(
+        "small networks, RecycleLoRA", replace(_SMALL, lr=1e-2), validate_every=10, patience=3, method="recyclelora"
+    ),
+    "small_full": Preset(
+        "small networks, all parameters", replace(_SMALL, lr=3e-4), validate_every=10, patience=3, method="full"
+    ),
     "acdc": _semla("ACDC: fog, night, rain, snow; about 400 images each", 2_000, 2, 1e-4),
     "muses": _semla("MUSES: eight weathers and times of day", 3_000, 2, 1e-4),
     "mapillary": _semla("Mapillary Vistas", 6_000, 2, 1e-5),
@@ -82,7 +90,7 @@ PRESETS = {
     "cityscapes": _semla("Cityscapes", 20_000, 4, 1e-5),
     "general": _semla("ADE20K and IDD", 20_000, 4, 1e-5, 0.1),
     "indoor": _semla("NYU and Pascal Context", 4_000, 4, 1e-5, 0.1),
-    "full": Preset("all parameters of a large network", Schedule(3_000, 2, 1e-5, 1000, 1e-4, 0.01)),
+    "full": Preset("all parameters of a large network", Schedule(3_000, 2, 1e-5, 1000, 1e-4, 0.01), method="full"),
     "recyclelora": _recyclelora("from rendered to real images", 4),
     "recyclelora_real": _recyclelora("from real to other real images", 2),
 }  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
@@ -126,7 +127,7 @@ def test_every_image_gets_a_mask_a_confidence_and_a_line_in_the_manifest(
     assert [each["name"] for each in json.loads((out / "classes.json").read_text())] == ["road", "sky", "car"]
     told = capsys.readouterr().out
     assert "12 images segmented, 12 of them now" in told
-    assert f"{len(set(clusters))} clusters, {len(set(clusters))} fusions, 1 workers" in told
+    assert f"{len(set(clusters))} clusters, {len(set(clusters))} fusions, 1 worker" in told
 
 
 def test_masks_are_made_with_the_mixture_in_the_manifest(
@@ -201,6 +202,30 @@ def test_a_damaged_image_is_named_skipped_and_counted_and_done_after_its_repair(
     assert after.keys() - before.keys() == {"05.png"}
     assert all(after[name] == before[name] for name in before)
     assert len(manifest(tmp_path / "out")) == 12
+
+
+def test_an_image_that_was_replaced_by_another_one_is_refused_and_its_mask_stays(
+    batch: Callable[..., int], images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert batch() == 0
+    before = masks(tmp_path / "out")
+    write_image(images / "03.png", image("blue", 99)[:20])
+    assert batch() == 1
+    shown = capsys.readouterr().err
+    assert f"an image has changed since it was embedded ({images}, image 03): got " in shown
+    assert masks(tmp_path / "out") == before
+
+
+def test_names_that_are_no_text_and_pipes_are_no_hindrance(
+    batch: Callable[..., int], images: Path, tmp_path: Path
+) -> None:
+    (images / "03.png").rename(Path(os.fsdecode(bytes(images) + b"/\xff.png")))
+    os.mkfifo(images / "50.png")
+    os.mkfifo(images / "50.mp4")
+    assert batch() == 0
+    assert [line["name"] for line in manifest(tmp_path / "out")][-1] == "\\udcff"
+    assert len(masks(tmp_path / "out")) == 12
+    assert batch() == 0
 
 
 def test_another_run_does_not_get_the_folder(

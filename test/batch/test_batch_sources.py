@@ -41,6 +41,12 @@ def test_the_output_folder_is_not_searched(tmp_path: Path) -> None:
     assert [each.label for each in find_sources([tmp_path], tmp_path / "out")] == ["day"]
 
 
+def test_an_output_folder_that_is_an_input_is_refused(tmp_path: Path) -> None:
+    write_images(tmp_path / "day", "1.png")
+    with pytest.raises(RecordingError, match="output folder that is an input, too"):
+        find_sources([tmp_path / "day"], tmp_path / "day/../day")
+
+
 def test_output_folders_of_other_runs_and_links_that_lead_back_are_not_searched(tmp_path: Path) -> None:
     write_images(tmp_path / "day", "1.png")
     write_images(tmp_path / "earlier/masks/day", "1.png")

@@ -112,14 +112,14 @@ def test_a_folder_of_another_run_is_refused_with_the_setting_that_differs(out: P
 
 def test_a_folder_of_a_run_over_other_recordings_is_refused(out: Path, sources: list[Source]) -> None:
     Ledger(out, SETTINGS, sources).close()
-    with pytest.raises(BatchError, match=r"another run .*recording .*night"):
+    with pytest.raises(BatchError, match=r"another run .*got no recording .*night, expected it, as in the run"):
         Ledger(out, SETTINGS, sources[:1])
 
 
 def test_a_recording_that_grew_is_refused(out: Path, sources: list[Source]) -> None:
     Ledger(out, SETTINGS, sources).close()
     write_image(sources[0].path / "3.png", image("red"))
-    with pytest.raises(BatchError, match=r"recording .*day"):
+    with pytest.raises(BatchError, match=r"recording .*day with other files, expected the same files"):
         Ledger(out, SETTINGS, sources)
 
 

@@ -200,3 +200,23 @@ def test_a_bundle_with_captions_gives_each_gap_its_words(record: Path, bundle: P
     assert main(["library", "gaps", str(record), "-o", str(tmp_path / "out"), "--bundle", str(bundle)]) == 0
     largest = max(json.loads((record / "gaps.json").read_text())["gaps"], key=lambda gap: gap["count"])
     assert f"Gap 1: {captions[int(np.argmax(largest['centroid']))].text}" in Page(tmp_path / "out/report.html").text
+
+
+def test_examples_without_a_readable_file_are_counted(
+    record: Path, poor_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second, *_ = sorted((record / "images").iterdir())
+    first.unlink()
+    second.write_bytes(b"")
+    assert main(["library", "gaps", str(record), "-o", str(tmp_path / "out"), "--bundle", str(poor_bundle)]) == 0
+    assert "2 examples left out: the file is missing or damaged" in capsys.readouterr().out
+
+
+def test_a_stamp_that_is_no_date_is_shown_in_seconds(
+    record: Path, poor_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state = json.loads((record / "gaps.json").read_text())
+    state["gaps"][0]["last_ns"] = 10**30
+    (record / "gaps.json").write_text(json.dumps(state))
+    assert main(["library", "gaps", str(record), "-o", str(tmp_path / "out"), "--bundle", str(poor_bundle)]) == 0
+    assert f"{10**21} s" in Page(tmp_path / "out/report.html").text

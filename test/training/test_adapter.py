@@ -600,6 +600,7 @@ def test_a_library_leaves_a_training_that_is_under_way_out(
         (("--device", "cuda"), "no CUDA device"),
         (("--sub-rank", "3"), "--sub-rank has no effect on the method lora"),
         (("--rank", "3", "--method", "full"), "--rank has no effect on the method full"),
+        (("--preset", "small_full"), "preset for another method (--preset): got small_full with the method lora"),
         (("--sub-rank", "8", "--method", "recyclelora"), "--sub-rank): got 8, expected less than 8"),
     ],
 )

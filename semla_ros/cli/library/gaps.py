@@ -60,6 +60,10 @@ def _gaps(args: argparse.Namespace) -> None:
         near = ", ".join(f"{other.name} {other.distance:.2f}" for other in each.neighbours)
         images = counted(each.gap.count, "image")
         print(f"  {each.folder}: {images}, {len(each.images)} to label; nearest adapters: {near}")
+        if each.lost:
+            print(f"    {counted(each.lost, 'example')} left out: the file is missing or damaged")
+        if each.closed:
+            print("    an adapter of the library fits these images now")
 
 
 def _check_free(out: Path) -> None:
