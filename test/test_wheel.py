@@ -128,14 +128,14 @@ def test_semla_replay_runs_from_the_wheel(environment: Path, tmp_path: Path) -> 
 def test_a_command_of_the_desk_names_the_missing_extra(environment: Path) -> None:
     done = run(environment / "bin/semla", "bench", "--quick", "--size", "streetworld", may_fail=True)
     assert done.returncode == 1
-    assert "pip install 'semla_ros[workshop]'" in done.stderr
+    assert "pip install '.[workshop]'" in done.stderr
     assert "Traceback" not in done.stderr
 
 
 def test_the_view_names_the_missing_extra_and_its_page_is_in_the_wheel(environment: Path) -> None:
     done = run(environment / "bin/semla", "view", may_fail=True)
     assert done.returncode == 1
-    assert "pip install 'semla_ros[view]'" in done.stderr
+    assert "pip install '.[view]'" in done.stderr
     pages = [file.name for file in environment.glob("lib/python3*/site-packages/semla_ros/view/page/*")]
     assert sorted(pages) == sorted(file.name for file in (ROOT / "semla_ros/view/page").iterdir())
 

@@ -29,7 +29,7 @@ def add(tasks: Any) -> None:
     )  # fmt: skip
     batch.add_argument(
         "--address", metavar="HOST:PORT",
-        help="a running Ray cluster whose machines all have the inputs, the bundle and semla_ros[batch] (this machine)",
+        help="a running Ray cluster whose machines have the inputs, the bundle and the extra 'batch' (this machine)",
     )  # fmt: skip
     batch.add_argument(
         "--distance", type=above_zero, default=0.0,

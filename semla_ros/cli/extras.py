@@ -27,5 +27,5 @@ def remedy(error: ModuleNotFoundError) -> str | None:
     module = (error.name or "").split(".")[0]
     for extra, modules in EXTRAS.items():
         if module in modules:
-            return f"this needs {module}, which is not installed: pip install 'semla_ros[{extra}]'"
+            return f"this needs {module}, which is not installed. In a clone of semla_ros: pip install '.[{extra}]'"
     return None

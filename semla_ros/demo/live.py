@@ -30,7 +30,8 @@ def perform(
         recording: Bag to write.
         logs: Folder for the logs of the processes.
         settings: Parameters of the node by name.
-        on_progress: Called with the number of masks recorded so far; with 0 when the node is ready.
+        on_progress: Called with the number of images so far that were recorded as masks or lost; with 0 when the node
+            is ready.
         ready_s: Longest time that the node may need to load its models, seconds.
 
     Returns:
@@ -55,8 +56,10 @@ def perform(
         on_progress(0)
 
         def masks() -> int:
-            on_progress(recorder.says["masks"])
-            return int(recorder.says["masks"])
+            says = recorder.says
+            lost = sum(says["frames"].get(kind, 0) for kind in ("dropped", "failed"))
+            on_progress(says["masks"] + lost)
+            return int(says["masks"])
 
         with process("camera", "semla_ros.demo.player", str(drive)) as camera:
             wait(lambda: masks() >= 0 and camera.ended, DRIVE_S, node, recorder)

@@ -100,14 +100,22 @@ class ImageSubscription:
         return {"image_topic": self._subscription.topic_name, "image_reliability": reliability}
 
     def waiting_for(self) -> str:
-        """Describes the topic without images: its name, and type and reliability of its publishers."""
+        """Describes the topic without images: its name, and publishers that fit, or else what others offer."""
         wanted = "no image on {image_topic} ({image_reliability})".format(**self.key_values())
         offers = self._node.get_publishers_info_by_topic(self._subscription.topic_name)
         if not offers:
             return f"{wanted}: it has no publisher"
+        if fitting := [each.node_name for each in offers if self._fits(each)]:
+            return f"{wanted}: its publisher sends none ({', '.join(fitting)})"
         return f"{wanted}: offered are " + "; ".join(
             f"{each.topic_type}, {each.qos_profile.reliability.name.lower()} by {each.node_name}" for each in offers
         )
+
+    def _fits(self, publisher: Any) -> bool:
+        """Whether messages of a publisher reach the subscription."""
+        asked, offered = self._subscription.qos_profile.reliability, publisher.qos_profile.reliability
+        is_of_type: bool = publisher.topic_type == f"sensor_msgs/msg/{self._subscription.msg_type.__name__}"
+        return is_of_type and (asked != ReliabilityPolicy.RELIABLE or offered == ReliabilityPolicy.RELIABLE)
 
     def _topic_name(self, transport: str) -> str:
         topic = str(self._node.resolve_topic_name(self._image))

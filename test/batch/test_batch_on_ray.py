@@ -104,4 +104,4 @@ def test_a_missing_ray_is_answered_with_the_extra_that_brings_it(
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "ray", None)
     assert main(command) == 1
-    assert "pip install 'semla_ros[batch]'" in capsys.readouterr().err
+    assert "pip install '.[batch]'" in capsys.readouterr().err

@@ -29,7 +29,7 @@ def test_a_missing_module_is_answered_with_the_extra_that_brings_it(
     assert cli.main(["bench"]) == 1
     told = capsys.readouterr().err
     assert f"needs {module}" in told
-    assert f"pip install 'semla_ros[{extra}]'" in told
+    assert f"pip install '.[{extra}]'" in told
 
 
 def test_a_missing_module_that_no_extra_brings_stays_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -417,6 +417,9 @@ def test_silence_is_explained_by_the_topic_and_by_what_its_publishers_offer(robo
         conflict = robot.until(lambda: robot.figures()["incompatible_qos"], "the conflict in the diagnostics")
     assert conflict.startswith("/image from robot to semla:")
     assert "reliable" in conflict.lower()
+    with robot.offers():
+        silent = "no image on /image (reliable): its publisher sends none (robot)"
+        robot.until(lambda: silent in node.log, "the third warning")
     assert robot.set(image_reliability="auto", silence_s=5.0).successful
 
 

@@ -17,8 +17,6 @@ from view.serving import serving
 from semla_ros.config import NodeConfig
 from semla_ros.view.run import open_player
 
-COLORS = 256
-
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
@@ -44,7 +42,7 @@ def main() -> None:
         browser.until(f"clock.innerText.startsWith('{minutes}:{seconds:02}')", "the position")
         browser.run("scrollTo(0, 0); new Promise(done => setTimeout(done, 700))")  # bars move to their places
         shot = Image.open(io.BytesIO(browser.screenshot()))
-    shot.convert("RGB").quantize(COLORS, kmeans=2, dither=Image.Dither.NONE).save(args.out, optimize=True)
+    shot.convert("RGB").save(args.out, optimize=True)
     player.close()
     print(f"{args.out}: {args.out.stat().st_size / 1000:.0f} kB")
 

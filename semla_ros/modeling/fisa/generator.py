@@ -133,7 +133,7 @@ def _mask2former(config: Mapping[str, Any]) -> nn.Module:
     try:
         from transformers import Mask2FormerConfig, Mask2FormerModel
     except ModuleNotFoundError as error:
-        hint = "pip install 'semla_ros[workshop]', or transformers alone"
+        hint = "In a clone of semla_ros: pip install '.[workshop]', or transformers alone."
         raise BundleError("the mask generator needs a package", got=f"no {error.name}", hint=hint) from error
     check_config(config)
     try:
