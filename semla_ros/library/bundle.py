@@ -164,9 +164,8 @@ def find_bundle(name: str) -> Path:
         if (candidate / DESCRIPTION).is_file():
             return candidate
     names = sorted({file.parent.name for folder in _shelves() for file in folder.glob(f"*/{DESCRIPTION}")})
-    raise BundleError(
-        "no model bundle", where=name, expected=f"a folder with {DESCRIPTION}, or one of the names {', '.join(names)}"
-    )
+    expected = f"a folder with {DESCRIPTION}, or the name of an installed bundle: {', '.join(names)}"
+    raise BundleError("no model bundle", where=name, expected=expected)
 
 
 def _shelves() -> Iterator[Path]:

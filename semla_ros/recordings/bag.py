@@ -107,7 +107,8 @@ def _only_camera(topics: dict[str, int], path: Path) -> str:
     found = cameras(topics)
     if len(found) != 1:
         what = "several image topics" if found else "no camera images in it"
-        raise RecordingError(what, where=path, got=_listed(topics), hint="Name one of them.")
+        hint = "Name one of them." if found else "If it is a result, give the recording that it was made from."
+        raise RecordingError(what, where=path, got=_listed(topics), hint=hint)
     return found[0]
 
 

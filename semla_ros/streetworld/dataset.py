@@ -111,8 +111,8 @@ def write_dataset(
     captions = out / "captions.txt"
     for file in _files(out, layout, domain, 0):
         file.parent.mkdir(parents=True, exist_ok=True)
-    complete = _complete_lines(captions)
-    if complete and not _holds(_files(out, layout, domain, 0)[1], _truth(sample(domain, 0, seed, size), layout)):
+    complete, first_truth = _complete_lines(captions), _files(out, layout, domain, 0)[1]
+    if (complete or first_truth.is_file()) and not _holds(first_truth, _truth(sample(domain, 0, seed, size), layout)):
         raise ConfigError("dataset of another domain, seed, size or layout", where=out, hint="Write to another folder.")
     with writing(captions):
         captions.touch()

@@ -330,7 +330,7 @@ def test_an_unknown_bundle_is_refused_with_the_names_of_the_existing_ones(
 ) -> None:
     monkeypatch.setenv("SEMLA_CACHE", str(tmp_path))
     shutil.copytree(bundle, tmp_path / "bundles/official")
-    with pytest.raises(BundleError, match=r"no model bundle \(moonworld\).*one of the names official, streetworld$"):
+    with pytest.raises(BundleError, match=r"no model bundle \(moonworld\).*installed bundle: official, streetworld$"):
         find_bundle("moonworld")
 
 

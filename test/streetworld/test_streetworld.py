@@ -183,3 +183,11 @@ def test_a_dataset_of_another_seed_is_not_continued(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="another domain, seed, size or layout"):
         write_dataset(tmp_path, "dusk", 2, 2, SIZE)
     assert len((tmp_path / "captions.txt").read_text().splitlines()) == 1
+
+
+def test_label_maps_of_somebody_else_are_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "labels").mkdir()
+    cv2.imwrite(str(tmp_path / "labels/000000.png"), np.zeros((9, 9), np.uint8))
+    with pytest.raises(ConfigError, match="another domain, seed, size or layout"):
+        write_dataset(tmp_path, "dusk", 1, 1, SIZE)
+    assert cv2.imread(str(tmp_path / "labels/000000.png")).shape == (9, 9, 3)
