@@ -56,7 +56,6 @@ class Ledger:
 
     def __init__(self, folder: Path, settings: Mapping[str, str], sources: Sequence[Source]) -> None:
         self.folder, self._sources = folder, sources
-        self._sizes = [each.sizes() for each in sources]
         self._db = sqlite3.connect(folder / STATE, timeout=1.0)
         try:
             self._open()
@@ -84,17 +83,15 @@ class Ledger:
     def add_embedding(self, row: Embedded) -> None:
         """Adds a frame with its embedding."""
         query = "INSERT OR REPLACE INTO frames (source, number, name, stamp_ns, embedding) VALUES (?, ?, ?, ?, ?)"
-        sizes = self._sizes[row.source]
         with self._changing():
             self._db.execute(query, (row.source, row.number, row.name, row.stamp_ns, row.embedding))
-            if sizes:
-                file = row.source, row.number, sizes[row.number]
-                self._db.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?)", file)
+            if row.size:
+                self._db.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?)", (row.source, row.number, row.size))
 
     def skip(self, source: int, number: int, error: str) -> None:
         """Notes that a frame cannot be read or segmented in this run, and why."""
         with self._changing():
-            self._db.execute("INSERT OR REPLACE INTO skipped VALUES (?, ?, ?)", (source, number, error))
+            self._db.execute("INSERT OR REPLACE INTO skipped VALUES (?, ?, ?)", (source, number, storable(error)))
 
     def set_total(self, source: int, total: int) -> None:
         """Notes that a source was read to its end, and how many images it has."""
@@ -202,13 +199,14 @@ class Ledger:
 
     def _check_sizes(self) -> None:
         """Refuses images that are not those that were embedded."""
-        for source, number, size in self._db.execute("SELECT source, number, size FROM files"):
-            if self._sizes[source][number] != size:
+        query = "SELECT source, name, size FROM files JOIN frames USING (source, number)"
+        present = [each.sizes() for each in self._sources]
+        for source, name, size in self._db.execute(query):
+            found = present[source].get(name, 0)
+            if found != size:
                 raise BatchError(
-                    "an image has changed since it was embedded",
-                    where=f"{self._sources[source].path}, image {self.name(source, number)}",
-                    got=f"{self._sizes[source][number]} bytes", expected=f"{size} bytes",
-                    hint="Choose another output folder.",
+                    "an image has changed since it was embedded", where=f"{self._sources[source].path}, image {name}",
+                    got=f"{found} bytes", expected=f"{size} bytes", hint="Choose another output folder.",
                 )  # fmt: skip
 
     @contextmanager

@@ -53,7 +53,9 @@ class Portion:
         try:
             recording = self.source.open()
             for number, frame in recording.numbered_frames(skip, is_wanted):
-                yield Reading(self.index, number, recording.frame_name(number), frame, self.cluster)
+                yield Reading(
+                    self.index, number, recording.frame_name(number), frame, self.cluster, recording.file_size(number)
+                )
                 yield from failed
                 failed.clear()
         except SemlaError as error:  # it cannot be opened

@@ -26,6 +26,7 @@ class Reading:
         name: Name for its files.
         frame: The image.
         cluster: Number of its cluster; -1 before clustering.
+        size: Size of its own file, bytes; 0 for an image in a bag or a video.
     """
 
     source: int
@@ -33,6 +34,7 @@ class Reading:
     name: str
     frame: Frame
     cluster: int
+    size: int = 0
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ class Embedded:
     name: str
     stamp_ns: int
     embedding: bytes
+    size: int = 0
 
 
 @dataclass(frozen=True)

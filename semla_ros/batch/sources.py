@@ -11,6 +11,7 @@ from semla_ros.errors import RecordingError
 from semla_ros.images.files import IMAGE_SUFFIXES
 from semla_ros.recordings import Recording, is_bag, open_recording
 from semla_ros.recordings.bag_files import STORAGES
+from semla_ros.recordings.image_folder import image_files
 from semla_ros.text import storable
 
 STATE = "run.sqlite"  # in the output folder of a run
@@ -49,21 +50,29 @@ class Source:
             return None
 
     def fingerprint(self) -> str:
-        """A checksum that changes when images are added, removed or renamed, or when a bag or a video changes.
+        """A checksum that changes when images are added, removed or renamed, and when a bag or a video changes.
 
         A damaged image may be replaced by a whole one: for those that have been read, see `sizes`.
         """
-        files = sorted(file for file in self.path.iterdir() if file.is_file()) if self.path.is_dir() else [self.path]
-        images = [file.name for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
-        content = images or [f"{file.name} {file.stat().st_size}" for file in files]
+        content = [file.name for file in self._images()]
+        if not content:
+            files = [file for file in self.path.iterdir() if file.is_file()] if self.path.is_dir() else [self.path]
+            content = [f"{file.name} {file.stat().st_size}" for file in sorted(files)]
+        content += [f"{name} {value}" for name, value in (("topic", self.topic), ("fps", self.fps)) if value]
         return hashlib.sha256(storable("\n".join(content)).encode()).hexdigest()
 
-    def sizes(self) -> list[int]:
-        """Size of each image's own file in bytes, by the number of the image; empty for a bag or a video."""
-        try:
-            return self.open().file_sizes()
-        except RecordingError:
-            return []
+    def sizes(self) -> dict[str, int]:
+        """Size of each image's own file in bytes, by the name of the image; empty for a bag or a video."""
+        if not self._images():
+            return {}
+        images = self.open()
+        return {images.frame_name(number): images.file_size(number) for number in range(images.frame_count or 0)}
+
+    def _images(self) -> list[Path]:
+        """The image files, sorted; none for a bag or a video."""
+        if self.path.is_dir():
+            return [] if is_bag(self.path) else sorted(image_files(self.path))
+        return [self.path] if self.path.suffix.lower() in IMAGE_SUFFIXES else []
 
 
 def find_sources(inputs: Sequence[Path], out: Path, topic: str | None = None, fps: float | None = None) -> list[Source]:

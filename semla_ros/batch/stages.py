@@ -56,7 +56,7 @@ class EmbeddingStage(Stage):
         """Returns the `Embedded` of an image."""
         embedding = self._navigator.embed(reading.frame.rgb)
         data = checked(embedding, len(embedding)).astype(np.float32).tobytes()
-        return Embedded(reading.source, reading.number, reading.name, reading.frame.stamp_ns, data)
+        return Embedded(reading.source, reading.number, reading.name, reading.frame.stamp_ns, data, reading.size)
 
 
 class SegmentationStage(Stage):

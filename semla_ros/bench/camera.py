@@ -75,7 +75,7 @@ class Camera:
         self.sent += 1
         if self.sent % self._change_every == 0:
             self._change()
-        if self.sent % self._reload_every == 0:
+        if self.sent % self._reload_every == 0 and self._reload_begin_s <= self._reload_end_s:  # the last one has ended
             self._reload()
 
     def _change(self) -> None:
@@ -136,7 +136,7 @@ def main(frames: int, every: int, change_every: int, reload_every: int, file: Pa
         if is_new:
             begin = now
         if (is_new and not period_s) or now >= due:
-            due = max(due + period_s, now) if period_s else now + RESEND_S
+            due = (due if due + period_s > now else now) + (period_s or RESEND_S)
             camera.send()
         seen = masks
         rclpy.spin_once(camera.node, timeout_sec=min(POLL_S, max(0.0, due - time.monotonic())))

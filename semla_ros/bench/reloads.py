@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -30,7 +29,7 @@ class Reloads:
         rate_hz: Frame rate, frames per second.
         frames: Number of masks that count; those before the first reload do not.
         reloads: Number of times that the library was read again.
-        reload_s: Median time that a reload takes, seconds; NaN if none was answered.
+        reload_s: Median time that a reload takes, seconds.
         median_ms: Median time from a frame to its mask, milliseconds.
         worst_at_reload: Lateness of the latest mask from the call of a reload until a second after its answer.
         worst_elsewhere: Lateness of the latest of the others.
@@ -66,10 +65,10 @@ def reloads(
         every_s: Time between two reloads, seconds.
 
     Raises:
-        BenchError: The node or the camera ended, or masks stopped coming.
+        BenchError: The node or the camera ended, masks stopped coming, or the node refused a reload.
     """
-    every = round(every_s * rate_hz)
-    frames = (count + 1) * every
+    every = max(1, round(every_s * rate_hz))
+    frames = round((count + 0.5) * every)
     given = [word for name, value in settings.items() for word in ("-p", f"{name}:={json.dumps(value)}")]
     network = local_network()
     with tempfile.TemporaryDirectory(prefix="semla_bench_") as folder:
@@ -79,11 +78,13 @@ def reloads(
             node.wait_for(ACTIVE)
             numbers = map(str, (frames, NEVER, NEVER, every))
             with Process(["semla_ros.bench.camera", *numbers, str(file), str(1 / rate_hz)], network) as camera:
-                for reload in ProgressBar(range(count + 1), desc="reloads"):
+                for reload in ProgressBar(range(count), desc="reloads"):
                     camera.wait_for(f'{{"masks": {(reload + 1) * every},', LIMIT_S, poll_s=1.0)
                 camera.result()
-                lines = [line for line in camera.log.splitlines() if line.startswith("{")]
-    return summary([json.loads(line) for line in lines], rate_hz)
+                masks = [json.loads(line) for line in camera.log.splitlines() if line.startswith("{")]
+            if (done := masks[-1]["reloads"]) < count:
+                raise node.failure(f"{done} reloads", f"{count} reloads")
+    return summary(masks, rate_hz)
 
 
 def summary(masks: Sequence[Mapping[str, Any]], rate_hz: float) -> Reloads:
@@ -96,7 +97,7 @@ def summary(masks: Sequence[Mapping[str, Any]], rate_hz: float) -> Reloads:
     dropped = np.diff([before["dropped"], *(mask["dropped"] for mask in counted)])
     took = {mask["reloads"]: mask["reload_s"] for mask in counted if mask["reload_s"]}
     return Reloads(
-        rate_hz, len(counted), counted[-1]["reloads"], median(took.values()) if took else math.nan,
+        rate_hz, len(counted), counted[-1]["reloads"], median(took.values()),
         median(mask["latency_ms"] for mask in counted), float(late[at].max()), float(late[~at].max(initial=0.0)),
         int((late[at] > 1).sum()), int((late[~at] > 1).sum()), int(dropped[at].sum()), int(dropped[~at].sum()),
     )  # fmt: skip

@@ -58,9 +58,8 @@ class PairedFolders:
             if stem not in maps:
                 self._skip(image, "it has no label map")
         if unused := [path for stem, path in maps.items() if stem not in found]:
-            LOG.warning(
-                "%s: %s without an image, such as %s", self.name, counted(len(unused), "label map"), unused[0].name
-            )
+            number, first = counted(len(unused), "label map"), on_one_line(unused[0].name)
+            LOG.warning("%s: %s without an image, such as %s", self.name, number, first)
 
     def __len__(self) -> int:
         return len(self._pairs)

@@ -13,9 +13,10 @@ from tempfile import TemporaryDirectory
 
 from semla_ros.errors import AdapterError
 from semla_ros.library.adapter_folder import AdapterFolder, check_name, is_adapter_name
+from semla_ros.library.manifest import fingerprint
 
 REMEDY = "Free space on the disk, or work on a copy of the library that is writable."
-CHANGED = "Another command has changed the library meanwhile: try again."
+CHANGED = "Another command has changed the library meanwhile, or a file is in the way: try again."
 REMEDIES = {errno.ENOTEMPTY: CHANGED, errno.EEXIST: CHANGED, errno.ENOENT: CHANGED}
 LOG = logging.getLogger(__name__)
 REMOVED = ".removed"  # folder in the library; what is taken out of the library goes there
@@ -44,19 +45,6 @@ class LibraryFolder:
     def names(self) -> tuple[str, ...]:
         """Names of the adapters, sorted. Nothing is known yet about the content of their folders."""
         return tuple(path.name for path in self.paths)
-
-    @property
-    def identity(self) -> tuple[object, ...]:
-        """Differs from that of an earlier look if the folder was replaced, or an adapter added, removed or replaced.
-
-        Raises:
-            AdapterError: The folder or an adapter is gone.
-        """
-        try:
-            adapters = [(each.name, each.stat().st_ctime_ns) for each in self.paths]
-            return self.path.stat().st_ino, *adapters
-        except OSError as error:
-            raise AdapterError("unreadable adapter library", where=self.path, hint=str(error)) from error
 
     def find(self, name: str) -> Path:
         """Returns the folder of an adapter.
@@ -153,6 +141,20 @@ class LibraryFolder:
                 "adapter library cannot be changed", where=error.filename2 or error.filename or self.path,
                 got=error.strerror or error, hint=f"Nothing has changed. {REMEDIES.get(error.errno or 0, REMEDY)}",
             ) from error  # fmt: skip
+
+
+def identity(folder: Path) -> tuple[object, ...]:
+    """Returns what changes when a library is replaced, or an adapter in it is added, removed or changed.
+
+    Raises:
+        AdapterError: The folder or an adapter is gone.
+    """
+    try:
+        paths = sorted(path for path in folder.iterdir() if path.is_dir() and is_adapter_name(path.name))
+        adapters = [(path.name, path.stat().st_ctime_ns, fingerprint(path)) for path in paths]
+        return folder.stat().st_ino, *adapters
+    except OSError as error:
+        raise AdapterError("no adapter library", where=folder, got=error.strerror) from error
 
 
 def adapter_paths(folder: Path) -> list[Path]:

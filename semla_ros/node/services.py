@@ -10,6 +10,7 @@ from rclpy.node import Node
 from rclpy.task import Future as RosFuture
 from std_srvs.srv import SetBool, Trigger
 
+from semla_ros.node.signals import Stopped
 from semla_ros.node.stream import Stream
 from semla_ros.node.throttled_log import reason
 
@@ -74,5 +75,6 @@ class Services:
         except Exception as error:
             message = reason(error)
             response.success = False
-            response.message = f"{message.removesuffix('.')}. {otherwise}" if otherwise else message
+            told = otherwise and not isinstance(error, Stopped)
+            response.message = f"{message.removesuffix('.')}. {otherwise}" if told else message
         return response

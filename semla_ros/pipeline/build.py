@@ -10,7 +10,6 @@ import torch
 
 from semla_ros.config import Config
 from semla_ros.errors import ConfigError
-from semla_ros.images.frame import Frame
 from semla_ros.library.bundle import Bundle, find_bundle
 from semla_ros.modeling.base import MakeSegmenter, Navigator, segmenter_kind
 from semla_ros.modeling.threads import ThreadChooser, halvings
@@ -81,15 +80,13 @@ def build_live_pipeline(config: Config) -> SemlaPipeline:
 
 def _warm_up(pipeline: SemlaPipeline) -> None:
     """Embeds and segments an empty image: what is done only once (threads, buffers, compiled code) is done now."""
-    empty = Frame(np.zeros((*EMPTY_SIZE, 3), np.uint8), 0, "")
-    try:
-        pipeline.embedder.submit(empty)
-        pipeline.embedder.take(wait=True)
-        pipeline.segment_instances(empty.rgb)
-    except Exception as error:  # the frames of the camera may be fine, and report their own errors
-        LOG.warning("the models could not compute an empty image: %s", error)
-    finally:
-        pipeline.embedder.clear()
+    empty = np.zeros((*EMPTY_SIZE, 3), np.uint8)
+    for compute in (pipeline.navigator.embed, pipeline.segment_instances):
+        try:
+            compute(empty)
+        except Exception as error:  # the frames of the camera may be fine, and report their own errors
+            LOG.warning("the models could not compute an empty image: %s", error)
+    pipeline.adapted.memory.restore()  # the frames may be smaller
 
 
 def _segmenter_of(bundle: Bundle, official_compat: bool) -> MakeSegmenter:

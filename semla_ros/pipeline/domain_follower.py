@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 import numpy as np
@@ -66,14 +66,18 @@ class DomainFollower:
         self._library, self.tracker.metric = library, library.index.distance
         self._report(newest="; ".join(str(error) for error in library.rejected))
 
-    def read_ahead(self, library: AdapterLibrary, effective: EffectiveSettings) -> None:
-        """Starts to read the adapters that will be retrieved from another library, unless the domain changes before.
+    def read_ahead(self, library: AdapterLibrary, effective: EffectiveSettings, pause: Callable[[], None]) -> None:
+        """Reads the adapters that will be retrieved from another library, unless the domain changes before.
 
-        It changes nothing here, so that another thread may call it.
+        It changes nothing here, so that another thread may call it. ``pause`` is called after each adapter.
         """
         average = self.tracker.ema
-        if average is not None:
-            library.prefetch(library.retrieve(average, effective.k, effective.temperature).names)
+        if average is None:
+            return
+        for name in library.retrieve(average, effective.k, effective.temperature).names:
+            with suppress(AdapterError):  # the next mixture reports it
+                library.load(name)
+            pause()
 
     def use_settings(self, config: Config, effective: EffectiveSettings) -> None:
         """Puts settings in force."""

@@ -17,7 +17,7 @@ from semla_ros.images.frame import Frame
 from semla_ros.images.panoptic import Segments
 from semla_ros.library.adapter_library import AdapterLibrary
 from semla_ros.library.bundle import ADAPTERS, Bundle
-from semla_ros.library.library_folder import LibraryFolder
+from semla_ros.library.library_folder import identity
 from semla_ros.modeling.base import Mode, Segmenter, linear_layers, segmenter_kind
 from semla_ros.modeling.threads import ThreadChooser
 from semla_ros.pipeline.adapted_segmenter import AdaptedSegmenter
@@ -281,15 +281,15 @@ class SemlaPipeline:
             ConfigError: The thresholds that are set contradict those of the new library.
         """
         folder = self.bundle.path / ADAPTERS
-        before = LibraryFolder(folder).identity
+        before = identity(folder)
         library = self._open_library(pause)
-        if LibraryFolder(folder).identity != before:
+        if identity(folder) != before:
             raise AdapterError("the library changed while it was read", where=folder, hint="Try again.")
         if not library.names:
             raise AdapterError("no adapters", where=folder, expected="one folder per adapter")
         effective = EffectiveSettings.of(self.config, self.bundle.defaults, library)
         for follower in list(self._followers.values()):
-            follower.read_ahead(library, effective)
+            follower.read_ahead(library, effective, pause)
         return library
 
     def use_library(self, library: AdapterLibrary) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from decimal import Decimal
@@ -50,7 +51,7 @@ class Images(Recording):
         if fps is not None and not MIN_FPS <= fps <= MAX_FPS:
             expected = f"{MIN_FPS:g} to {MAX_FPS:g} images per second"
             raise RecordingError("frame rate out of range", got=fps, expected=expected)
-        found = [path] if path.is_file() else [file for file in path.iterdir() if _is_image(file)]
+        found = [path] if path.is_file() else image_files(path)
         if not found:
             raise RecordingError(
                 "folder holds neither a bag nor images", where=path, expected=" ".join(sorted(IMAGE_SUFFIXES))
@@ -63,9 +64,10 @@ class Images(Recording):
         """See `Recording.frame_name`. Files that differ in their suffix alone are named by their numbers."""
         return storable(self._stamped[number][1].stem) if self._has_unique_stems else super().frame_name(number)
 
-    def file_sizes(self) -> list[int]:
-        """See `Recording.file_sizes`. A file that is missing has no bytes."""
-        return [file.stat().st_size if file.exists() else 0 for _, file in self._stamped]
+    def file_size(self, number: int) -> int:
+        """See `Recording.file_size`."""
+        file = self._stamped[number][1]
+        return file.stat().st_size if file.exists() else 0
 
     def _images(self) -> Readings[Frame]:
         bit_depth = BitDepth()
@@ -73,9 +75,14 @@ class Images(Recording):
             yield partial(_frame, file, stamp_ns, bit_depth)
 
 
-def _is_image(file: Path) -> bool:
-    """Whether a file has the name of an image; not for a folder or a pipe, which would block. Broken links count."""
-    return file.suffix.lower() in IMAGE_SUFFIXES and (file.is_file() or not file.exists())
+def image_files(folder: Path) -> list[Path]:
+    """Files with names of images. Folders and pipes, which would block, are left out; broken links are not."""
+    with os.scandir(folder) as entries:
+        return [
+            Path(each.path)
+            for each in entries
+            if Path(each.name).suffix.lower() in IMAGE_SUFFIXES and (each.is_file() or not os.path.exists(each.path))
+        ]
 
 
 def _natural(file: Path) -> list[str | int]:

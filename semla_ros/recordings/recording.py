@@ -94,9 +94,9 @@ class Recording(ABC):
         """Returns a name for files that are made of an image: the number, or the stem of an image file's own name."""
         return f"{number:06d}"
 
-    def file_sizes(self) -> list[int]:
-        """Returns the size of each image's own file in bytes, in recorded order; empty for bags and videos."""
-        return []
+    def file_size(self, number: int) -> int:
+        """Returns the size of an image's own file in bytes; 0 for images in bags and videos, and without a file."""
+        return 0
 
     def ground_truth(self, on_error: OnError = refuse) -> Iterator[tuple[int, Labels]]:
         """Yields (stamp_ns, class ids (H, W)) of each ground truth mask in recorded order; nothing if there are none.

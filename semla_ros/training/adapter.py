@@ -121,9 +121,8 @@ def train_adapter(task: AdapterTask) -> Outcome:
     dataset = open_dataset(task.images, task.labels, classes)
     with accelerator.main_process_first():
         if accelerator.is_main_process:
-            place.claim(
-                {**asdict(task), **asdict(preset), **NOT_COMPARED, "found": len(dataset), "bundle": bundle.path}
-            )
+            exact = {"method": task.method, "found": len(dataset), "bundle": bundle.path}
+            place.claim({**asdict(task), **asdict(preset), **NOT_COMPARED, **exact})
     images = Images.read(dataset, loss.image_size, loss.label_size)
     fingerprint = Fingerprint.of(images, network.state_dict())
     train, held_out = _split(images, task.validation_share, classes)

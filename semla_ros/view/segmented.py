@@ -87,5 +87,5 @@ def _done(pipeline: SemlaPipeline, action: str, value: bool) -> str:
         library = pipeline.read_library(lambda: None)
         pipeline.use_library(library)
     except SemlaError as error:
-        raise ViewError("the library cannot be read again", hint=str(error)) from error
+        raise ViewError("the library cannot be read again, the previous one stays", hint=str(error)) from error
     return f"the library was read again: {counted(len(library.names), 'adapter')} in use"

@@ -222,9 +222,13 @@ def test_names_that_are_no_text_and_pipes_are_no_hindrance(
     (images / "03.png").rename(Path(os.fsdecode(bytes(images) + b"/\xff.png")))
     os.mkfifo(images / "50.png")
     os.mkfifo(images / "50.mp4")
+    damaged = Path(os.fsdecode(bytes(images) + b"/\xfe.png"))
+    damaged.write_bytes(b"damaged")
+    assert batch() == 1
+    damaged.write_bytes((images / "04.png").read_bytes())
     assert batch() == 0
     assert [line["name"] for line in manifest(tmp_path / "out")][-1] == "\\udcff"
-    assert len(masks(tmp_path / "out")) == 12
+    assert len(masks(tmp_path / "out")) == 13
     assert batch() == 0
 
 

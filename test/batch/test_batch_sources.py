@@ -83,6 +83,18 @@ def test_a_fingerprint_changes_when_an_image_is_added_and_stays_when_one_is_repa
     assert source.fingerprint() != before
 
 
+def test_a_broken_link_counts_as_an_image_before_and_after_its_repair(tmp_path: Path) -> None:
+    (source,) = find_sources([write_images(tmp_path / "day", "1.png", "3.png")], OUT)
+    before = source.fingerprint()
+    (tmp_path / "day/2.png").symlink_to(tmp_path / "later.png")
+    broken = source.fingerprint()
+    assert broken != before
+    assert source.sizes()["2"] == 0
+    write_images(tmp_path, "later.png")
+    assert source.fingerprint() == broken
+    assert source.sizes()["2"] > 0
+
+
 def test_a_fingerprint_changes_when_a_recording_grows(tmp_path: Path) -> None:
     video = Path(shutil.copy(DATA / "udacity_highway.mp4", tmp_path))
     (source,) = find_sources([video], OUT)

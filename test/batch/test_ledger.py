@@ -123,6 +123,24 @@ def test_a_recording_that_grew_is_refused(out: Path, sources: list[Source]) -> N
         Ledger(out, SETTINGS, sources)
 
 
+def test_another_topic_is_refused(out: Path, sources: list[Source]) -> None:
+    Ledger(out, SETTINGS, sources).close()
+    with pytest.raises(BatchError, match="with other files"):
+        Ledger(out, SETTINGS, [replace(sources[0], topic="/rear"), sources[1]])
+
+
+def test_an_image_that_arrives_after_the_start_is_embedded(out: Path, sources: list[Source]) -> None:
+    ledger = Ledger(out, SETTINGS, sources)
+    ledger.add_embedding(replace(embedded(0, 7), size=99))
+    assert ledger.count() == (0, 1)
+
+
+def test_an_error_that_is_no_text_is_kept(out: Path, sources: list[Source]) -> None:
+    ledger = Ledger(out, SETTINGS, sources)
+    ledger.skip(0, 1, "\udcff.png: damaged")
+    assert ledger.skipped() == [(0, 1, "\\udcff.png: damaged")]
+
+
 def test_a_run_that_is_still_going_on_keeps_its_folder(out: Path, sources: list[Source]) -> None:
     running = Ledger(out, SETTINGS, sources)
     with pytest.raises(BatchError, match="another run is going on"):

@@ -36,7 +36,7 @@ def test_masks_at_a_reload_are_judged_apart_from_the_others_and_those_before_the
 def test_the_live_node_reloads_its_library_while_a_camera_runs(pristine_bundle: Path) -> None:
     settings = {"model.bundle": str(pristine_bundle), "model.device": "cpu"}
     figures = reloads(image("red"), 2, 10.0, settings, every_s=2.0)
-    assert figures.reloads >= 1
+    assert figures.reloads >= 2
     assert figures.reload_s > 0
     assert figures.median_ms > 0
     assert figures.frames > 20

@@ -46,7 +46,9 @@ def _add(args: argparse.Namespace) -> None:
     present = {path.name: path for path in folder.paths}
     for finding in centroid_findings(present | dict(zip(names, paths, strict=True))):
         if finding.adapter in names:
-            raise AdapterError(f"{finding.adapter} is not added: its centroid is {finding.detail}")
+            same = finding.detail.partition(":")[0]
+            hint = "Retrieval could not tell them apart. Remove that one first, or train on other images."
+            raise AdapterError(f"{finding.adapter} is not added: its centroid is {same}", hint=hint)
     adapters = [AdapterFolder(path, base.module_name) for path in paths]
     _print_moved(args, folder.add(adapters, args.overwrite, args.name))
     for name in names:

@@ -30,5 +30,5 @@ def show(table: Table) -> None:
     width = None if sys.stdout and sys.stdout.isatty() else WIDTH
     console = Console(width=width, markup=False)  # names and messages of files may look like markup
     if all(column.no_wrap for column in table.columns):
-        console.width = max(console.width, Console(width=UNLIMITED).measure(table).maximum)
+        console.width = max(console.width, Console(width=UNLIMITED, markup=False).measure(table).maximum)
     console.print(table, crop=False)

@@ -90,7 +90,9 @@ def _train(args: argparse.Namespace) -> None:
     fitting = [name for name, preset in PRESETS.items() if preset.method == args.method]
     if args.preset and args.preset not in fitting:
         got = f"{args.preset} with the method {args.method}"
-        raise ConfigError("preset for another method", where="--preset", got=got, expected=" or ".join(fitting))
+        hint = f"It is for --method {PRESETS[args.preset].method}."
+        expected = " or ".join(fitting)
+        raise ConfigError("preset for another method", where="--preset", got=got, expected=expected, hint=hint)
     refuse(args, WITHOUT_EFFECT[args.method], f"the method {args.method}")
     changes = {name: getattr(args, name) for name in ("steps", "batch", "lr", "rank", "sub_rank", "patience")}
     outcome = train_adapter(
