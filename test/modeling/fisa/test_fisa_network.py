@@ -239,7 +239,7 @@ def test_a_configuration_that_makes_no_generator_is_refused(config: dict[str, An
 
 def test_without_transformers_the_error_names_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "transformers", None)
-    with pytest.raises(BundleError, match=r"no transformers.*pip install 'semla_ros\[workshop\]'"):
+    with pytest.raises(BundleError, match=r"no transformers.*pip install '\.\[workshop\]'"):
         Fisa(ARCH)
 
 
