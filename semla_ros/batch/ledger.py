@@ -200,7 +200,8 @@ class Ledger:
     def _check_sizes(self) -> None:
         """Refuses images that are not those that were embedded."""
         query = "SELECT source, name, size FROM files JOIN frames USING (source, number)"
-        present = [each.sizes() for each in self._sources]
+        embedded = self._db.execute("SELECT DISTINCT source FROM files").fetchall()
+        present = {source: self._sources[source].sizes() for (source,) in embedded}
         for source, name, size in self._db.execute(query):
             found = present[source].get(name, 0)
             if found != size:

@@ -20,12 +20,14 @@ from typing import Any
 import numpy as np
 
 from semla_ros.node.environment import name_prefix
+from semla_ros.topics.messages import stamp_ns
 
 RATE_HZ = 10.0  # by the stamps
 PATIENCE_S = 300.0  # for the first mask or the next one
 RESEND_S = 5.0  # after which a frame counts as lost
 SETTLED_S = 1.0  # after a reload: by then the next embedding has brought the new library's adapters
 POLL_S = 0.5
+NEVER = 10**9  # frames: more than any run has
 
 
 class Camera:
@@ -66,16 +68,16 @@ class Camera:
 
         rgb = self.images[self.sent // self.every % len(self.images)]
         message = Image(height=rgb.shape[0], width=rgb.shape[1], encoding="rgb8", step=3 * rgb.shape[1])
-        stamp_ns = 10**9 + round(1e9 * self.sent / RATE_HZ)
+        stamp = 10**9 + round(1e9 * self.sent / RATE_HZ)  # nanoseconds
         message.header.frame_id = "camera"
-        message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp_ns, 10**9)
+        message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp, 10**9)
         message.data = array.array("B", rgb.tobytes())
-        self._sent_s[stamp_ns] = time.monotonic()
+        self._sent_s[stamp] = time.monotonic()
         self._publisher.publish(message)
         self.sent += 1
         if self.sent % self._change_every == 0:
             self._change()
-        if self.sent % self._reload_every == 0 and self._reload_begin_s <= self._reload_end_s:  # the last one has ended
+        if self.sent % self._reload_every == 0 and not self._is_reloading:
             self._reload()
 
     def _change(self) -> None:
@@ -95,6 +97,10 @@ class Camera:
         answer = self._library.call_async(Trigger.Request())
         answer.add_done_callback(self._on_reload)
 
+    @property
+    def _is_reloading(self) -> bool:
+        return self._reload_begin_s > self._reload_end_s
+
     def _on_reload(self, done: Any) -> None:
         self._reload_end_s = time.monotonic()
         self._count("reloads", done.result().success)
@@ -104,16 +110,16 @@ class Camera:
 
     def _on_mask(self, message: Any) -> None:
         now = time.monotonic()
-        stamp_ns = 10**9 * message.header.stamp.sec + message.header.stamp.nanosec
-        older = [each for each in self._sent_s if each < stamp_ns]  # their masks would have come before this one
-        sent_s = self._sent_s.pop(stamp_ns)
-        for each in older:
-            del self._sent_s[each]
+        stamp = stamp_ns(message.header)
+        latency_ms = 1e3 * (now - self._sent_s[stamp])
         self._count("masks", 1)
-        self._count("dropped", len(older))
-        took_s = self._reload_end_s - self._reload_begin_s
-        at_reload = took_s < 0 or now < self._reload_end_s + SETTLED_S
-        figures = {"latency_ms": 1e3 * (now - sent_s), "at_reload": at_reload, "reload_s": max(0.0, took_s)}
+        self._count("dropped", sum(each < stamp for each in self._sent_s))  # their masks would have come before
+        self._sent_s = {each: sent_s for each, sent_s in self._sent_s.items() if each > stamp}
+        figures = {
+            "latency_ms": latency_ms,
+            "at_reload": self._is_reloading or now < self._reload_end_s + SETTLED_S,
+            "reload_s": max(0.0, self._reload_end_s - self._reload_begin_s),
+        }
         print(json.dumps(self.counts | figures), flush=True)
 
     def _on_state(self, message: Any) -> None:

@@ -14,13 +14,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from semla_ros.bench.camera import NEVER
 from semla_ros.bench.processes import ACTIVE, Process
 from semla_ros.machine import resident_mib
+from semla_ros.node.command_line import parameter_arguments
 from semla_ros.node.network import local_network
 from semla_ros.progress import ProgressBar
 
 WARM_UP = 3  # masks of each camera before the measurement
-FOREVER = "1000000"
 PERIOD_S = 1 / 15  # between two images of a camera
 LIMIT_S = 600.0
 
@@ -76,7 +77,7 @@ def sharing(cameras: int, seconds: float, images: list[NDArray[np.uint8]], setti
         BenchError: A node or a camera ended, or its masks did not come.
     """
     names = [f"camera_{index}" for index in range(cameras)]
-    given = [word for name, value in settings.items() for word in ("-p", f"{name}:={json.dumps(value)}")]
+    given = parameter_arguments(settings)
     with tempfile.TemporaryDirectory(prefix="semla_bench_") as folder, ProgressBar(total=4, desc="cameras") as bar:
         for index, name in enumerate(names):
             np.save(Path(folder, f"{name}.npy"), images[index % len(images)][None])
@@ -119,7 +120,7 @@ def _measured(nodes: Sequence[Sequence[str]], names: Sequence[str], folder: Path
 
 
 def _camera(name: str, folder: Path) -> list[str]:
-    endless = [FOREVER, "10", FOREVER, FOREVER, str(folder / f"{name}.npy"), str(PERIOD_S)]
+    endless = [str(NEVER), "10", str(NEVER), str(NEVER), str(folder / f"{name}.npy"), str(PERIOD_S)]
     return ["semla_ros.bench.camera", *endless, "--ros-args", "-r", f"__ns:=/{name}"]
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from semla_ros.bench.processes import ACTIVE, LIMIT_S, Process
 from semla_ros.bench.stress import SAMPLES, Samples, Soak
+from semla_ros.node.command_line import parameter_arguments
 from semla_ros.node.network import local_network
 from semla_ros.progress import ProgressBar
 
@@ -37,7 +38,7 @@ def live_soak(
     Raises:
         BenchError: The node or the camera ended, or masks stopped coming.
     """
-    given = [word for name, value in settings.items() for word in ("-p", f"{name}:={json.dumps(value)}")]
+    given = parameter_arguments(settings)
     network = local_network()
     with tempfile.TemporaryDirectory(prefix="semla_bench_") as folder:
         file = Path(folder, "images.npy")

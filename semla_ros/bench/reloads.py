@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from semla_ros.bench.camera import NEVER
 from semla_ros.bench.processes import ACTIVE, LIMIT_S, Process
+from semla_ros.node.command_line import parameter_arguments
 from semla_ros.node.network import local_network
 from semla_ros.progress import ProgressBar
 
 EVERY_S = 6.0  # between two reloads
-NEVER = 10**9  # frames
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def reloads(
     """
     every = max(1, round(every_s * rate_hz))
     frames = round((count + 0.5) * every)
-    given = [word for name, value in settings.items() for word in ("-p", f"{name}:={json.dumps(value)}")]
+    given = parameter_arguments(settings)
     network = local_network()
     with tempfile.TemporaryDirectory(prefix="semla_bench_") as folder:
         file = Path(folder, "images.npy")

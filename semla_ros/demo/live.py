@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from semla_ros.demo.processes import Process, wait
 from semla_ros.demo.topics import IMAGE, NAMESPACE
+from semla_ros.node.command_line import parameter_arguments
 from semla_ros.node.network import local_network
 
 READY_S, SETTLE_S, DRIVE_S = 300.0, 60.0, 3600.0  # generous: other programs may use the same cores
@@ -76,7 +76,14 @@ def _accounted(says: Mapping[str, Any], masks: int, sent: int) -> bool:
 
 
 def _arguments(settings: Mapping[str, Any]) -> list[str]:
-    parameters = {name: list(value) if isinstance(value, tuple) else value for name, value in settings.items()}
-    given = [word for name, value in parameters.items() for word in ("-p", f"{name}:={json.dumps(value)}")]
     queue = f"qos_overrides.{IMAGE}.subscription.depth:={QUEUE}"
-    return ["--ros-args", "-r", f"__ns:={NAMESPACE}", "-r", f"image:={IMAGE}", "-p", queue, *given]
+    return [
+        "--ros-args",
+        "-r",
+        f"__ns:={NAMESPACE}",
+        "-r",
+        f"image:={IMAGE}",
+        "-p",
+        queue,
+        *parameter_arguments(settings),
+    ]

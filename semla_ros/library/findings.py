@@ -35,7 +35,13 @@ class Finding:
 
 
 def centroid_findings(paths: Mapping[str, Path]) -> Iterator[Finding]:
-    """Yields which adapters have the centroid of another one: retrieval cannot tell them apart.
+    """Yields the findings of `same_centroids`."""
+    for name, other in same_centroids(paths):
+        yield Finding(name, "centroid", f"the same as that of {other}: were they trained on the same images?")
+
+
+def same_centroids(paths: Mapping[str, Path]) -> Iterator[tuple[str, str]]:
+    """Yields (name, name of another adapter with the same centroid): retrieval cannot tell them apart.
 
     Args:
         paths: Name to the folder of an adapter. Those without usable statistics are left out.
@@ -46,7 +52,7 @@ def centroid_findings(paths: Mapping[str, Path]) -> Iterator[Finding]:
             centroids[name] = read_statistics(path).centroid
     for name, (other, distance) in neighbours(centroids).items():
         if distance <= SAME_CENTROID * np.linalg.norm(centroids[name]):
-            yield Finding(name, "centroid", f"the same as that of {other}: were they trained on the same images?")
+            yield name, other
 
 
 def adapter_findings(path: Path, base: BaseModel) -> Iterator[Finding]:

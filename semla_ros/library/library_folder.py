@@ -150,8 +150,7 @@ def identity(folder: Path) -> tuple[object, ...]:
         AdapterError: The folder or an adapter is gone.
     """
     try:
-        paths = sorted(path for path in folder.iterdir() if path.is_dir() and is_adapter_name(path.name))
-        adapters = [(path.name, path.stat().st_ctime_ns, fingerprint(path)) for path in paths]
+        adapters = [(path.name, path.stat().st_ctime_ns, fingerprint(path)) for path in _folders(folder)]
         return folder.stat().st_ino, *adapters
     except OSError as error:
         raise AdapterError("no adapter library", where=folder, got=error.strerror) from error
@@ -163,12 +162,17 @@ def adapter_paths(folder: Path) -> list[Path]:
     Raises:
         OSError: The folder cannot be read.
     """
-    paths = sorted(path for path in folder.iterdir() if path.is_dir() and is_adapter_name(path.name))
+    paths = _folders(folder)
     inside = [path for path in paths if path.resolve().is_relative_to(folder.resolve())]
     if len(inside) < len(paths):
         outside = ", ".join(str(path) for path in paths if path not in inside)
         LOG.warning("adapters left out: %s leads out of the library; copy it with 'semla library add'", outside)
     return inside
+
+
+def _folders(folder: Path) -> list[Path]:
+    """The folders in a folder with names of adapters, sorted."""
+    return sorted(path for path in folder.iterdir() if path.is_dir() and is_adapter_name(path.name))
 
 
 def _move(source: Path, target: Path, undo: ExitStack) -> None:

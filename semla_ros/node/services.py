@@ -57,13 +57,13 @@ class Services:
         await done
         return self._answer(response, lambda _: f"the library was read again: {reload.result()}", PREVIOUS)
 
-    def _answer(self, response: Any, action: Callable[[Stream], str], otherwise: str = "") -> Any:
+    def _answer(self, response: Any, action: Callable[[Stream], str], consequence: str = "") -> Any:
         """Fills ``success`` and ``message``, which is logged; an error becomes the message of a refusal.
 
         Args:
             response: What is filled.
             action: Returns the message.
-            otherwise: A sentence that is added to the message of a refusal.
+            consequence: Sentence that follows the message of a refusal, unless the node frees its models.
         """
         stream = self._stream()
         if stream is None:
@@ -73,8 +73,7 @@ class Services:
             response.success, response.message = True, action(stream)
             self._logger.info(response.message)
         except Exception as error:
-            message = reason(error)
-            response.success = False
-            told = otherwise and not isinstance(error, Stopped)
-            response.message = f"{message.removesuffix('.')}. {otherwise}" if told else message
+            response.success, response.message = False, reason(error)
+            if consequence and not isinstance(error, Stopped):
+                response.message = f"{response.message.removesuffix('.')}. {consequence}"
         return response

@@ -64,8 +64,8 @@ def fit(
         update = _Update(model, optimizer, list(trained.values()), schedule, accelerator)
         state = trained | _running_averages(loss)
         best = Best(state, validation.patience if validation else 0, schedule.warmup)
-        parts = {"optimizer": optimizer, "best": best} | ({"scaler": accelerator.scaler} if accelerator.scaler else {})
-        parts |= {"fingerprint": fingerprint} if fingerprint else {}
+        optional = {"scaler": accelerator.scaler, "fingerprint": fingerprint}
+        parts = {"optimizer": optimizer, "best": best} | {name: part for name, part in optional.items() if part}
         checkpoint = Checkpoint(folder / f"{name}.pt", state, parts, writes=main)
         first = checkpoint.restore()
         accelerator.wait_for_everyone()  # before the first process replaces the checkpoint

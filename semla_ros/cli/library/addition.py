@@ -33,7 +33,7 @@ def add(library: Any) -> None:
 
 def _add(args: argparse.Namespace) -> None:
     from semla_ros.library.adapter_folder import AdapterFolder
-    from semla_ros.library.findings import adapter_findings, centroid_findings
+    from semla_ros.library.findings import adapter_findings, same_centroids
 
     if args.name and len(args.folders) > 1:
         raise ConfigError("one name for several adapters", where="--name", got=args.name, hint="Add them one by one.")
@@ -44,11 +44,10 @@ def _add(args: argparse.Namespace) -> None:
             raise AdapterError(f"{path.name} is not added: {finding.detail}")
     names = [args.name or path.name for path in paths]
     present = {path.name: path for path in folder.paths}
-    for finding in centroid_findings(present | dict(zip(names, paths, strict=True))):
-        if finding.adapter in names:
-            same = finding.detail.partition(":")[0]
+    for name, other in same_centroids(present | dict(zip(names, paths, strict=True))):
+        if name in names:
             hint = "Retrieval could not tell them apart. Remove that one first, or train on other images."
-            raise AdapterError(f"{finding.adapter} is not added: its centroid is {same}", hint=hint)
+            raise AdapterError(f"{name} is not added: its centroid is the same as that of {other}", hint=hint)
     adapters = [AdapterFolder(path, base.module_name) for path in paths]
     _print_moved(args, folder.add(adapters, args.overwrite, args.name))
     for name in names:

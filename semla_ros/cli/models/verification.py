@@ -7,6 +7,7 @@ from typing import Any
 
 from semla_ros.cli.options import task
 from semla_ros.errors import BundleError
+from semla_ros.text import counted
 
 
 def add(models: Any) -> None:
@@ -36,6 +37,6 @@ def _verify(args: argparse.Namespace) -> None:
         Bundle.open(path)  # raises if what was accepted is no bundle
     elif found:
         raise BundleError(
-            "bundle differs from its manifests", where=path, got=f"{len(found)} difference{'s' * (len(found) > 1)}",
+            "bundle differs from its manifests", where=path, got=counted(len(found), "difference"),
             hint="Get the files again, or accept them with --accept.",
         )  # fmt: skip
